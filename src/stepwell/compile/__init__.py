@@ -1,0 +1,1 @@
+"""Definitions to shapes: plain data that the SQL core understands."""

@@ -1,0 +1,1 @@
+"""What users write. Pure values: nothing here knows that a database exists."""

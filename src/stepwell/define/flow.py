@@ -1,0 +1,267 @@
+"""A flow is a DAG of steps. A step is a decorated function, wired by its parameters' names."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import typing
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, ForwardRef, Generic, ParamSpec, Protocol, Unpack, get_args, overload
+
+from typing_extensions import TypeVar
+
+from stepwell.define.annotations import hints_of, may_be_array, shown
+from stepwell.define.dependencies import check_references, dependencies_of, mapped_over
+from stepwell.define.options import (
+    FlowOptions,
+    IfExhausted,
+    IfUnmet,
+    StepChoices,
+    StepOptions,
+    check_choice,
+    check_known,
+    check_options,
+)
+from stepwell.define.parameters import Surroundings, bind
+from stepwell.define.patterns import check_pattern
+from stepwell.define.slug import FLOW_RESERVED, STEP_RESERVED, check_new, check_slug
+from stepwell.define.step import Step
+from stepwell.errors import DefinitionError
+
+In = TypeVar("In", contravariant=True, default=Any)
+Out = TypeVar("Out", covariant=True, default=Any)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+AnyStep = Step[..., Any]
+_CONDITIONS = ("when", "unless")
+_POLICIES = {"if_unmet": IfUnmet, "if_exhausted": IfExhausted}
+
+
+class Flow(Generic[In, Out]):
+    """A named DAG of steps. Writing one opens nothing and registers nothing.
+
+    A parameter named after an earlier step is a dependency on it; `flow_input` is the flow's
+    input and `ctx` the context. What could never run is a DefinitionError where it is written.
+
+    >>> orders = Flow("orders", max_attempts=5)
+    >>> @orders.step
+    ... def reserve(flow_input: dict[str, int]) -> list[int]:
+    ...     return list(range(flow_input["items"]))
+    >>> @orders.map(over=reserve)
+    ... async def pack(item: int) -> str: ...
+    >>> @orders.step(reserve, if_exhausted="skip")
+    ... def thank(pack: list[str]) -> None: ...
+    """
+
+    def __init__(
+        self,
+        slug: str,
+        *,
+        max_attempts: int = 3,
+        base_delay: int = 1,
+        timeout: int = 60,
+        max_delay: int | None = None,
+        jitter: float = 0.0,
+        max_crashes: int = 3,
+        queue: str | None = None,
+    ) -> None:
+        self.slug = check_slug(slug, f"flow {slug!r}", FLOW_RESERVED)
+        self.options = FlowOptions(
+            max_attempts=max_attempts,
+            base_delay=base_delay,
+            timeout=timeout,
+            max_delay=max_delay,
+            jitter=jitter,
+            max_crashes=max_crashes,
+            queue=queue,
+        )
+        check_options(self.options, f"flow {slug!r}")
+        self._steps: dict[str, AnyStep] = {}
+        self._input_type: Any = Any
+
+    def __repr__(self) -> str:
+        return f"<Flow {self.slug}: {', '.join(self._steps) or 'no steps'}>"
+
+    @property
+    def steps(self) -> Mapping[str, AnyStep]:
+        """The steps by slug, in the order they were written; each after what it depends on."""
+        return MappingProxyType(self._steps)
+
+    @property
+    def leaves(self) -> tuple[str, ...]:
+        """The steps that nothing depends on: their outputs are the flow's output."""
+        awaited = {slug for step in self._steps.values() for slug in step.dependencies}
+        return tuple(slug for slug in self._steps if slug not in awaited)
+
+    @property
+    def input_type(self) -> Any:
+        """What `Flow[In, Out](...)` or the `flow_input` annotations say; Any when neither does."""
+        declared = self._declared(0)
+        return self._input_type if declared is Any else declared
+
+    @property
+    def output_type(self) -> Any:
+        """What `Flow[In, Out](...)` says; Any otherwise."""
+        return self._declared(1)
+
+    @overload
+    def step(
+        self, first: AnyStep, /, *after: AnyStep, **choices: Unpack[StepChoices]
+    ) -> Declare: ...
+    @overload
+    def step(self, handler: Callable[P, R], /) -> Step[P, R]: ...
+    @overload
+    def step(self, **choices: Unpack[StepChoices]) -> Declare: ...
+    def step(self, *given: Any, **choices: Any) -> Any:
+        """Declare a step that runs once every step it depends on is done.
+
+        References (`@flow.step(reserve)`) are dependencies too: each goes to the next parameter
+        that is not named after a step, and one that finds no parameter only waits.
+        """
+        if _is_handler(given):
+            return self._add(given[0], _locals_above(), choices, ())
+        check_references(given, self._steps, f"flow {self.slug!r}")
+
+        def declare(handler: Any) -> AnyStep:
+            return self._add(handler, _locals_above(), choices, given)
+
+        return declare
+
+    @overload
+    def map(self, handler: Callable[P, R], /) -> Step[P, R]: ...
+    @overload
+    def map(
+        self, *, over: AnyStep | str | None = None, **choices: Unpack[StepChoices]
+    ) -> Declare: ...
+    def map(self, *given: Any, over: Any = None, **choices: Any) -> Any:
+        """Declare a map step: one task per element of `over`'s output, each with its own retries.
+
+        Without `over` it maps over the flow's input, which must then be a list.
+        """
+        if _is_handler(given):
+            return self._add(given[0], _locals_above(), choices, (), is_map=True)
+        if given:
+            raise DefinitionError(
+                f"flow {self.slug!r}: a map step names what it maps over, and it can be one step "
+                f"only: write @flow.map(over={getattr(given[0], 'slug', '...')})"
+            )
+        references = () if over is None else (over,)
+
+        def declare(handler: Any) -> AnyStep:
+            return self._add(handler, _locals_above(), choices, references, is_map=True)
+
+        return declare
+
+    def _add(
+        self,
+        handler: Any,
+        names: Mapping[str, Any],
+        choices: Mapping[str, Any],
+        references: tuple[Any, ...],
+        *,
+        is_map: bool = False,
+    ) -> AnyStep:
+        slug = choices.get("slug")
+        slug = _name_of(handler, self.slug) if slug is None else slug
+        what = f"flow {self.slug!r}, step {slug!r}"
+        check_known(choices, what)
+        check_slug(slug, what, STEP_RESERVED)
+        check_new(slug, self._steps, what)
+        _check_handler(handler, what)
+        if is_map:
+            references = tuple(mapped_over(over, self._steps, what) for over in references)
+        hints = hints_of(handler, names)
+        around = Surroundings(what, slug, self._steps, references, is_map)
+        parameters = bind(handler, hints, around)
+        conditions = {name: check_pattern(name, choices.get(name), what) for name in _CONDITIONS}
+        step = Step[..., Any](
+            flow=self.slug,
+            slug=slug,
+            kind="map" if is_map else "single",
+            handler=handler,
+            dependencies=dependencies_of(around, parameters, conditions),
+            parameters=parameters,
+            options=_options(choices, what),
+            returns=hints.output,
+            **conditions,
+            **_policies(choices, what),
+        )
+        self._input_type = self._agreed_input(step, hints.parameters.get("flow_input", Any), what)
+        self._steps[slug] = step
+        return step
+
+    def _agreed_input(self, step: AnyStep, annotation: Any, what: str) -> Any:
+        known = self.input_type
+        if annotation is not Any and known is not Any and annotation != known:
+            raise DefinitionError(
+                f"{what}: flow_input is {shown(annotation)} here and {shown(known)} before; "
+                "a flow has one input, so give it one type"
+            )
+        agreed = annotation if known is Any else known
+        roots = [s for s in (*self._steps.values(), step) if s.kind == "map" and not s.dependencies]
+        if roots and not may_be_array(agreed):
+            raise DefinitionError(
+                f"{what}: the flow's input is {shown(agreed)}, but map step {roots[0].slug!r} "
+                "maps over it; make the input a list, or map over a step that returns one"
+            )
+        return agreed
+
+    def _declared(self, place: int) -> Any:
+        """What stands in `Flow[In, Out](...)`; typing leaves it on the instance."""
+        arguments = get_args(getattr(self, "__orig_class__", None))
+        said = arguments[place] if place < len(arguments) else Any
+        return Any if isinstance(said, ForwardRef | typing.TypeVar) else said
+
+
+class Declare(Protocol):
+    """A decorator that turns a handler into a step and keeps its types."""
+
+    def __call__(self, handler: Callable[P, R], /) -> Step[P, R]: ...
+
+
+def _is_handler(given: tuple[Any, ...]) -> bool:
+    """`@flow.step` alone is called with the handler; a step in its place is a dependency."""
+    return len(given) == 1 and callable(given[0]) and not isinstance(given[0], Step)
+
+
+def _locals_above() -> Mapping[str, Any]:
+    """The names where the handler is written, so that annotations of local classes resolve."""
+    return sys._getframe(2).f_locals  # pyright: ignore[reportPrivateUsage]
+
+
+def _name_of(handler: Any, flow: str) -> str:
+    name = getattr(handler, "__name__", None)
+    if name is None or name == "<lambda>":
+        raise DefinitionError(
+            f"flow {flow!r}: {handler!r} has no name to be a slug; give it one: "
+            "@flow.step(slug=...)"
+        )
+    return name
+
+
+def _check_handler(handler: Any, what: str) -> None:
+    if isinstance(handler, Step) or not callable(handler):
+        raise DefinitionError(
+            f"{what}: the handler is {handler!r}; decorate a function (for a step of another "
+            "flow, its step.handler)"
+        )
+    if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
+        raise DefinitionError(
+            f"{what}: a generator never runs by itself; return a list instead of yielding"
+        )
+
+
+def _options(choices: Mapping[str, Any], what: str) -> StepOptions:
+    numbers = StepOptions.__dataclass_fields__
+    options = StepOptions(**{name: choices[name] for name in choices if name in numbers})
+    check_options(options, what)
+    return options
+
+
+def _policies(choices: Mapping[str, Any], what: str) -> Mapping[str, Any]:
+    policies = {name: choices[name] for name in _POLICIES if name in choices}
+    for name, choice in policies.items():
+        check_choice(name, choice, _POLICIES[name], what)
+    return policies

@@ -1,0 +1,30 @@
+"""How the execution of one task ended: what the worker hands to the commit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The handler returned; its result is already JSON."""
+
+    output_json: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The handler raised. `permanent` closes the task whatever attempts remain."""
+
+    error_type: str
+    message: str
+    traceback: str
+    permanent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The worker stopped before the handler ended; the attempt does not count."""
+
+
+Outcome = Completed | Failed | Released

@@ -1,0 +1,147 @@
+"""Where each parameter of a handler gets its value: decided once, when the step is written."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stepwell.define.annotations import Hints, element_of, is_context
+from stepwell.define.patterns import FLOW_INPUT
+from stepwell.define.payload import decoder
+from stepwell.define.slug import meant
+from stepwell.define.step import Parameter, Source, Step
+from stepwell.errors import DefinitionError, PayloadError
+
+Steps = Mapping[str, Step[..., Any]]
+_VARIADIC = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a handler is bound to: the steps above it, and what its decorator referred to."""
+
+    what: str
+    slug: str
+    steps: Steps
+    references: tuple[Step[..., Any], ...] = ()
+    is_map: bool = False
+
+
+def bind(handler: Any, hints: Hints, around: Surroundings) -> tuple[Parameter, ...]:
+    """Plan the parameters in their order, or say which one can never get a value."""
+    written = _parameters_of(handler, around.what)
+    sources: dict[str, Source] = {p.name: _source(p, hints, around) for p in written}
+    _check_once(sources, around.what)
+    spare = [step for step in around.references if sources.get(step.slug) != "dependency"]
+    plan: list[Parameter] = []
+    for p in written:
+        source = sources[p.name]
+        if source == "dependency":
+            step = around.steps[p.name] if p.name in around.steps else _taken(p.name, spare, around)
+        else:
+            step = around.references[0] if source == "element" and around.references else None
+        plan.append(_planned(p, source, step, hints))
+        _check_readable(plan[-1], around.what)
+    return tuple(plan)
+
+
+def _taken(name: str, spare: list[Step[..., Any]], around: Surroundings) -> Step[..., Any]:
+    """The references go to the parameters that are named after no step, in their order."""
+    if not spare:
+        raise _nowhere(name, around)
+    return spare.pop(0)
+
+
+def _check_once(sources: Mapping[str, Source], what: str) -> None:
+    for single in ("context", "element"):
+        twice = [repr(name) for name, source in sources.items() if source == single]
+        if len(twice) > 1:
+            raise DefinitionError(
+                f"{what}: the parameters {' and '.join(twice)} would both be the {single}; keep one"
+            )
+
+
+def _parameters_of(handler: Any, what: str) -> list[inspect.Parameter]:
+    try:
+        written = list(inspect.signature(handler).parameters.values())
+    except (TypeError, ValueError) as error:
+        raise DefinitionError(
+            f"{what}: the parameters of {handler!r} cannot be read; write a function around it"
+        ) from error
+    for p in written:
+        if p.kind in _VARIADIC:
+            raise DefinitionError(
+                f"{what}: {_VARIADIC[p.kind]}{p.name} says nothing about where values come from; "
+                "name each step it needs as a parameter"
+            )
+        if p.kind is inspect.Parameter.POSITIONAL_ONLY:
+            raise DefinitionError(
+                f"{what}: parameter {p.name!r} is positional-only, but handlers are called by "
+                "name; remove the '/'"
+            )
+    return written
+
+
+def _source(p: inspect.Parameter, hints: Hints, around: Surroundings) -> Source:
+    if p.name == "ctx" or is_context(hints.parameters.get(p.name)):
+        return "context"
+    if p.name == FLOW_INPUT:
+        return "flow_input"
+    if not around.is_map:
+        return "dependency"
+    if p.name in {step.slug for step in around.references}:
+        raise DefinitionError(
+            f"{around.what}: parameter {p.name!r} is named after the step that is mapped over, but "
+            "a map step gets one element of it at a time; rename the parameter"
+        )
+    if p.name in around.steps:
+        raise DefinitionError(
+            f"{around.what}: parameter {p.name!r} is a step, and a map step can depend only on "
+            "the step it maps over; rename the parameter, or use that output in a later step"
+        )
+    return "element"
+
+
+def _nowhere(name: str, around: Surroundings) -> DefinitionError:
+    if name == around.slug:
+        return DefinitionError(
+            f"{around.what}: it depends on itself, which is a cycle; rename parameter {name!r}"
+        )
+    return DefinitionError(
+        f"{around.what}: parameter {name!r} is no earlier step"
+        f"{meant(name, [*around.steps, FLOW_INPUT, 'ctx'])}; define it above, "
+        f"or call the parameter {FLOW_INPUT!r} to get the flow's input"
+    )
+
+
+def _planned(
+    p: inspect.Parameter, source: Source, step: Step[..., Any] | None, hints: Hints
+) -> Parameter:
+    unsaid: Any = Any
+    if step:
+        unsaid = element_of(step.output_type) if source == "element" else step.output_type
+    depends = source == "dependency" and step is not None
+    return Parameter(
+        name=p.name,
+        source=source,
+        type=hints.parameters.get(p.name, unsaid),
+        dependency=step.slug if step and depends else None,
+        may_be_absent=bool(step and depends and step.may_be_absent),
+        default=None if p.default is inspect.Parameter.empty else p.default,
+    )
+
+
+def _check_readable(parameter: Parameter, what: str) -> None:
+    if parameter.source == "context":
+        return
+    try:
+        decoder(parameter.type)
+    except PayloadError as error:
+        if isinstance(error.__cause__, NameError):
+            return  # a class that is written further down; it is there when the step runs
+        raise DefinitionError(
+            f"{what}: no value can reach parameter {parameter.name!r}: {error}; "
+            "change its annotation"
+        ) from error

@@ -1,0 +1,155 @@
+"""
+Every error we raise, and where it comes from.
+
+StepwellError
+├── DefinitionError      the flow you wrote cannot work (raised where it is written)
+├── PayloadError         a value is not JSON, or does not fit its annotation
+├── SettingsError        a setting is unknown or has an impossible value
+├── EmbeddedError        the embedded Postgres cannot be found, started or stopped
+├── DatabaseUnavailable  no connection to Postgres (with what to do about it)
+├── SchemaError          the database is missing our schema, or is too old or too new
+├── ShapeMismatch        the deployed shape differs from the code
+├── NotFound             no such run, flow or step
+├── Conflict             that key already belongs to other input
+├── LeaseLost            another worker owns the task now; its result was not written
+├── RunFailed            you awaited a run that failed
+│   └── RunCancelled     you awaited a run that somebody cancelled
+├── RunTimeout           the run had not ended when your timeout had (also a TimeoutError)
+└── PermanentError       raise it in a handler: the task fails at once, without a retry
+
+The SQL core raises SQLSTATEs of class "PF"; `from_sqlstate` is the only translator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+from uuid import UUID
+
+
+class StepwellError(Exception):
+    """Base of every error in this package."""
+
+    sqlstate: ClassVar[str | None] = None
+
+
+class DefinitionError(StepwellError):
+    """The flow you wrote cannot work. The message names the step and what to change."""
+
+
+class PayloadError(StepwellError):
+    """A value is not JSON, or does not fit its annotation. The message has the path inside it."""
+
+
+class SettingsError(StepwellError):
+    """A setting is unknown or has an impossible value."""
+
+
+class EmbeddedError(StepwellError):
+    """The embedded Postgres cannot be found, started or stopped."""
+
+
+class DatabaseUnavailable(StepwellError):
+    """There is no connection to Postgres."""
+
+    remedy: ClassVar[str] = (
+        "check DATABASE_URL and that the server runs and accepts connections "
+        "(`stepwell db start` starts one for development)"
+    )
+
+    def __str__(self) -> str:
+        return f"{super().__str__() or 'no connection to Postgres'}; {self.remedy}"
+
+
+class SchemaError(StepwellError):
+    """The database is missing our schema, or its schema is too old or too new."""
+
+
+class ShapeMismatch(StepwellError):
+    """The deployed shape differs from the code."""
+
+    sqlstate = "PF001"
+
+
+class NotFound(StepwellError):
+    """No such run, flow or step."""
+
+    sqlstate = "PF404"
+
+
+class Conflict(StepwellError):
+    """That key already belongs to other input."""
+
+    sqlstate = "PF409"
+
+
+class LeaseLost(StepwellError):
+    """Another worker owns the task now; this result was not written."""
+
+    sqlstate = "PF410"
+
+
+class RunFailed(StepwellError):
+    """The awaited run failed: at `step`, with an error of `error_type` that said `message`."""
+
+    ended: ClassVar[str] = "failed"
+
+    def __init__(
+        self,
+        run_id: UUID,
+        step: str | None = None,
+        error_type: str | None = None,
+        message: str | None = None,
+    ) -> None:
+        super().__init__(run_id, step, error_type, message)
+        self.run_id = run_id
+        self.step = step
+        self.error_type = error_type
+        self.message = message
+
+    def __str__(self) -> str:
+        where = f" at step {self.step!r}" if self.step else ""
+        why = [said for said in (self.error_type, self.message) if said]
+        return ": ".join([f"run {self.run_id} {self.ended}{where}", *why])
+
+
+class RunCancelled(RunFailed):
+    """The awaited run was cancelled."""
+
+    ended = "was cancelled"
+
+
+class RunTimeout(StepwellError, TimeoutError):
+    """The awaited run had not ended within `timeout` seconds. The run itself goes on."""
+
+    def __init__(self, run_id: UUID, timeout: float) -> None:
+        super().__init__(run_id, timeout)
+        self.run_id = run_id
+        self.timeout = timeout
+
+    def __str__(self) -> str:
+        return (
+            f"run {self.run_id} had not ended after {self.timeout:g} s; "
+            "it goes on: wait again, or cancel it"
+        )
+
+
+class PermanentError(StepwellError):
+    """Raise it in a handler when trying again cannot help: the task fails without a retry."""
+
+
+def _descendants(cls: type[StepwellError]) -> Iterator[type[StepwellError]]:
+    for child in cls.__subclasses__():
+        yield child
+        yield from _descendants(child)
+
+
+BY_SQLSTATE: dict[str, type[StepwellError]] = {
+    cls.sqlstate: cls for cls in _descendants(StepwellError) if cls.sqlstate
+}
+
+
+def from_sqlstate(code: str | None, message: str) -> StepwellError | None:
+    """Translate an error of the SQL core; None when it is not ours to explain."""
+    cls = BY_SQLSTATE.get(code or "")
+    return cls(message) if cls else None
