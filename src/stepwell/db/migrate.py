@@ -1,0 +1,196 @@
+"""Bring a database to this version: new migrations once, then every function again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import version as installed_version
+from importlib.resources import files
+from typing import Any, LiteralString, cast
+
+from psycopg import AsyncConnection
+
+from stepwell.errors import SchemaError
+
+SQL = files("stepwell") / "sql"
+LIBRARY = installed_version("stepwell")
+LOCK = "select pg_advisory_xact_lock(hashtext('stepwell.migrate'))"
+LEDGER = """
+    create schema if not exists pgflow;
+    create table if not exists pgflow.stepwell_migrations (
+      name text primary key,
+      checksum text not null,
+      breaking boolean not null,
+      applied_at timestamptz not null default now()
+    );
+    create table if not exists pgflow.stepwell_schema (
+      only_row boolean primary key default true check (only_row),
+      library text not null,
+      functions text not null,
+      migrated_at timestamptz not null default now()
+    );
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One file of SQL. A migration is applied once; a change of its text is refused."""
+
+    name: str
+    text: str
+
+    @property
+    def checksum(self) -> str:
+        return sha256(self.text.encode()).hexdigest()
+
+    @property
+    def breaking(self) -> bool:
+        """A migration that older code cannot live with says so in its first line."""
+        return self.text.startswith("-- breaking")
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What a database has of ours."""
+
+    exists: bool = False
+    ours: bool = False
+    migrations: tuple[tuple[str, str, bool], ...] = ()
+    library: str = ""
+    functions: str = ""
+
+    @property
+    def checksums(self) -> dict[str, str]:
+        return {name: checksum for name, checksum, _ in self.migrations}
+
+
+def migrations() -> list[Script]:
+    return read_folder("migrations")
+
+
+def functions() -> list[Script]:
+    """Everything that is re-applied, in order: types and functions, views, grants."""
+    last = [Script(name, (SQL / name).read_text()) for name in ("views.sql", "grants.sql")]
+    scripts = read_folder("functions")
+    first = [s for s in scripts if s.name in ("types.sql", "clock.sql", "errors.sql")]
+    return first[::-1] + [s for s in scripts if s not in first] + last
+
+
+def functions_digest() -> str:
+    return sha256("".join(s.checksum for s in functions()).encode()).hexdigest()
+
+
+def read_folder(folder: str) -> list[Script]:
+    found = (f for f in (SQL / folder).iterdir() if f.name.endswith(".sql"))
+    return [Script(f.name, f.read_text()) for f in sorted(found, key=lambda f: f.name)]
+
+
+async def read_schema(conn: AsyncConnection[Any]) -> Schema:
+    """Look at a database without changing it."""
+    row = await (
+        await conn.execute(
+            "select to_regnamespace('pgflow') is not null,"
+            " to_regclass('pgflow.stepwell_migrations') is not null,"
+            " exists (select from pg_class where relnamespace = to_regnamespace('pgflow'))"
+            " or exists (select from pg_proc where pronamespace = to_regnamespace('pgflow'))"
+        )
+    ).fetchone()
+    assert row is not None
+    exists, ours, filled = row
+    if not ours:
+        return Schema(exists=exists and filled)
+    applied = await (
+        await conn.execute(
+            "select name, checksum, breaking from pgflow.stepwell_migrations order by name"
+        )
+    ).fetchall()
+    stamp = await (
+        await conn.execute("select library, functions from pgflow.stepwell_schema")
+    ).fetchone()
+    library, digest = stamp or ("", "")
+    return Schema(True, True, tuple(applied), library, digest)
+
+
+async def migrate(conn: AsyncConnection[Any]) -> list[str]:
+    """Apply what is missing and return its names. Safe to run from many processes at once.
+
+    All or nothing: one transaction. A database that is up to date is not touched.
+    """
+    if pending(await read_schema(conn)) == [] and await is_current(conn):
+        return []
+    async with conn.transaction():
+        await conn.execute(LOCK)
+        schema = await read_schema(conn)
+        missing = pending(schema)
+        if not missing and schema.functions == functions_digest():
+            return []  # another process was faster
+        await conn.execute(LEDGER)
+        for script in missing:
+            await apply(conn, script)
+            await conn.execute(
+                "insert into pgflow.stepwell_migrations (name, checksum, breaking)"
+                " values (%s, %s, %s)",
+                (script.name, script.checksum, script.breaking),
+            )
+        await conn.execute("set local check_function_bodies = off")
+        for script in functions():
+            await apply(conn, script)
+        await conn.execute(
+            "insert into pgflow.stepwell_schema (library, functions) values (%s, %s)"
+            " on conflict (only_row) do update set library = excluded.library,"
+            " functions = excluded.functions, migrated_at = now()",
+            (LIBRARY, functions_digest()),
+        )
+    return [script.name for script in missing]
+
+
+async def apply(conn: AsyncConnection[Any], script: Script) -> None:
+    await conn.execute(cast(LiteralString, script.text))
+
+
+async def is_current(conn: AsyncConnection[Any]) -> bool:
+    return (await read_schema(conn)).functions == functions_digest()
+
+
+def pending(schema: Schema) -> list[Script]:
+    """The migrations that this database lacks. Refuses a database that is not ours to change."""
+    if schema.exists and not schema.ours:
+        raise SchemaError(
+            "this database has a schema 'pgflow' that Stepwell did not make. Use another database, "
+            "or rename it first: alter schema pgflow rename to pgflow_before"
+        )
+    known = {script.name: script for script in migrations()}
+    for name, checksum, _ in schema.migrations:
+        if name not in known:
+            raise SchemaError(
+                f"this database was migrated by a newer Stepwell ({schema.library}; this is "
+                f"{LIBRARY}): it has {name}. Upgrade the package: pip install -U stepwell"
+            )
+        if known[name].checksum != checksum:
+            raise SchemaError(
+                f"{name} is not the file that was applied to this database: a shipped migration "
+                "never changes. Reinstall the package, or write a new migration"
+            )
+    return [script for name, script in known.items() if name not in schema.checksums]
+
+
+def check(schema: Schema) -> None:
+    """Refuse to work on a schema that this code does not fit, naming the command that helps."""
+    if not schema.exists:
+        raise SchemaError("this database has no Stepwell schema yet: run `stepwell migrate`")
+    known = {script.name for script in migrations()}
+    if missing := known - schema.checksums.keys():
+        raise SchemaError(
+            f"the schema of this database is older than this code (it lacks {min(missing)}): "
+            "run `stepwell migrate`"
+        )
+    for name, _, breaking in schema.migrations:
+        if name not in known and breaking:
+            raise SchemaError(
+                f"the schema of this database is too new for this code ({name}, made by Stepwell "
+                f"{schema.library}; this is {LIBRARY}): pip install -U stepwell"
+            )
+    if schema.library == LIBRARY and schema.functions != functions_digest():
+        raise SchemaError(
+            "the functions of this database are not those of this code: run `stepwell migrate`"
+        )

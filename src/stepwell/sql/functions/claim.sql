@@ -1,0 +1,127 @@
+-- CLAIM: lease ready tasks to one worker. Never blocks: a row that another transaction holds is left alone.
+-- Locks: tasks only.
+
+-- Up to `want` tasks of the lanes that the worker serves, in order of priority, due time and age.
+-- A lane is a queue and a version; lane_queues and lane_versions are parallel arrays.
+create or replace function pgflow.claim_tasks(worker uuid, lane_queues text[], lane_versions int[], want int)
+returns setof pgflow.claimed_task
+language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+begin
+  return query select * from pgflow.describe_tasks(
+    pgflow.take_tasks(worker, pgflow.pick_tasks(lane_queues, lane_versions, want), pgflow.now()));
+end
+$$;
+
+-- The ids that a claim takes, locked. One lane: its head. Several: first, without locks, how many of the most
+-- urgent tasks lie in each lane, then that many of each; so no lane locks more than it gives.
+create or replace function pgflow.pick_tasks(lane_queues text[], lane_versions int[], want int) returns bigint[]
+language plpgsql as $$
+begin
+  if cardinality(lane_queues) = 1 then
+    return array(
+      select t.message_id from pgflow.step_tasks t
+      where t.queue = lane_queues[1] and t.version_id = lane_versions[1] and t.stage = 'ready'
+      order by t.queue, t.version_id, t.priority, t.ready_at, t.message_id
+      limit want for update skip locked);
+  end if;
+  return array(
+    with urgent as (
+      select l.queue, l.version_id
+      from unnest(lane_queues, lane_versions) l (queue, version_id)
+      cross join lateral (
+        select t.priority, t.ready_at, t.message_id from pgflow.step_tasks t
+        where t.queue = l.queue and t.version_id = l.version_id and t.stage = 'ready'
+        order by t.queue, t.version_id, t.priority, t.ready_at, t.message_id
+        limit want) t
+      order by t.priority, t.ready_at, t.message_id
+      limit want
+    ), quota as (
+      select u.queue, u.version_id, count(*) as tasks from urgent u group by u.queue, u.version_id
+    )
+    select p.message_id from quota q
+    cross join lateral (
+      select t.message_id from pgflow.step_tasks t
+      where t.queue = q.queue and t.version_id = q.version_id and t.stage = 'ready'
+      order by t.queue, t.version_id, t.priority, t.ready_at, t.message_id
+      limit q.tasks for update skip locked) p);
+end
+$$;
+
+-- Hand locked tasks to a worker: an attempt begins, under a token that no other claim will ever have.
+create or replace function pgflow.take_tasks(worker uuid, ids bigint[], at timestamptz) returns bigint[]
+language sql as $$
+  with taken as (
+    update pgflow.step_tasks t
+    set stage = 'running', status = 'started', claim_token = nextval('pgflow.claim_tokens'),
+        attempts_count = t.attempts_count + 1, started_at = greatest(at, t.queued_at), last_worker_id = worker
+    where t.message_id = any (ids) and t.stage || '' in ('ready', 'delayed')
+    returning t.message_id
+  )
+  select coalesce(array_agg(message_id), '{}') from taken;
+$$;
+
+-- What a worker must know to run these tasks. The flow's input comes once per run of a batch (on the row
+-- with the lowest id), and only where a handler wants it.
+create or replace function pgflow.describe_tasks(ids bigint[]) returns setof pgflow.claimed_task
+language sql stable as $$
+  select t.message_id, t.claim_token, t.run_id, t.flow_slug, t.version_id, t.step_slug, t.task_index,
+    t.attempts_count, coalesce(s.opt_max_attempts, f.opt_max_attempts), coalesce(s.opt_timeout, f.opt_timeout),
+    t.started_at,
+    case when s.step_type = 'map' then t.input::text
+      when s.deps_count > 0 then pgflow.outputs_for(t.run_id, t.version_id, t.step_slug)::text end,
+    case when coalesce(s.takes_input, s.deps_count = 0 and s.step_type = 'single')
+      and t.message_id = min(t.message_id) filter (
+        where coalesce(s.takes_input, s.deps_count = 0 and s.step_type = 'single')) over (partition by t.run_id)
+      then (select r.input::text from pgflow.runs r where r.run_id = t.run_id) end
+  from unnest(ids) i
+  join pgflow.step_tasks t on t.message_id = i
+  join pgflow.steps s on s.version_id = t.version_id and s.step_slug = t.step_slug
+  join pgflow.flows f on f.flow_slug = t.flow_slug
+  order by t.priority, t.ready_at, t.message_id;
+$$;
+
+-- The outputs that a step of a run depends on, by step. A skipped dependency is absent; a null output is null.
+create or replace function pgflow.outputs_for(run uuid, version int, step text) returns jsonb
+language sql stable as $$
+  select coalesce(jsonb_object_agg(d.dep_slug, coalesce(s.output, 'null')), '{}')
+  from pgflow.deps d
+  join pgflow.step_states s on s.run_id = run and s.step_slug = d.dep_slug and s.status = 'completed'
+  where d.version_id = version and d.step_slug = step;
+$$;
+
+-- pgflow's claim: of these messages, those that are still to be had.
+create or replace function pgflow.start_tasks(flow_slug text, msg_ids bigint[], worker_id uuid)
+returns setof pgflow.step_task_record
+language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+declare
+  taken constant bigint[] := pgflow.take_tasks(start_tasks.worker_id, array(
+    select t.message_id from pgflow.step_tasks t
+    where t.message_id = any (msg_ids) and t.flow_slug = start_tasks.flow_slug and t.stage in ('ready', 'delayed')
+    for update skip locked), pgflow.now());
+begin
+  return query
+  select t.flow_slug, t.run_id, t.step_slug,
+    case when s.step_type = 'map' then t.input else pgflow.outputs_for(t.run_id, t.version_id, t.step_slug) end,
+    t.message_id, t.task_index,
+    case when s.step_type = 'single' and s.deps_count = 0 then (select r.input from pgflow.runs r where r.run_id = t.run_id) end
+  from pgflow.step_tasks t
+  join pgflow.steps s on s.version_id = t.version_id and s.step_slug = t.step_slug
+  where t.message_id = any (taken);
+end
+$$;
+
+-- Give claims back unharmed: the attempt does not count. For a worker that leaves before a body ended.
+create or replace function pgflow.release_tasks(message_ids bigint[], tokens bigint[]) returns int
+language sql as $$
+  with released as (
+    update pgflow.step_tasks t
+    set stage = 'ready', status = 'queued', claim_token = null, attempts_count = t.attempts_count - 1,
+        started_at = null, ready_at = least(t.ready_at, pgflow.now())
+    from unnest(message_ids, tokens) e (id, token)
+    where t.message_id = e.id and t.claim_token = e.token
+    returning 1
+  )
+  select count(*)::int from released;
+$$;

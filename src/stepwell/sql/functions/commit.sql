@@ -1,0 +1,218 @@
+-- COMMIT: outcomes of claimed tasks, one or thousands, in one transaction: close the tasks, move their runs, arm
+-- what comes next. An entry whose token is no longer the task's is dropped and comes back as 'stale'.
+--
+-- Lock order, here and in every function that takes more than one: runs by id, then tasks, then step_states.
+-- A run's row lock serialises everything that moves that run; different runs never wait for each other.
+--
+-- A batch equals its entries written one after another, per run: completions by step, then the tasks that are out
+-- of attempts, by id. Where that order cannot show (nothing in the batch can end the run early), all go at once.
+
+-- Write outcomes ('completed', 'failed', 'failed_permanently'); the arrays are parallel. Up to `want` of the tasks
+-- that become ready in the worker's lanes are handed to it, claimed already: verdict 'handed'. A row with a queue
+-- says that more became ready there than was handed: verdict 'ready'.
+create or replace function pgflow.commit_tasks(
+  worker uuid, message_ids bigint[], tokens bigint[], outcomes text[], outputs jsonb[],
+  error_types text[] default null, error_messages text[] default null, tracebacks text[] default null,
+  lane_queues text[] default '{}', lane_versions int[] default '{}', want int default 0
+) returns table (message_id bigint, verdict text, queue text)
+language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+#variable_conflict use_column
+declare
+  done constant record := pgflow.write_outcomes(worker, message_ids, tokens, outcomes, outputs,
+    error_types, error_messages, tracebacks, lane_queues, lane_versions, want);
+begin
+  return query
+  select m, case when w.id is null then 'stale' else 'committed' end, null::text
+  from unnest(message_ids) m left join unnest(done.written) w (id) on w.id = m
+  union all select h, 'handed', null from unnest(done.handed) h
+  union all select distinct null::bigint, 'ready', q from unnest(done.woken) q;
+end
+$$;
+
+-- One turn of a worker in one round trip: write what ended, then take on up to `want` tasks, handed ones first.
+-- Rows with a verdict are of the commit ('stale' and 'ready' as above); the others are tasks to run.
+create or replace function pgflow.commit_and_claim(
+  worker uuid, message_ids bigint[], tokens bigint[], outcomes text[], outputs jsonb[],
+  error_types text[], error_messages text[], tracebacks text[], lane_queues text[], lane_versions int[], want int
+) returns table (
+  verdict text, queue text, message_id bigint, claim_token bigint, run_id uuid, flow_slug text, version_id int,
+  step_slug text, task_index int, attempt int, max_attempts int, timeout int, started_at timestamptz,
+  input text, flow_input text)
+language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+#variable_conflict use_column
+declare
+  done constant record := pgflow.write_outcomes(worker, message_ids, tokens, outcomes, outputs,
+    error_types, error_messages, tracebacks, lane_queues, lane_versions, want);
+  taken bigint[] := done.handed;
+begin
+  if cardinality(taken) < want then
+    taken := taken || pgflow.take_tasks(
+      worker, pgflow.pick_tasks(lane_queues, lane_versions, want - cardinality(taken)), pgflow.now());
+  end if;
+  return query select null::text, null::text, d.* from pgflow.describe_tasks(taken) d;
+  if cardinality(done.written) < cardinality(message_ids) then
+    return query select 'stale', null::text, m, null::bigint, null::uuid, null::text, null::int, null::text,
+      null::int, null::int, null::int, null::int, null::timestamptz, null::text, null::text
+    from unnest(message_ids) m where m <> all (done.written);
+  end if;
+  return query select distinct 'ready', q, null::bigint, null::bigint, null::uuid, null::text, null::int, null::text,
+    null::int, null::int, null::int, null::int, null::timestamptz, null::text, null::text
+  from unnest(done.woken) q;
+end
+$$;
+
+create or replace function pgflow.write_outcomes(
+  worker uuid, message_ids bigint[], tokens bigint[], outcomes text[], outputs jsonb[],
+  error_types text[], error_messages text[], tracebacks text[], lane_queues text[], lane_versions int[], want int,
+  out written bigint[], out handed bigint[], out woken text[]
+) language plpgsql as $$
+declare
+  at constant timestamptz := pgflow.now();
+  judged pgflow.entry[];
+  last_round int;
+  applied record;
+begin
+  perform from pgflow.runs r
+  where r.run_id in (select t.run_id from pgflow.step_tasks t where t.message_id = any (message_ids))
+  order by r.run_id for no key update;
+
+  judged := pgflow.judge_entries(message_ids, tokens, outcomes, outputs, error_types, error_messages, tracebacks);
+  last_round := coalesce((select max(j.round) from unnest(judged) j), -1);
+  written := '{}';
+  handed := '{}';
+  woken := '{}';
+  for n in 0 .. last_round loop
+    applied := pgflow.apply_entries(
+      case when last_round = 0 then judged else array(select j::pgflow.entry from unnest(judged) j where j.round = n) end,
+      at, worker, lane_queues, lane_versions, case when n = last_round then want else 0 end);
+    written := written || applied.written;
+    handed := handed || applied.handed;
+    woken := woken || applied.woken;
+  end loop;
+end
+$$;
+
+-- What each outcome means for its task, as long as the token is still the task's.
+create or replace function pgflow.judge_entries(
+  message_ids bigint[], tokens bigint[], outcomes text[], outputs jsonb[],
+  error_types text[], error_messages text[], tracebacks text[]
+) returns pgflow.entry[]
+language sql stable as $$
+  with judged as (
+    select distinct on (t.message_id)        -- a second entry for a task is a late one
+      t.message_id, t.claim_token, t.run_id, t.version_id, t.step_slug, t.task_index, t.attempts_count, t.started_at,
+      v.can_fail_early,
+      case when e.outcome = 'completed' then 'completed'
+        when e.outcome = 'failed' and t.attempts_count < coalesce(s.opt_max_attempts, f.opt_max_attempts) then 'retry'
+        else s.when_exhausted end as verdict,
+      e.output, e.error_type, e.error_message, e.traceback,
+      pgflow.retry_delay(
+        coalesce(s.opt_base_delay, f.opt_base_delay), t.attempts_count,
+        coalesce(s.opt_max_delay, f.opt_max_delay), coalesce(s.opt_jitter, f.opt_jitter)) as delay
+    from unnest(message_ids, tokens, outcomes, outputs, error_types, error_messages, tracebacks)
+      as e (id, token, outcome, output, error_type, error_message, traceback)
+    join pgflow.step_tasks t on t.message_id = e.id and t.claim_token = e.token
+    join pgflow.versions v on v.version_id = t.version_id
+    join pgflow.steps s on s.version_id = t.version_id and s.step_slug = t.step_slug
+    join pgflow.flows f on f.flow_slug = t.flow_slug
+    order by t.message_id
+  ), marked as (
+    select j.*, j.verdict not in ('completed', 'retry') as exhausted,
+      bool_or(j.can_fail_early or j.verdict not in ('completed', 'retry')) over (partition by j.run_id) as ordered
+    from judged j
+  )
+  select array_agg((
+    m.message_id, m.claim_token, m.run_id, m.version_id, m.step_slug, m.task_index, m.attempts_count, m.started_at,
+    m.can_fail_early, m.verdict, m.output, m.error_type, m.error_message, m.traceback, m.delay, m.round)::pgflow.entry)
+  from (
+    select m.*, case when m.ordered then dense_rank() over (
+        partition by m.run_id order by m.exhausted, m.step_slug, case when m.exhausted then m.message_id end) - 1
+      else 0 end as round
+    from marked m) m;
+$$;
+
+-- Seconds until the next attempt: base * 2^attempts as pgflow has it, then the cap; jitter takes up to its share away.
+create or replace function pgflow.retry_delay(base int, attempts int, max_delay int, jitter real) returns float8
+language sql volatile as $$
+  select least(floor(base * power(2::float8, least(attempts, 64))), coalesce(max_delay, 1e9))
+    * (1 - jitter * random());
+$$;
+
+create or replace function pgflow.calculate_retry_delay(base_delay numeric, attempts_count int) returns int
+language sql immutable parallel safe set search_path = ''
+begin atomic
+  select floor(base_delay * power(2, attempts_count))::int;
+end;
+
+-- One round: close the tasks, record what failed, then let each run go as far as it can.
+create or replace function pgflow.apply_entries(
+  entries pgflow.entry[], at timestamptz, worker uuid, lane_queues text[], lane_versions int[], want int,
+  out written bigint[], out handed bigint[], out woken text[]
+) language plpgsql as $$
+declare
+  done pgflow.step_ref[];
+  counts int[];
+  exhausted pgflow.entry[];
+  finished pgflow.step_ref[] := '{}';
+  skipped record;
+begin
+  select c.written, c.done, c.counts, c.exhausted into written, done, counts, exhausted
+  from pgflow.close_tasks(entries, at) c;
+
+  if (select bool_or(e.can_fail_early) from unnest(entries) e) then
+    select v.done, v.counts into done, counts from pgflow.fail_violations(done, counts, at) v;
+  end if;
+  if done <> '{}' then
+    finished := pgflow.count_down(done, counts, at);
+  end if;
+  if exhausted <> '{}' then
+    skipped := pgflow.exhaust_steps(exhausted, at);
+    select a.handed, a.woken into handed, woken from pgflow.advance_flows(
+      '{}', finished || skipped.passed, skipped.below, at, worker, lane_queues, lane_versions, want) a;
+  elsif finished <> '{}' then
+    select a.handed, a.woken into handed, woken from pgflow.advance_flows(
+      '{}', finished, '{}', at, worker, lane_queues, lane_versions, want) a;
+  end if;
+  handed := coalesce(handed, '{}');
+  woken := coalesce(woken, '{}');
+end
+$$;
+
+-- The tasks' own rows, and a row in attempts for each one that did not succeed.
+create or replace function pgflow.close_tasks(
+  entries pgflow.entry[], at timestamptz,
+  out written bigint[], out done pgflow.step_ref[], out counts int[], out exhausted pgflow.entry[]
+) language sql as $$
+  with closed as (
+    update pgflow.step_tasks t
+    set stage = case when e.verdict <> 'retry' then 'closed' when e.delay > 0 then 'delayed' else 'ready' end,
+        status = case e.verdict when 'completed' then 'completed' when 'retry' then 'queued' else 'failed' end,
+        claim_token = null,
+        output = case when e.verdict = 'completed' then e.output end,
+        error_message = coalesce(e.error_message, t.error_message),
+        started_at = case when e.verdict <> 'retry' then t.started_at end,
+        ready_at = case when e.verdict = 'retry' then at + make_interval(secs => e.delay) else t.ready_at end,
+        completed_at = case when e.verdict = 'completed' then greatest(at, t.started_at) end,
+        failed_at = case when e.verdict not in ('completed', 'retry') then greatest(at, t.started_at) end
+    from unnest(entries) e
+    where t.message_id = e.message_id and t.claim_token = e.claim_token
+    returning e.*, t.last_worker_id
+  ), logged as (
+    insert into pgflow.attempts (
+      run_id, step_slug, task_index, attempt, error_type, error_message, traceback, worker_id, started_at, failed_at)
+    select c.run_id, c.step_slug, c.task_index, c.attempt, coalesce(c.error_type, 'Error'), coalesce(c.error_message, ''),
+      c.traceback, c.last_worker_id, c.started_at, greatest(at, c.started_at)
+    from closed c where c.verdict <> 'completed'
+  ), counted as (
+    select c.run_id, c.version_id, c.step_slug, count(*)::int as tasks
+    from closed c where c.verdict = 'completed' group by c.run_id, c.version_id, c.step_slug
+  )
+  select
+    coalesce((select array_agg(c.message_id) from closed c), '{}'),
+    coalesce((select array_agg((c.run_id, c.version_id, c.step_slug)::pgflow.step_ref) from counted c), '{}'),
+    coalesce((select array_agg(c.tasks) from counted c), '{}'),
+    coalesce((select array_agg(e) from unnest(entries) e
+      where e.verdict not in ('completed', 'retry') and e.message_id in (select c.message_id from closed c)), '{}');
+$$;

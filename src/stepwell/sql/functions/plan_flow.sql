@@ -1,0 +1,199 @@
+-- PLAN, flows: from steps that ended to steps that start, for any number of runs at once. The caller holds the runs.
+--
+-- A flow is resolved in waves. A wave takes the steps whose dependencies are all resolved and says of each: it
+-- starts, it is empty, or its condition is unmet. What was skipped or empty releases its children: the next wave.
+
+-- Count completed tasks down; answer with the steps that are complete now.
+create or replace function pgflow.count_down(done pgflow.step_ref[], counts int[], at timestamptz)
+returns pgflow.step_ref[]
+language sql as $$
+  with counted as (
+    update pgflow.step_states s
+    set remaining_tasks = s.remaining_tasks - d.tasks,
+        status = case when s.remaining_tasks = d.tasks then 'completed' else s.status end,
+        completed_at = case when s.remaining_tasks = d.tasks then greatest(at, s.started_at) end,
+        output = case when s.remaining_tasks = d.tasks then pgflow.step_output(s.run_id, d.version_id, s.step_slug) end
+    from unnest(done, counts) as d (run_id, version_id, step_slug, tasks)
+    where s.run_id = d.run_id and s.step_slug = d.step_slug and s.status || '' = 'started'
+    returning s.status, (d.run_id, d.version_id, d.step_slug)::pgflow.step_ref as ref
+  )
+  select coalesce(array_agg(c.ref) filter (where c.status = 'completed'), '{}') from counted c;
+$$;
+
+-- A single step's output is its task's; a map's is the list of its tasks' outputs in order.
+create or replace function pgflow.step_output(run uuid, version int, step text) returns jsonb
+language sql stable as $$
+  select case s.step_type
+    when 'single' then (
+      select t.output from pgflow.step_tasks t where t.run_id = run and t.step_slug = step and t.task_index = 0)
+    else (
+      select jsonb_agg(coalesce(t.output, 'null') order by t.task_index)
+      from pgflow.step_tasks t where t.run_id = run and t.step_slug = step)
+    end
+  from pgflow.steps s where s.version_id = version and s.step_slug = step;
+$$;
+
+-- Go on from `finished` (completed or plainly skipped) and from `ready` steps, as far as the runs can go.
+-- `resolved` are steps that count as done but release nobody (skipped with all that follows them).
+create or replace function pgflow.advance_flows(
+  ready pgflow.step_ref[], finished pgflow.step_ref[], resolved pgflow.step_ref[], at timestamptz,
+  worker uuid, lane_queues text[], lane_versions int[], want int, out handed bigint[], out woken text[]
+) language plpgsql as $$
+declare
+  starting pgflow.step_ref[] := '{}';
+  released record := pgflow.release_children(finished);
+  wave record;
+begin
+  ready := ready || released.ready;
+  resolved := resolved || finished;
+  while ready <> '{}' loop
+    if ready = released.ready and released.plain then
+      starting := starting || ready;
+      exit;
+    end if;
+    wave := pgflow.resolve_wave(ready, at);
+    starting := starting || wave.starting;
+    resolved := resolved || wave.passed || wave.below;
+    released := pgflow.release_children(wave.passed);
+    ready := released.ready;
+  end loop;
+  if starting <> '{}' then
+    select s.handed, s.woken into handed, woken
+    from pgflow.start_steps(starting, at, worker, lane_queues, lane_versions, want) s;
+  end if;
+  if resolved <> '{}' then
+    perform pgflow.settle_runs(resolved, at);
+  end if;
+end
+$$;
+
+-- Tell the children of finished steps; answer with those that wait for nothing any more. A map child learns how
+-- many elements it has. `plain`: none of them has a condition or is empty, so all of them start.
+create or replace function pgflow.release_children(
+  finished pgflow.step_ref[], out ready pgflow.step_ref[], out plain boolean
+) language sql as $$
+  with edge as (
+    select f.run_id, f.version_id, c.step_slug, count(*)::int as parents, bool_or(
+        s.required_input_pattern is not null or s.forbidden_input_pattern is not null) as conditional,
+      max(case when s.step_type = 'map' then pgflow.element_count(f.run_id, f.version_id, f.step_slug) end) as elements
+    from unnest(finished) f
+    join pgflow.deps c on c.version_id = f.version_id and c.dep_slug = f.step_slug
+    join pgflow.steps s on s.version_id = c.version_id and s.step_slug = c.step_slug
+    group by f.run_id, f.version_id, c.step_slug
+  ), released as (
+    update pgflow.step_states s
+    set remaining_deps = s.remaining_deps - e.parents, initial_tasks = coalesce(s.initial_tasks, e.elements)
+    from edge e
+    where s.run_id = e.run_id and s.step_slug = e.step_slug
+    returning s.remaining_deps = 0 and s.status = 'created' as ready, e.conditional or s.initial_tasks = 0 as judged,
+      (e.run_id, e.version_id, e.step_slug)::pgflow.step_ref as ref
+  )
+  select coalesce(array_agg(r.ref), '{}'), coalesce(not bool_or(r.judged), true) from released r where r.ready;
+$$;
+
+-- How many elements a resolved step gives to a map over it.
+create or replace function pgflow.element_count(run uuid, version int, step text) returns int
+language sql stable as $$
+  select case when t.status = 'skipped' then 0 when s.step_type = 'map' then t.initial_tasks
+    when jsonb_typeof(t.output) = 'array' then jsonb_array_length(t.output) end
+  from pgflow.step_states t
+  join pgflow.steps s on s.version_id = version and s.step_slug = t.step_slug
+  where t.run_id = run and t.step_slug = step;
+$$;
+
+-- Steps of live runs become started, and get their tasks.
+create or replace function pgflow.start_steps(
+  starting pgflow.step_ref[], at timestamptz, worker uuid, lane_queues text[], lane_versions int[], want int,
+  out handed bigint[], out woken text[]
+) language plpgsql as $$
+declare
+  started pgflow.step_ref[];
+begin
+  with updated as (
+    update pgflow.step_states s
+    set status = 'started', started_at = greatest(at, s.created_at), remaining_tasks = s.initial_tasks
+    from unnest(starting) u join pgflow.runs r on r.run_id = u.run_id and r.status || '' = 'started'
+    where s.run_id = u.run_id and s.step_slug = u.step_slug
+    returning (u.run_id, u.version_id, u.step_slug)::pgflow.step_ref as ref
+  )
+  select coalesce(array_agg(u.ref), '{}') into started from updated u;
+  select i.handed, i.woken into handed, woken
+  from pgflow.insert_tasks(started, at, worker, lane_queues, lane_versions, want) i;
+end
+$$;
+
+-- One task for a single step, one per element for a map. Up to `want` that the worker serves are inserted as
+-- claimed by it, which saves the claim; the others are ready, or delayed until their start delay is over.
+create or replace function pgflow.insert_tasks(
+  started pgflow.step_ref[], at timestamptz, worker uuid, lane_queues text[], lane_versions int[], want int,
+  out handed bigint[], out woken text[]
+) language sql as $$
+  with fresh as (
+    select s.flow_slug, u.run_id, u.version_id, u.step_slug, r.priority, coalesce(f.queue, f.flow_slug) as queue,
+      coalesce(s.opt_start_delay, 0) as delay, coalesce(e.index - 1, 0) as task_index, e.value
+    from unnest(started) u
+    join pgflow.steps s on s.version_id = u.version_id and s.step_slug = u.step_slug
+    join pgflow.flows f on f.flow_slug = s.flow_slug
+    join pgflow.runs r on r.run_id = u.run_id
+    left join lateral jsonb_array_elements(case when s.step_type = 'map' then
+        case when s.deps_count = 0 then r.input else pgflow.mapped_output(u.run_id, u.version_id, u.step_slug) end
+      end) with ordinality as e (value, index) on true
+  ), offered as (
+    select f.*, want > 0 and f.delay = 0
+        and row_number() over (order by f.priority) <= want
+        and exists (select from unnest(lane_queues, lane_versions) l (queue, version_id)
+          where l.queue = f.queue and l.version_id = f.version_id) as handed
+    from fresh f
+  ), inserted as (
+    insert into pgflow.step_tasks (
+      flow_slug, run_id, step_slug, task_index, version_id, queue, priority, input, queued_at, ready_at,
+      stage, status, claim_token, attempts_count, started_at, last_worker_id)
+    select o.flow_slug, o.run_id, o.step_slug, o.task_index, o.version_id, o.queue, o.priority, o.value, at,
+      at + make_interval(secs => o.delay),
+      case when o.handed then 'running' when o.delay > 0 then 'delayed' else 'ready' end,
+      case when o.handed then 'started' else 'queued' end,
+      case when o.handed then nextval('pgflow.claim_tokens') end,
+      case when o.handed then 1 else 0 end,
+      case when o.handed then at end,
+      case when o.handed then worker end
+    from offered o
+    returning message_id, stage, queue
+  )
+  select coalesce(array_agg(i.message_id) filter (where i.stage = 'running'), '{}'),
+    coalesce(array_agg(distinct i.queue) filter (where i.stage <> 'running'), '{}')
+  from inserted i;
+$$;
+
+-- The list that a dependent map runs over.
+create or replace function pgflow.mapped_output(run uuid, version int, step text) returns jsonb
+language sql stable as $$
+  select s.output from pgflow.deps d
+  join pgflow.step_states s on s.run_id = run and s.step_slug = d.dep_slug
+  where d.version_id = version and d.step_slug = step;
+$$;
+
+-- Count resolved steps off their runs; a run with none left is complete.
+create or replace function pgflow.settle_runs(resolved pgflow.step_ref[], at timestamptz) returns void
+language sql as $$
+  update pgflow.runs r
+  set remaining_steps = r.remaining_steps - d.steps,
+      status = case when d.last then 'completed' else r.status end,
+      completed_at = case when d.last then greatest(at, r.started_at) end,
+      output = case when d.last then pgflow.run_output(r.run_id, r.version_id) end
+  from (
+    select n.run_id, n.steps, l.remaining_steps = n.steps and l.status = 'started' as last
+    from (select u.run_id, count(*)::int as steps from unnest(resolved) u group by u.run_id) n
+    join pgflow.runs l on l.run_id = n.run_id
+  ) d
+  where r.run_id = d.run_id;
+$$;
+
+-- The outputs of the completed steps that nobody depends on; null when there are none.
+create or replace function pgflow.run_output(run uuid, version int) returns jsonb
+language sql stable as $$
+  select jsonb_object_agg(s.step_slug, coalesce(t.output, 'null'))
+  from pgflow.steps s
+  join pgflow.step_states t on t.run_id = run and t.step_slug = s.step_slug and t.status = 'completed'
+  where s.version_id = version
+    and not exists (select from pgflow.deps d where d.version_id = version and d.dep_slug = s.step_slug);
+$$;

@@ -1,0 +1,27 @@
+-- TIMER: delayed tasks become ready when they are due. Start delays and retries are the same thing here.
+
+-- Promote up to `most` due tasks; answer with the queues that have something to do now, how many were promoted,
+-- and the seconds until the next is due (null: nothing is delayed).
+create or replace function pgflow.promote_tasks(most int default 1000)
+returns table (queues text[], promoted int, next_due float8)
+language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off as $$
+declare
+  at constant timestamptz := pgflow.now();
+begin
+  with due as (
+    select t.message_id from pgflow.step_tasks t
+    where t.stage = 'delayed' and t.ready_at <= at
+    order by t.ready_at limit most for update skip locked
+  ), moved as (
+    update pgflow.step_tasks t set stage = 'ready'
+    from due d where t.message_id = d.message_id and t.stage || '' = 'delayed'
+    returning t.queue
+  )
+  select coalesce(array_agg(distinct m.queue), '{}'), count(*) into queues, promoted from moved m;
+  next_due := (
+    select greatest(extract(epoch from t.ready_at - at), 0) from pgflow.step_tasks t
+    where t.stage = 'delayed' order by t.ready_at limit 1);
+  return next;
+end
+$$;
