@@ -7,7 +7,7 @@ from typing import assert_never
 
 from .definition import FlowDef, Json, StepDef
 from .outcome import Completed, Failed, Outcome
-from .resolve import advance, fail_run, finish, force_skip, release
+from .resolve import advance, completed_outputs, fail_run, finish, force_skip, release
 from .rows import (
     ABSENT,
     RunRow,
@@ -54,6 +54,17 @@ class ModelRun(State):
             if task.status == "queued" and self.steps[slug].status == "started"
         }
 
+    def task_input(self, slug: str, index: int) -> Json:
+        """What the task gets apart from the flow's input; a root single step gets nothing."""
+        step = self.flow.step(slug)
+        if not step.dependencies:
+            values = self.run.input
+        elif step.kind == "single":
+            return completed_outputs(self, step.dependencies)
+        else:
+            values = self.steps[step.dependencies[0]].output
+        return values[index] if step.kind == "map" and isinstance(values, list) else None
+
     def claim(self, slug: str, index: int) -> int:
         """Start the task; answers which attempt this is, from 1."""
         assert (slug, index) in self.claimable()
@@ -77,10 +88,10 @@ class ModelRun(State):
                 assert_never(outcome)
         return True
 
-    def cancel(self) -> None:
+    def cancel(self, reason: str) -> None:
         """End a started run; its steps and tasks keep their rows."""
         if self.run.status == "started":
-            self.run.status = "cancelled"
+            self.run.status, self.run.error_message = "cancelled", reason
 
     def snapshot(self) -> Snapshot:
         run = asdict(self.run) | {"output": text(self.run.output)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from .definition import FlowDef, Json
+from .definition import FlowDef, Json, StepDef
 from .model import ModelRun
 from .outcome import Completed, Failed, Outcome
 from .rows import TaskKey
@@ -36,6 +36,14 @@ def said(outcomes: Mapping[TaskKey | str, Told]) -> Script:
         return told if isinstance(told, Completed | Failed) else Completed(told)
 
     return script
+
+
+def flow(*steps: StepDef, max_attempts: int = 3) -> FlowDef:
+    return FlowDef("flow", steps, max_attempts)
+
+
+def statuses(run: ModelRun) -> dict[str, str]:
+    return {slug: row.status for slug, row in run.steps.items()}
 
 
 def _index(flow: FlowDef, slug: str) -> int:

@@ -108,11 +108,7 @@ def _subject(run: State, step: StepDef) -> Json:
     """What the patterns are held against: the run's input at a root, else the parents' outputs."""
     if not step.dependencies:
         return run.run.input
-    return {"flow_input": run.run.input} | {
-        slug: _json(run.steps[slug].output)
-        for slug in step.dependencies
-        if run.steps[slug].status == "completed"
-    }
+    return {"flow_input": run.run.input} | completed_outputs(run, step.dependencies)
 
 
 def _start_ready_steps(run: State) -> None:
@@ -127,12 +123,17 @@ def _maybe_complete_run(run: State) -> None:
     if run.run.remaining_steps:
         return
     leaves = [step.slug for step in run.flow.steps if not run.flow.children(step.slug)]
-    outputs = {
+    outputs = completed_outputs(run, leaves)
+    run.run.status, run.run.output = "completed", outputs or ABSENT
+
+
+def completed_outputs(run: State, slugs: Iterable[str]) -> dict[str, Json]:
+    """By step; a skipped one is absent, SQL NULL is null."""
+    return {
         slug: _json(run.steps[slug].output)
-        for slug in leaves
+        for slug in slugs
         if run.steps[slug].status == "completed"
     }
-    run.run.status, run.run.output = "completed", outputs or ABSENT
 
 
 def _json(value: Value) -> Json:

@@ -7,9 +7,8 @@ import pytest
 from .definition import Json, Policy, StepDef
 from .model import ModelRun
 from .outcome import Failed
-from .play import play, said
+from .play import flow, play, said, statuses
 from .rows import ABSENT
-from .test_model import flow, statuses
 
 NEVER: dict[str, Json] = {"never": True}
 

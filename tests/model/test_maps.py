@@ -7,9 +7,8 @@ import pytest
 from .definition import Json, StepDef
 from .model import ModelRun, Refused
 from .outcome import Completed, Failed
-from .play import play, said
+from .play import flow, play, said, statuses
 from .rows import ABSENT, Value
-from .test_model import flow, statuses
 
 SPREAD = flow(StepDef("a"), StepDef("m", ("a",), "map"), StepDef("z", ("m",)))
 

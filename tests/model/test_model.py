@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from .definition import FlowDef, Json, StepDef
+from .definition import Json, StepDef
 from .model import ModelRun
 from .outcome import Completed, Failed
-from .play import play, said
+from .play import flow, play, said, statuses
 from .rows import ABSENT
-
-
-def flow(*steps: StepDef, **options: Any) -> FlowDef:
-    return FlowDef("flow", steps, **options)
-
-
-def statuses(run: ModelRun) -> dict[str, str]:
-    return {slug: row.status for slug, row in run.steps.items()}
-
 
 CHAIN = flow(StepDef("a"), StepDef("b", ("a",)), StepDef("c", ("b",)))
 DIAMOND = flow(
@@ -109,16 +98,17 @@ def test_a_permanent_failure_is_exhausted_at_once() -> None:
 def test_an_outcome_of_a_cancelled_run_is_dropped() -> None:
     run = ModelRun(CHAIN, {})
     run.claim("a", 0)
-    run.cancel()
+    run.cancel("enough")
     assert not run.commit("a", 0, Completed(1))
-    assert (run.run.status, run.run.remaining_steps) == ("cancelled", 3)
+    assert (run.run.status, run.run.error_message) == ("cancelled", "enough")
+    assert run.run.remaining_steps == 3
     assert (run.steps["a"].status, run.tasks["a", 0].status) == ("started", "started")
     assert run.claimable() == set()
 
 
 def test_cancel_of_a_finished_run_changes_nothing() -> None:
     run = play(CHAIN, {})
-    run.cancel()
+    run.cancel("enough")
     assert run.run.status == "completed"
 
 

@@ -1,0 +1,185 @@
+"""The SQL side of the comparison: the model's verbs, for batches of tasks of any runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, LiteralString
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import dict_row
+
+from .batch import Entry
+from .definition import FlowDef, Json, Pattern, StepDef
+from .outcome import Completed
+from .rows import Absent, Snapshot, snapshot
+
+WORKER = UUID(int=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What a worker serves: one version of one flow; its queue is named like the flow."""
+
+    queue: str
+    version_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A task in hand."""
+
+    message_id: int
+    claim_token: int
+    run_id: UUID
+    step_slug: str
+    task_index: int
+    attempt: int
+    input: str | None
+    flow_input: str | None
+
+
+class Engine:
+    """One worker and one client on one connection."""
+
+    def __init__(self, conn: psycopg.Connection[Any]) -> None:
+        self.conn = conn
+
+    def define(self, flow: FlowDef) -> Lane:
+        rows = self._rows("select version_id from pgflow.ensure_flow(%s)", json.dumps(shape(flow)))
+        return Lane(flow.slug, rows[0]["version_id"])
+
+    def start(self, slug: str, inputs: Iterable[Json]) -> list[UUID]:
+        rows = self._rows(
+            'select run_id from pgflow.start_runs(%s, %s::jsonb[]) order by "position"',
+            slug,
+            [json.dumps(given) for given in inputs],
+        )
+        return [row["run_id"] for row in rows]
+
+    def claim(self, lanes: Sequence[Lane], want: int) -> list[Claim]:
+        return self._claims(
+            "select * from pgflow.claim_tasks(%s, %s, %s, %s)", WORKER, *_columns(lanes), want
+        )
+
+    def describe(self, message_ids: list[int]) -> list[Claim]:
+        return self._claims("select * from pgflow.describe_tasks(%s)", message_ids)
+
+    def commit(
+        self, entries: Sequence[Entry], lanes: Sequence[Lane] = (), want: int = 0
+    ) -> dict[int, str]:
+        """The verdict by message id; up to `want` new tasks come back as 'handed'."""
+        outcomes, outputs, messages = ([told[n] for told in map(_told, entries)] for n in range(3))
+        rows = self._rows(
+            COMMIT,
+            WORKER,
+            [entry.message_id for entry in entries],
+            [entry.token for entry in entries],
+            outcomes,
+            outputs,
+            messages,
+            *_columns(lanes),
+            want,
+        )
+        return {row["message_id"]: row["verdict"] for row in rows}
+
+    def cancel(self, run_id: UUID, reason: str) -> None:
+        self._rows("select pgflow.cancel_run(%s, %s)", run_id, reason)
+
+    def snapshots(self, run_ids: Sequence[UUID]) -> dict[UUID, Snapshot]:
+        runs = {row.pop("run_id"): row for row in self._rows(RUNS, run_ids)}
+        steps = self._rows(STEPS, run_ids)
+        tasks = self._rows(TASKS, run_ids)
+        return {
+            run_id: snapshot(
+                runs[run_id],
+                [(s.pop("step_slug"), s) for s in _of(run_id, steps)],
+                [(t.pop("step_slug"), t.pop("task_index"), t) for t in _of(run_id, tasks)],
+            )
+            for run_id in run_ids
+        }
+
+    def _claims(self, query: LiteralString, *args: Any) -> list[Claim]:
+        rows = self._rows(query, *args)
+        return [Claim(*(row[name] for name in Claim.__dataclass_fields__)) for row in rows]
+
+    def _rows(self, query: LiteralString, *args: Any) -> list[dict[str, Any]]:
+        with self.conn.cursor(row_factory=dict_row) as cursor:
+            rows = cursor.execute(query, args).fetchall()
+        return [{name: _canonical(name, value) for name, value in row.items()} for row in rows]
+
+
+COMMIT = """
+select message_id, verdict
+from pgflow.commit_tasks(
+  worker => %s, message_ids => %s, tokens => %s, outcomes => %s, outputs => %s::jsonb[],
+  error_messages => %s, lane_queues => %s, lane_versions => %s, want => %s)
+where message_id is not null
+"""
+RUNS = """
+select run_id, status, output::text, remaining_steps, error_message, failed_step
+from pgflow.runs where run_id = any (%s)
+"""
+STEPS = """
+select run_id, step_slug, status, remaining_deps, remaining_tasks, initial_tasks,
+  output::text, skip_reason, error_message
+from pgflow.step_states where run_id = any (%s)
+"""
+TASKS = """
+select run_id, step_slug, task_index, status, attempts_count, output::text, error_message
+from pgflow.step_tasks where run_id = any (%s)
+"""
+
+
+def shape(flow: FlowDef) -> dict[str, Any]:
+    return {
+        "slug": flow.slug,
+        "kind": "flow",
+        "options": {"maxAttempts": flow.max_attempts, "baseDelay": 0, "timeout": 60},
+        "steps": [_step_shape(step) for step in flow.steps],
+    }
+
+
+def _step_shape(step: StepDef) -> dict[str, Any]:
+    return {
+        "slug": step.slug,
+        "stepType": step.kind,
+        "dependencies": sorted(step.dependencies),
+        "whenUnmet": step.when_unmet,
+        "whenExhausted": step.when_exhausted,
+        "requiredInputPattern": _pattern(step.required),
+        "forbiddenInputPattern": _pattern(step.forbidden),
+        "takesInput": True,
+        "options": {} if step.max_attempts is None else {"maxAttempts": step.max_attempts},
+    }
+
+
+def _pattern(pattern: Pattern | None) -> dict[str, Any]:
+    return {"defined": False} if pattern is None else {"defined": True, "value": dict(pattern)}
+
+
+def _told(entry: Entry) -> tuple[str, str | None, str | None]:
+    """The outcome, the output and the error message as commit_tasks takes them."""
+    outcome = entry.outcome
+    if isinstance(outcome, Completed):
+        absent = isinstance(outcome.output, Absent)
+        return "completed", None if absent else json.dumps(outcome.output), None
+    return "failed_permanently" if outcome.permanent else "failed", None, outcome.message
+
+
+def _columns(lanes: Sequence[Lane]) -> tuple[list[str], list[int]]:
+    return [lane.queue for lane in lanes], [lane.version_id for lane in lanes]
+
+
+def _of(run_id: UUID, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    own = [row for row in rows if row["run_id"] == run_id]
+    return [{name: value for name, value in row.items() if name != "run_id"} for row in own]
+
+
+def _canonical(name: str, value: Any) -> Any:
+    """JSON text as the model writes it."""
+    if name == "output" and value is not None:
+        return json.dumps(json.loads(value), sort_keys=True)
+    return value

@@ -1,0 +1,100 @@
+"""Runs of several flows in the SQL and in the model at once, moved by one worker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import count
+from random import Random
+from uuid import UUID, uuid4
+
+from .batch import Entry, commit_batch
+from .behaviour import Behaviour
+from .definition import FlowDef
+from .engine import Claim, Engine
+from .model import ModelRun
+from .strategies import Scenario
+
+_names = (f"f{uuid4().hex[:8]}_{number}" for number in count())
+
+
+class World:
+    """`claim` and `commit` do the same on both sides and check that both answer the same."""
+
+    def __init__(self, engine: Engine, scenarios: Sequence[Scenario]) -> None:
+        self.engine = engine
+        flows = [_renamed(scenario.flow) for scenario in scenarios]
+        self.lanes = [engine.define(flow) for flow in flows]
+        self.runs: dict[UUID, ModelRun] = {}
+        self.behaviours: dict[UUID, Behaviour] = {}
+        for lane, scenario in zip(self.lanes, scenarios, strict=True):
+            ids = engine.start(lane.queue, [run_input for run_input, _ in scenario.runs])
+            for run_id, (run_input, behaviour) in zip(ids, scenario.runs, strict=True):
+                self.runs[run_id] = ModelRun(scenario.flow, run_input)
+                self.behaviours[run_id] = behaviour
+        self.held: list[tuple[UUID, Entry]] = []
+        self.spent: list[tuple[UUID, Entry]] = []
+
+    def claim(self, want: int) -> bool:
+        """Take up to `want` tasks; False when there was none."""
+        waiting = self.claimable()
+        claims = self.engine.claim(self.lanes, want)
+        assert len(claims) == min(want, len(waiting)), f"claimable: {waiting}, got {claims}"
+        self._hold(claims)
+        return bool(claims)
+
+    def commit(self, size: int, want: int, random: Random) -> None:
+        """Write `size` of the outcomes in hand, in any order, with old ones and doubles between."""
+        random.shuffle(self.held)
+        batch, self.held = self.held[:size], self.held[size:]
+        ids = {entry.message_id for _, entry in batch}
+        old = [told for told in self.spent if told[1].message_id not in ids]
+        sent = batch + random.sample(old, min(len(old), random.randint(0, 2))) + batch[:1]
+        verdicts = self.engine.commit([entry for _, entry in sent], self.lanes, want)
+
+        committed: set[int] = set()
+        for run_id in {run_id for run_id, _ in batch}:
+            own = [entry for owner, entry in batch if owner == run_id]
+            committed |= commit_batch(self.runs[run_id], own)
+        assert {i for i, verdict in verdicts.items() if verdict == "committed"} == committed
+        handed = [i for i, verdict in verdicts.items() if verdict == "handed"]
+        assert len(handed) <= want
+        self._hold(self.engine.describe(handed))
+        self.spent += batch
+
+    def cancel(self, run_id: UUID) -> None:
+        self.engine.cancel(run_id, "enough")
+        self.runs[run_id].cancel("enough")
+
+    def claimable(self) -> set[tuple[UUID, str, int]]:
+        return {(run_id, *key) for run_id, run in self.runs.items() for key in run.claimable()}
+
+    def compare(self) -> None:
+        """All rows of all runs are the same on both sides."""
+        written = self.engine.snapshots(list(self.runs))
+        for run_id, run in self.runs.items():
+            assert written[run_id] == run.snapshot()
+
+    def _hold(self, claims: Sequence[Claim]) -> None:
+        for claim in claims:
+            run = self.runs[claim.run_id]
+            attempt = run.claim(claim.step_slug, claim.task_index)
+            assert claim.attempt == attempt
+            _check_input(run, claim)
+            key = claim.step_slug, claim.task_index
+            outcome = self.behaviours[claim.run_id](key, attempt)
+            entry = Entry(claim.message_id, claim.claim_token, *key, outcome)
+            self.held.append((claim.run_id, entry))
+
+
+def _renamed(flow: FlowDef) -> FlowDef:
+    """A name of its own in the database, which holds many examples."""
+    return replace(flow, slug=next(_names))
+
+
+def _check_input(run: ModelRun, claim: Claim) -> None:
+    got = None if claim.input is None else json.loads(claim.input)
+    assert got == run.task_input(claim.step_slug, claim.task_index)
+    if claim.flow_input is not None:
+        assert json.loads(claim.flow_input) == run.run.input
