@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """From a fresh clone to a running command: python3 run.py demo | test | install | TOOL ...
 
-Makes .venv beside this file, installs the locked packages once per change of the lock, then becomes
-the command. Standard library only, and readable by old Pythons, so that it can look for a newer one.
+Makes .venv beside this file, installs the locked packages once per change of the lock, and becomes
+the command. Standard library only; old Pythons can read it, so that it can look for a newer one.
 """
 
 from __future__ import annotations
