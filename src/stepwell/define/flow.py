@@ -6,8 +6,10 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
-from typing import Any, ForwardRef, Generic, ParamSpec, Protocol, Unpack, get_args, overload
+from typing import Any, ForwardRef, Generic, ParamSpec, Unpack, get_args, overload
 
 from typing_extensions import TypeVar
 
@@ -121,13 +123,9 @@ class Flow(Generic[In, Out]):
         that is not named after a step, and one that finds no parameter only waits.
         """
         if _is_handler(given):
-            return self._add(given[0], _locals_above(), choices, ())
+            return self._add(given[0], _locals_above(), choices=choices)
         check_references(given, self._steps, f"flow {self.slug!r}")
-
-        def declare(handler: Any) -> AnyStep:
-            return self._add(handler, _locals_above(), choices, given)
-
-        return declare
+        return Declare(partial(self._add, choices=choices, references=given))
 
     @overload
     def map(self, handler: Callable[P, R], /) -> Step[P, R]: ...
@@ -141,28 +139,25 @@ class Flow(Generic[In, Out]):
         Without `over` it maps over the flow's input, which must then be a list.
         """
         if _is_handler(given):
-            return self._add(given[0], _locals_above(), choices, (), is_map=True)
+            return self._add(given[0], _locals_above(), choices=choices, is_map=True)
         if given:
             raise DefinitionError(
                 f"flow {self.slug!r}: a map step names what it maps over, and it can be one step "
                 f"only: write @flow.map(over={getattr(given[0], 'slug', '...')})"
             )
         references = () if over is None else (over,)
-
-        def declare(handler: Any) -> AnyStep:
-            return self._add(handler, _locals_above(), choices, references, is_map=True)
-
-        return declare
+        return Declare(partial(self._add, choices=choices, references=references, is_map=True))
 
     def _add(
         self,
         handler: Any,
         names: Mapping[str, Any],
-        choices: Mapping[str, Any],
-        references: tuple[Any, ...],
         *,
+        choices: Mapping[str, Any],
+        references: tuple[Any, ...] = (),
         is_map: bool = False,
     ) -> AnyStep:
+        """Check everything that can be checked, then take the step in. For the decorators."""
         slug = choices.get("slug")
         slug = _name_of(handler, self.slug) if slug is None else slug
         what = f"flow {self.slug!r}, step {slug!r}"
@@ -215,10 +210,14 @@ class Flow(Generic[In, Out]):
         return Any if isinstance(said, ForwardRef | typing.TypeVar) else said
 
 
-class Declare(Protocol):
-    """A decorator that turns a handler into a step and keeps its types."""
+@dataclass(frozen=True, slots=True)
+class Declare:
+    """What `@flow.step(...)` answers with: it turns a handler into a step and keeps its types."""
 
-    def __call__(self, handler: Callable[P, R], /) -> Step[P, R]: ...
+    add: Callable[[Any, Mapping[str, Any]], AnyStep]
+
+    def __call__(self, handler: Callable[P, R], /) -> Step[P, R]:
+        return self.add(handler, _locals_above())
 
 
 def _is_handler(given: tuple[Any, ...]) -> bool:
