@@ -84,6 +84,6 @@ def takes_any_flow(flow: Flow, step: Step[..., Any]) -> Stepwell:
 publish("x", [[0.5]])  # pyright: ignore[reportCallIssue]
 scrape("x")  # pyright: ignore[reportArgumentType, reportUnusedCoroutine]
 article.step(max_attempt=5)  # pyright: ignore[reportCallIssue]
-article.step(if_unmet="retry")  # pyright: ignore[reportCallIssue, reportArgumentType]
-article.map(over=5)  # pyright: ignore[reportCallIssue, reportArgumentType]
+article.step(if_unmet="retry")  # pyright: ignore[reportArgumentType]
+article.map(over=5)  # pyright: ignore[reportArgumentType]
 wrong: Flow[int, Receipt] = typed  # pyright: ignore[reportAssignmentType]

@@ -174,6 +174,19 @@ def test_annotations_that_cannot_be_resolved_are_any() -> None:
     assert (reserve.parameters[0].type, reserve.returns, flow.input_type) == (Any, Any, Any)  # pyright: ignore
 
 
+def test_a_class_may_be_completed_below_the_step_that_takes_it() -> None:
+    flow = Flow("orders")
+
+    @dataclass
+    class Parcel:
+        label: "Label"  # pyright: ignore # noqa: F821, UP037
+
+    @flow.step
+    def pack(flow_input: Parcel) -> None: ...
+
+    assert pack.parameters[0].type is Parcel
+
+
 @pytest.mark.parametrize(
     ("options", "absent"),
     [

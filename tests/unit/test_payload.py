@@ -97,6 +97,10 @@ def test_a_number_that_json_does_not_have_is_refused(number: float) -> None:
         encode(Point(1, number))
 
 
+def test_json_that_is_already_written_goes_through() -> None:
+    assert encode([msgspec.Raw(b'{"a":null}'), None]) == b'[{"a":null},null]'
+
+
 def test_a_zero_character_is_refused_because_postgres_cannot_store_it() -> None:
     with pytest.raises(PayloadError, match=r"\$\.a\[0\] contains the character U\+0000.*remove it"):
         encode({"a": ["x\0y"]})

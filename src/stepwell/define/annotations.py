@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc
+import functools
 import inspect
 import sys
 import types
@@ -26,7 +27,9 @@ class Hints(NamedTuple):
 
 def hints_of(handler: Callable[..., Any], names: Mapping[str, Any]) -> Hints:
     """Resolve each annotation by itself; `names` are the locals where the handler was written."""
-    function = inspect.unwrap(getattr(handler, "func", handler))
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    function = inspect.unwrap(handler)
     if not hasattr(function, "__annotations__"):
         function = getattr(function, "__call__", function)  # noqa: B004
     known = getattr(function, "__globals__", {})

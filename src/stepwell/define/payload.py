@@ -75,9 +75,14 @@ def _refusal(value: object, path: str, reason: str) -> PayloadError:
 
 def _refuse_not_a_number(value: object) -> None:
     """msgspec writes null for NaN and Infinity; a value that changes by itself is worse."""
-    for path, leaf in _leaves(msgspec.to_builtins(value, str_keys=False), "$"):
+    plain = msgspec.to_builtins(value, enc_hook=_already_json)
+    for path, leaf in _leaves(plain, "$"):
         if isinstance(leaf, float) and not math.isfinite(leaf):
             raise PayloadError(f"{leaf} at {path} is not a JSON number; send None or a str instead")
+
+
+def _already_json(raw: object) -> None:
+    """A msgspec.Raw is JSON text already; the encoder took it as it is."""
 
 
 def _refuse_zero_character(value: object) -> None:
