@@ -29,9 +29,9 @@ def commit_batch(run: ModelRun, entries: Iterable[Entry]) -> set[int]:
     }
 
 
-def _order(run: ModelRun, entry: Entry) -> tuple[bool, str, int]:
+def _order(run: ModelRun, entry: Entry) -> tuple[bool, str | int, int]:
     attempts = run.tasks[entry.slug, entry.index].attempts_count
     exhausted = isinstance(entry.outcome, Failed) and (
         entry.outcome.permanent or attempts >= run.flow.attempts(entry.slug)
     )
-    return exhausted, entry.slug, entry.message_id
+    return exhausted, entry.message_id if exhausted else entry.slug, entry.message_id

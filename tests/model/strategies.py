@@ -34,7 +34,7 @@ class Scenario:
 
 
 @st.composite
-def scenarios(draw: st.DrawFn, max_runs: int = 2) -> Scenario:
+def scenarios(draw: st.DrawFn, max_runs: int = 3) -> Scenario:
     flow = draw(flows())
     count = draw(st.integers(1, max_runs))
     return Scenario(flow, [(draw(inputs(flow)), draw(behaviours(flow))) for _ in range(count)])

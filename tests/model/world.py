@@ -19,6 +19,22 @@ from .strategies import Scenario
 _names = (f"f{uuid4().hex[:8]}_{number}" for number in count())
 
 
+# The largest batch of one example; the last ones mean everything in hand.
+BATCHES = [1, 4, 12, 1000, 1000]
+
+
+def run_side_by_side(
+    engine: Engine, scenarios: Sequence[Scenario], random: Random, batch: int
+) -> None:
+    """Both sides to the end, in batches of up to `batch` outcomes; then all their rows."""
+    world = World(engine, scenarios)
+    while world.claim(random.choice([2, 1000, 1000])) or world.held:
+        world.commit(random.randint((batch + 1) // 2, batch), random.choice([0, 0, 3]), random)
+        if random.random() < 0.05:
+            world.cancel(random.choice(list(world.runs)))
+    world.compare()
+
+
 class World:
     """`claim` and `commit` do the same on both sides and check that both answer the same."""
 
@@ -46,6 +62,8 @@ class World:
 
     def commit(self, size: int, want: int, random: Random) -> None:
         """Write `size` of the outcomes in hand, in any order, with old ones and doubles between."""
+        order = list(self.runs)
+        self.held.sort(key=lambda told: (order.index(told[0]), told[1].slug, told[1].index))
         random.shuffle(self.held)
         batch, self.held = self.held[:size], self.held[size:]
         ids = {entry.message_id for _, entry in batch}
@@ -60,7 +78,8 @@ class World:
         assert {i for i, verdict in verdicts.items() if verdict == "committed"} == committed
         handed = [i for i, verdict in verdicts.items() if verdict == "handed"]
         assert len(handed) <= want
-        self._hold(self.engine.describe(handed))
+        if handed:
+            self._hold(self.engine.describe(handed))
         self.spent += batch
 
     def cancel(self, run_id: UUID) -> None:
