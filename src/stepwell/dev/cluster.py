@@ -31,7 +31,7 @@ def existing_major(home: Path) -> int | None:
     return None
 
 
-def create(data: Path, owner: Owner, programs: Programs) -> None:
+def create(data: Path, owner: Owner, programs: Programs, *, sync: bool) -> None:
     """Make the data directory beside its place and then move it there: it is never half-made."""
     part = data.with_name("part-" + data.name)
     shutil.rmtree(part, ignore_errors=True)
@@ -40,6 +40,7 @@ def create(data: Path, owner: Owner, programs: Programs) -> None:
         *(programs["initdb"], "-D", part, "-U", "postgres", "-E", "UTF8"),
         *("--auth-local=peer", "--auth-host=reject", "--data-checksums"),
         *_locale(programs.major),
+        *([] if sync else ["--no-sync"]),
     ]
     code, output = owner.run(*command)
     if code != 0:

@@ -151,7 +151,8 @@ class EmbeddedPostgres:
         found = programs.choose(owner, self.home / "programs", self._provider, existing)
         data = self._data(found.major)
         if existing is None:
-            cluster.create(data, owner, found)
+            sync = self._settings.get("fsync") != "off"
+            cluster.create(data, owner, found, sync=sync)
         return Server(owner, found, data, self._socket)
 
     def _have_a_watcher(self, server: Server) -> None:

@@ -80,9 +80,10 @@ class Server:
         done.touch()
 
     def _forget_the_dead(self) -> None:
-        """A pid file that a crash left may name another program by now; pg_ctl would believe it."""
+        """Postgres would believe the files of a crash, if their pid is another program's by now."""
         if self.pid() is None:
             (self.data / "postmaster.pid").unlink(missing_ok=True)
+            (self.socket / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
 
     def _end_of_log(self) -> str:
         with suppress(OSError):
