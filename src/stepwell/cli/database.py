@@ -1,0 +1,48 @@
+"""Which Postgres a command works on: the one that was named, else the embedded one if it runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from stepwell.cli.output import note
+from stepwell.dev.postgres import EmbeddedPostgres
+from stepwell.errors import DatabaseUnavailable
+from stepwell.settings import Settings
+
+Dsn = Annotated[
+    str | None,
+    Parameter(help="Postgres to use; else DATABASE_URL, else the embedded one if it runs."),
+]
+AsJson = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON.")]
+
+
+def settings_of(dsn: str | None = None, **given: object) -> Settings:
+    """The settings of the environment; what was typed (is not None) wins."""
+    typed = {name: value for name, value in {"dsn": dsn, **given}.items() if value is not None}
+    return Settings.from_env(os.environ, **typed)
+
+
+def database(dsn: str | None = None) -> str:
+    """The DSN a command uses. DatabaseUnavailable says how to get one."""
+    if named := settings_of(dsn).dsn:
+        return named
+    embedded = EmbeddedPostgres()
+    if embedded.status().running:
+        note(f"using the embedded Postgres in {embedded.home}")
+        return embedded.dsn()
+    raise DatabaseUnavailable("DATABASE_URL is not set, and no embedded Postgres runs")
+
+
+@contextmanager
+def development_database(dsn: str | None = None) -> Generator[str]:
+    """The named database, else the embedded one, started and held for the length of a block."""
+    if named := settings_of(dsn).dsn:
+        yield named
+        return
+    with EmbeddedPostgres() as embedded:
+        yield embedded.dsn()

@@ -1,0 +1,72 @@
+"""What a command's exit code means, and which error leads to which."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from stepwell.errors import (
+    DatabaseUnavailable,
+    EmbeddedError,
+    PayloadError,
+    SchemaError,
+    SettingsError,
+    StepwellError,
+)
+
+
+class Exit(IntEnum):
+    """Scripts may rely on these."""
+
+    OK = 0
+    FAILED = 1  # also: not found, and a run that did not complete
+    USAGE = 2
+    DATABASE = 3
+    SCHEMA = 4
+    INTERRUPTED = 130
+
+
+MEANING = (
+    "Exit codes: 0 done, 1 failed or not found, 2 wrong usage, 3 no database, "
+    "4 the schema does not fit."
+)
+
+
+class UsageError(StepwellError):
+    """What was typed cannot be meant. The message says what can."""
+
+
+class LoadError(StepwellError):
+    """The program that was named could not be imported: its own code raised."""
+
+
+def exit_of(error: BaseException) -> Exit | None:
+    """The exit code of an error that needs no traceback; None for a defect of ours."""
+    match error:
+        case UsageError() | SettingsError() | PayloadError():
+            return Exit.USAGE
+        case DatabaseUnavailable() | EmbeddedError():
+            return Exit.DATABASE
+        case SchemaError():
+            return Exit.SCHEMA
+        case StepwellError():
+            return Exit.FAILED
+        case KeyboardInterrupt():
+            return Exit.INTERRUPTED
+        case _:
+            return Exit.DATABASE if is_connection_error(error) else None
+
+
+def is_connection_error(error: BaseException) -> bool:
+    """By name, so that `--help` need not load the driver."""
+    return any(
+        cls.__module__.startswith("psycopg") and cls.__name__ == "OperationalError"
+        for cls in type(error).__mro__
+    )
+
+
+def message_of(error: BaseException) -> str:
+    """One or two lines for a person."""
+    said = str(error).strip() or type(error).__name__
+    if is_connection_error(error):
+        return str(DatabaseUnavailable(said.splitlines()[0]))
+    return said

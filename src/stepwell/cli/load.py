@@ -1,0 +1,174 @@
+"""From what was typed (`package.module:name`, `app.py`, `app.py:name`) to a Stepwell app."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from stepwell.cli.exits import LoadError, UsageError
+from stepwell.define.app import Stepwell
+from stepwell.define.flow import Flow
+
+AnyFlow = Flow[Any, Any]
+Wanted = TypeVar("Wanted")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to look: a module, the folder it is imported from, and a name inside it."""
+
+    module: str
+    root: Path
+    name: str | None
+    typed: str
+
+    @property
+    def where(self) -> str:
+        return self.typed.rpartition(":")[0] if self.name else self.typed
+
+
+def parse(typed: str) -> Target:
+    """Split what was typed; a path is turned into the name of the module it holds."""
+    before, colon, name = typed.partition(":")
+    if not before or (colon and not name):
+        raise UsageError(f"{typed!r} names no program; write app.py, app.py:name or module:name")
+    if before.endswith(".py") or "/" in before:
+        module, root = module_at(Path(before))
+    else:
+        module, root = before, Path.cwd()
+    return Target(module, root, name or None, typed)
+
+
+def module_at(path: Path) -> tuple[str, Path]:
+    """The dotted name of a file, and the folder that name starts at."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; name the file in it: {path / 'app.py'}")
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}; name the file that holds your app")
+    path = path.resolve()
+    names, root = [path.stem], path.parent
+    while (root / "__init__.py").exists():
+        names, root = [root.name, *names], root.parent
+    return ".".join(names), root
+
+
+def load_app(typed: str) -> Stepwell:
+    """The app of that name; without a name the only app, or else an app of all flows there."""
+    target = parse(typed)
+    module = import_target(target)
+    if target.name:
+        return as_app(named(module, target), target)
+    if apps := found(module, Stepwell):
+        if len(apps) > 1 and "app" not in apps:
+            raise UsageError(
+                f"{target.where} has several apps ({', '.join(apps)}); "
+                f"say which: {target.where}:{next(iter(apps))}"
+            )
+        return apps.get("app") or next(iter(apps.values()))
+    if flows := found(module, Flow):
+        return Stepwell(flows=flows.values())
+    raise UsageError(
+        f"{target.where} has no Stepwell app and no flow; add: app = Stepwell(flows=[...])"
+    )
+
+
+def load_flow(typed: str) -> AnyFlow:
+    """The flow that `app:name` names, by variable or by slug; without a name the only one."""
+    target = parse(typed)
+    module = import_target(target)
+    named_thing = getattr(module, target.name, None) if target.name else None
+    if isinstance(named_thing, Flow):
+        return named_thing
+    if target.name and not isinstance(named_thing, Stepwell):
+        return by_slug(module, target)
+    flows = {flow.slug: flow for flow in load_app(typed).flows}
+    if len(flows) == 1:
+        return next(iter(flows.values()))
+    names = ", ".join(flows) or "none"
+    raise UsageError(f"say which flow of {target.where} to start ({names}): {target.where}:<flow>")
+
+
+def by_slug(module: ModuleType, target: Target) -> AnyFlow:
+    flows = {flow.slug: flow for flow in found(module, Flow).values()}
+    for app in found(module, Stepwell).values():
+        flows |= {flow.slug: flow for flow in app.flows}
+    if target.name not in flows:
+        raise UsageError(
+            f"{target.where} has no flow {target.name!r}; it has {', '.join(flows) or 'none'}"
+        )
+    return flows[target.name]
+
+
+def named(module: ModuleType, target: Target) -> object:
+    value: object = module
+    for part in (target.name or "").split("."):
+        if not hasattr(value, part):
+            known = ", ".join([*found(module, Stepwell), *found(module, Flow)]) or "neither"
+            raise UsageError(
+                f"{target.where} has no {target.name!r}; its apps and flows are: {known}"
+            )
+        value = getattr(value, part)
+    return value
+
+
+def as_app(value: object, target: Target) -> Stepwell:
+    match value:
+        case Stepwell():
+            return value
+        case Flow():
+            return Stepwell(flows=[value])
+        case _:
+            raise UsageError(f"{target.typed} is {value!r}, neither a Stepwell app nor a flow")
+
+
+def found(module: ModuleType, kind: type[Wanted]) -> dict[str, Wanted]:
+    """The values of that kind by variable name; one value under two names counts once."""
+    seen: dict[int, str] = {}
+    for name, value in vars(module).items():
+        if isinstance(value, kind):
+            seen.setdefault(id(value), name)
+    return {name: getattr(module, name) for name in seen.values()}
+
+
+def import_target(target: Target) -> ModuleType:
+    if str(target.root) not in sys.path:
+        sys.path.insert(0, str(target.root))
+    shadowed = sys.modules.get(target.module)
+    if shadowed is not None and not is_from(shadowed, target.root):
+        raise UsageError(
+            f"{target.where} would be module {target.module!r}, which Python has loaded from "
+            "elsewhere; give the file another name"
+        )
+    try:
+        return import_module(target.module)
+    except ModuleNotFoundError as error:
+        if error.name and (target.module + ".").startswith(error.name + "."):
+            raise UsageError(
+                f"there is no module {error.name!r} in {target.root} or among the installed "
+                "packages; name a file (app.py) or an importable module (package.module)"
+            ) from error
+        raise failed(target, error) from error
+    except Exception as error:
+        raise failed(target, error) from error
+
+
+def is_from(module: ModuleType, root: Path) -> bool:
+    return bool(module.__file__) and Path(module.__file__).resolve().is_relative_to(root.resolve())
+
+
+def failed(target: Target, error: Exception) -> LoadError:
+    """Name the line of the user's own code, not of the library below it."""
+    if isinstance(error, SyntaxError):
+        place = f"{error.filename}, line {error.lineno}"
+        said = f"SyntaxError: {error.msg}"
+    else:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [f for f in frames if Path(f.filename).is_relative_to(target.root)] or frames
+        place = f"{own[-1].filename}, line {own[-1].lineno}"
+        said = f"{type(error).__name__}: {error}"
+    return LoadError(f"{target.where} could not be imported ({place})\n{said}")

@@ -1,0 +1,70 @@
+"""`stepwell`: finds the command, runs it, and turns errors into lines and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from cyclopts import App, CycloptsError
+
+from stepwell.cli.exits import MEANING, Exit, exit_of, message_of
+from stepwell.cli.output import complain
+
+# each is imported when it is called, so that --help stays fast
+COMMANDS = {
+    "dev": ("stepwell.cli.dev:dev", "Postgres, schema and a worker in one terminal."),
+    "demo": ("stepwell.cli.demo:demo", "See a flow run, here and now."),
+    "worker": ("stepwell.cli.worker:worker", "Run an app's tasks until stopped."),
+    "migrate": ("stepwell.cli.migrate:migrate", "Bring the database's schema up to date."),
+    "start": ("stepwell.cli.start:start", "Start a run."),
+    "runs": ("stepwell.cli.runs:runs", "List, show, cancel and retry runs."),
+    "db": ("stepwell.cli.db:db", "The embedded Postgres: start, stop, url, status."),
+}
+
+
+def make_app() -> App:
+    app = App(
+        name="stepwell",
+        help="Durable workflows for Python that need nothing but Postgres.",
+        help_epilogue=MEANING,
+        version=lambda: version("stepwell"),
+    )
+    for order, (name, (path, help)) in enumerate(COMMANDS.items()):
+        app.command(path, name=name, help=help, sort_key=order)
+    app["--help"].group = app["--version"].group = "Options"
+    return app
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and answer its exit code. Errors of known kinds are printed."""
+    app = make_app()
+    app.suppress_keyboard_interrupt = False
+    try:
+        result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+    except CycloptsError as error:
+        complain(f"{error}\nSee {usage_of(app, arguments)} --help")
+        return Exit.USAGE
+    except BrokenPipeError:  # `stepwell runs list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OK
+    except (Exception, KeyboardInterrupt) as error:
+        code = exit_of(error)
+        if code is None:
+            raise
+        if code is not Exit.INTERRUPTED:
+            complain(message_of(error))
+        return code
+    return result if isinstance(result, int) else Exit.OK
+
+
+def usage_of(app: App, arguments: Sequence[str]) -> str:
+    """The command as far as it was understood."""
+    commands, _, _ = app.parse_commands(list(arguments))
+    return " ".join(["stepwell", *commands])
+
+
+def main() -> None:
+    sys.exit(int(run(sys.argv[1:])))
