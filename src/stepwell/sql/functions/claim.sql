@@ -125,3 +125,10 @@ language sql as $$
   )
   select count(*)::int from released;
 $$;
+
+-- The same for claims that a worker holds but never heard of: the answer to its claim was lost on the way.
+create or replace function pgflow.release_held(worker uuid, tokens bigint[]) returns int
+language sql set enable_seqscan = off as $$
+  select pgflow.release_tasks(array_agg(t.message_id), array_agg(t.claim_token))
+  from pgflow.step_tasks t where t.last_worker_id = worker and t.stage = 'running' and t.claim_token = any (tokens);
+$$;

@@ -1,0 +1,62 @@
+"""A claimed task, and giving claims back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from stepwell.db.call import Call
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One unit of work under one claim. `input` and `flow_input` are JSON text."""
+
+    message_id: int
+    claim_token: int
+    run_id: UUID
+    flow_slug: str
+    version_id: int
+    step_slug: str
+    task_index: int
+    attempt: int
+    max_attempts: int
+    timeout: int
+    started_at: datetime
+    input: str | None
+    flow_input: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    count: int
+
+
+def claim_tasks(
+    worker: UUID, queues: Sequence[str], versions: Sequence[int], want: int
+) -> Call[Task]:
+    return Call(
+        "select * from pgflow.claim_tasks(worker => %s, lane_queues => %s::text[],"
+        " lane_versions => %s::int[], want => %s::int)",
+        (worker, list(queues), list(versions), want),
+        Task,
+    )
+
+
+def release_tasks(message_ids: Sequence[int], tokens: Sequence[int]) -> Call[Count]:
+    return Call(
+        "select pgflow.release_tasks(message_ids => %s::bigint[], tokens => %s::bigint[]) as count",
+        (list(message_ids), list(tokens)),
+        Count,
+    )
+
+
+def release_held(worker: UUID, tokens: Sequence[int]) -> Call[Count]:
+    """Give back claims of a worker by their tokens alone."""
+    return Call(
+        "select pgflow.release_held(worker => %s, tokens => %s::bigint[]) as count",
+        (worker, list(tokens)),
+        Count,
+    )

@@ -1,0 +1,109 @@
+"""Outcomes of claimed tasks, written in batches; the same round trip brings the next tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from stepwell.db.call import Call
+from stepwell.db.claim import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One outcome under the token of its claim. `outcome` is one of the words of commit.sql."""
+
+    message_id: int
+    token: int
+    outcome: str
+    output: str | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    traceback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Either a word about the commit (verdict) or a task to run."""
+
+    verdict: str | None
+    queue: str | None
+    message_id: int | None
+    claim_token: int | None
+    run_id: UUID | None
+    flow_slug: str | None
+    version_id: int | None
+    step_slug: str | None
+    task_index: int | None
+    attempt: int | None
+    max_attempts: int | None
+    timeout: int | None
+    started_at: datetime | None
+    input: str | None
+    flow_input: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one round trip brought: the ids of dropped outcomes, queues with work left, tasks."""
+
+    stale: frozenset[int]
+    ready: tuple[str, ...]
+    tasks: tuple[Task, ...]
+
+
+def commit_and_claim(
+    worker: UUID,
+    entries: Sequence[Entry],
+    queues: Sequence[str],
+    versions: Sequence[int],
+    want: int,
+) -> Call[Row]:
+    return Call(
+        "select * from pgflow.commit_and_claim(worker => %b, message_ids => %b::bigint[],"
+        " tokens => %b::bigint[], outcomes => %b::text[], outputs => %b::text[]::jsonb[],"
+        " error_types => %b::text[], error_messages => %b::text[], tracebacks => %b::text[],"
+        " lane_queues => %b::text[], lane_versions => %b::int[], want => %b::int)",
+        (
+            worker,
+            [e.message_id for e in entries],
+            [e.token for e in entries],
+            [e.outcome for e in entries],
+            [e.output for e in entries],
+            [e.error_type for e in entries],
+            [e.error_message for e in entries],
+            [e.traceback for e in entries],
+            list(queues),
+            list(versions),
+            want,
+        ),
+        Row,
+    )
+
+
+async def take_turn(conn: AsyncConnection[Any], call: Call[Row]) -> Turn:
+    """Run it and sort the rows: the hot path, so rows stay tuples until they are tasks."""
+    cursor = await conn.execute(call.sql, call.args, binary=True)
+    rows = await cursor.fetchall()
+    return Turn(
+        stale=frozenset(row[2] for row in rows if row[0] == "stale"),
+        ready=tuple(row[1] for row in rows if row[0] == "ready"),
+        tasks=tuple(Task(*row[2:]) for row in rows if row[0] is None),
+    )
+
+
+def refused(entry: Entry, reason: str) -> Entry:
+    """The entry that is written in place of one that Postgres did not take."""
+    return replace(
+        entry,
+        outcome="failed",
+        output=None,
+        error_type="OutputRefused",
+        error_message=f"Postgres refused the outcome: {reason}".replace("\0", "�"),
+        traceback=None,
+    )

@@ -1,0 +1,103 @@
+"""One connection that comes back: what a worker talks through for as long as it lives."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection
+
+from stepwell.db.call import Call, Row
+from stepwell.errors import DatabaseUnavailable
+from stepwell.observe.emit import emit
+from stepwell.observe.events import DatabaseBack, DatabaseLost
+
+Answer = TypeVar("Answer")
+Use = Callable[[AsyncConnection[Any]], Awaitable[Answer]]
+
+# a wrong password or database does not mend itself
+HOPELESS = {"28P01", "28000", "3D000"}
+LONGEST_PAUSE = 2.0
+
+
+class Outage:
+    """Tells once that the database is gone and once that it is back, however many links notice."""
+
+    def __init__(self) -> None:
+        self.since: float | None = None
+
+    def began(self, error: BaseException) -> None:
+        if self.since is None:
+            self.since = time.monotonic()
+            emit(DatabaseLost(str(error).strip() or type(error).__name__))
+
+    def ended(self) -> None:
+        if self.since is not None:
+            emit(DatabaseBack(time.monotonic() - self.since))
+            self.since = None
+
+
+class Link:
+    """Opened when first used, opened again when broken. Calls on it take turns."""
+
+    def __init__(self, dsn: str, outage: Outage, connect_timeout: float = 10) -> None:
+        self._dsn = dsn
+        self._outage = outage
+        self._connect_timeout = max(2, int(connect_timeout))
+        self._conn: AsyncConnection[Any] | None = None
+        self._connecting = asyncio.Lock()
+
+    async def run(self, call: Call[Row]) -> list[Row]:
+        """Run a call that may be repeated, however long the database is away."""
+        return await self.keep(call.on)
+
+    async def keep(self, use: Use[Answer]) -> Answer:
+        """Use the connection; when it breaks, connect again and repeat, with growing pauses."""
+        pause = 0.05
+        while True:
+            try:
+                return await self.once(use)
+            except psycopg.OperationalError as error:
+                if error.sqlstate in HOPELESS:
+                    raise DatabaseUnavailable(str(error).strip()) from error
+                self._outage.began(error)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def once(self, use: Use[Answer]) -> Answer:
+        """Use the connection once; a broken one is dropped, so that the next use connects."""
+        try:
+            answer = await use(await self._connected())
+        except psycopg.OperationalError:
+            if self._conn is None or self._conn.closed:
+                await self.close()
+            raise
+        self._outage.ended()
+        return answer
+
+    @property
+    def broken(self) -> bool:
+        return self._conn is None or self._conn.closed
+
+    async def close(self) -> None:
+        conn, self._conn = self._conn, None
+        if conn is not None:
+            await conn.close()
+
+    async def _connected(self) -> AsyncConnection[Any]:
+        async with self._connecting:
+            if self._conn is None or self._conn.closed:
+                self._conn = await AsyncConnection.connect(
+                    self._dsn,
+                    autocommit=True,
+                    prepare_threshold=None,  # a transaction pooler has no session to prepare in
+                    connect_timeout=self._connect_timeout,
+                    application_name="stepwell worker",
+                    keepalives_idle=10,
+                    keepalives_interval=5,
+                    keepalives_count=3,
+                )
+            return self._conn

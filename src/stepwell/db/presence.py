@@ -1,0 +1,44 @@
+"""Workers: register, beat, leave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from stepwell.db.call import Call
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """The row of a function that answers nothing."""
+
+    done: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a heartbeat learns. `held` are the claim tokens that are still the worker's own."""
+
+    alive: bool
+    draining: bool
+    held: list[int]
+
+
+def register_worker(
+    worker: UUID, name: str, queues: Sequence[str], lease: float, host: str, pid: int
+) -> Call[Nothing]:
+    return Call(
+        "select pgflow.register_worker(id => %s, name => %s, queues => %s::text[],"
+        " lease => %s, host => %s, pid => %s)::text as done",
+        (worker, name, list(queues), lease, host, pid),
+        Nothing,
+    )
+
+
+def heartbeat(worker: UUID) -> Call[Beat]:
+    return Call("select * from pgflow.heartbeat(id => %s)", (worker,), Beat)
+
+
+def leave(worker: UUID) -> Call[Nothing]:
+    return Call("select pgflow.leave(id => %s)::text as done", (worker,), Nothing)

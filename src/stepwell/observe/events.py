@@ -1,0 +1,128 @@
+"""One frozen class per thing worth knowing. Names are past tense; times are seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base of all events."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEvent(Event):
+    """Base of what happens to one attempt of one task."""
+
+    run_id: UUID
+    flow: str
+    step: str
+    task_index: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStarted(TaskEvent):
+    """A handler is about to be called."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSucceeded(TaskEvent):
+    """A handler returned and its output is JSON. It counts once the commit says so."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailed(TaskEvent):
+    """An attempt failed; `will_retry` says whether there is another."""
+
+    seconds: float
+    error_type: str
+    message: str
+    will_retry: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TaskReleased(TaskEvent):
+    """The worker stopped before the handler ended; another worker runs the task again."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeDropped(TaskEvent):
+    """The claim was no longer ours when the handler ended, so its outcome was not written."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCommitted(Event):
+    """One round trip: outcomes written, of which stale were dropped, and tasks taken on."""
+
+    size: int
+    stale: int
+    claimed: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStarted(Event):
+    """A worker registered and starts to claim. `unserved`: flows it has no version of."""
+
+    worker_id: UUID
+    flows: tuple[str, ...]
+    concurrency: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStopping(Event):
+    """No more claims; `running` handlers have `grace` seconds to end."""
+
+    worker_id: UUID
+    running: int
+    grace: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStopped(Event):
+    """The worker left; what it could not finish went back to the queue."""
+
+    worker_id: UUID
+    released: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLapsed(Event):
+    """Our lease lapsed while we were away: our tasks are others' now, and we begin anew."""
+
+    worker_id: UUID
+    cancelled: int
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseLost(Event):
+    """Postgres is out of reach; the worker keeps trying and its handlers go on."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseBack(Event):
+    """Postgres answers again."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TasksReclaimed(Event):
+    """Tasks of lost workers went back to the queue, or failed past the crash cap."""
+
+    requeued: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommitFailed(Event):
+    """Postgres refused one outcome; it is written as a failed attempt with the reason."""
+
+    message_id: int
+    error: str

@@ -1,0 +1,44 @@
+"""Subscriber: one log line per event, `key=value`. A failed attempt is a warning, never hidden."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import fields
+
+from stepwell.observe import events
+from stepwell.observe.events import Event
+
+log = logging.getLogger("stepwell")
+
+LEVELS: dict[type[Event], int] = {
+    events.TaskFailed: logging.WARNING,
+    events.OutcomeDropped: logging.WARNING,
+    events.CommitFailed: logging.WARNING,
+    events.TasksReclaimed: logging.WARNING,
+    events.WorkerLapsed: logging.WARNING,
+    events.DatabaseLost: logging.ERROR,
+    events.DatabaseBack: logging.INFO,
+    events.TaskReleased: logging.INFO,
+    events.WorkerStarted: logging.INFO,
+    events.WorkerStopping: logging.INFO,
+    events.WorkerStopped: logging.INFO,
+}
+
+
+def log_event(event: Event) -> None:
+    """Write one event to the `stepwell` logger. Subscribe it: `with subscribed(log_event):`."""
+    level = LEVELS.get(type(event), logging.DEBUG)
+    if log.isEnabledFor(level):
+        log.log(level, "%s", line(event), extra={"event": event})
+
+
+def line(event: Event) -> str:
+    values = (f"{f.name}={_shown(getattr(event, f.name))}" for f in fields(event))
+    return " ".join([type(event).__name__, *values])
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    text = str(value)
+    return repr(text) if " " in text or "\n" in text or not text else text

@@ -1,0 +1,1 @@
+"""CLAIM, EXECUTE, COMMIT: one process that runs handlers."""

@@ -1,0 +1,51 @@
+"""What every worker does for all: due timers, tasks of lost workers, new versions. Each is one SQL
+sweep that many workers may run at once; there is no leader."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from stepwell.db import maintain
+from stepwell.db.link import Link
+from stepwell.observe.emit import emit
+from stepwell.observe.events import TasksReclaimed
+
+AT_ONCE = 1000
+SOONEST = 0.002
+
+
+class Timers:
+    """Promotes delayed tasks when they are due, and sleeps until the next one is."""
+
+    def __init__(self, longest: float) -> None:
+        self._longest = longest
+        self._sooner = asyncio.Event()
+
+    def look_again(self) -> None:
+        """There may be a timer that is due earlier than we thought."""
+        self._sooner.set()
+
+    async def run(self, link: Link, due: Callable[[Sequence[str]], None]) -> None:
+        while True:
+            self._sooner.clear()
+            swept = (await link.run(maintain.promote_tasks(AT_ONCE)))[0]
+            if swept.promoted:
+                due(swept.queues)
+            if swept.promoted == AT_ONCE:
+                continue
+            pause = self._longest if swept.next_due is None else swept.next_due
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(max(pause, SOONEST), self._longest)):
+                    await self._sooner.wait()
+
+
+async def reclaim(link: Link, every: float, requeued: Callable[[], None]) -> None:
+    """Take back what lost workers held."""
+    while True:
+        swept = (await link.run(maintain.reclaim_tasks()))[0]
+        if swept.requeued or swept.failed:
+            emit(TasksReclaimed(swept.requeued, swept.failed))
+            requeued()
+        await asyncio.sleep(every)

@@ -1,0 +1,94 @@
+"""What one worker has before it: handlers that run, outcomes to write, room for more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from stepwell.db.claim import Task
+from stepwell.db.commit import Entry
+from stepwell.worker.context import TaskContext
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A handler under way."""
+
+    task: Task
+    context: TaskContext
+    body: asyncio.Task[None]
+
+    def cancel(self) -> None:
+        """Ask it to stop: an async handler is cancelled, a sync one can look at its context."""
+        self.context.cancelled = True
+        self.body.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An outcome that is not written yet."""
+
+    task: Task
+    entry: Entry
+
+
+class Desk:
+    """The one place that knows which claims are in whose hands. Only the event loop touches it."""
+
+    def __init__(self, concurrency: int) -> None:
+        self.concurrency = concurrency
+        self.running: dict[int, Running] = {}  # by claim token
+        self.ended: deque[Ended] = deque()
+        self.writing: set[int] = set()  # tokens of the outcomes in a turn under way
+        self.coming = 0  # tasks that turns under way asked for
+        self.lingering = 0  # threads whose handler was given up
+        self.closing = False
+        self.look = True  # there may be something to claim
+        self.changed = asyncio.Event()
+
+    @property
+    def free(self) -> int:
+        """How many more tasks fit."""
+        taken = len(self.running) + self.coming + self.lingering
+        return 0 if self.closing else max(0, self.concurrency - taken)
+
+    @property
+    def empty(self) -> bool:
+        return not (self.running or self.ended or self.writing)
+
+    @property
+    def known(self) -> set[int]:
+        """Every token that is in some hand here."""
+        waiting = {e.task.claim_token for e in self.ended}
+        return self.running.keys() | waiting | self.writing
+
+    def end(self, task: Task, entry: Entry | None) -> None:
+        """A handler ended; its place is free, its outcome, if any, goes into the next turn."""
+        self.running.pop(task.claim_token, None)
+        if entry is not None:
+            self.ended.append(Ended(task, entry))
+        self.changed.set()
+
+    def linger(self, change: int) -> None:
+        """A given-up handler goes on in its thread (+1), or ended at last (-1)."""
+        self.lingering += change
+        self.changed.set()
+
+    def wake(self) -> None:
+        """There may be work in the database."""
+        self.look = True
+        self.changed.set()
+
+    def close(self) -> None:
+        """Take on nothing more."""
+        self.closing = True
+        self.changed.set()
+
+    def drop(self, tokens: Iterable[int]) -> int:
+        """These claims are no longer ours: stop their handlers, forget their outcomes."""
+        gone = [self.running[token] for token in tokens if token in self.running]
+        for running in gone:
+            running.cancel()
+        return len(gone)

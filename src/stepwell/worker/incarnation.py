@@ -1,0 +1,229 @@
+"""One lease of a worker, from registering to leaving. Lifetimes nest, so that the shutdown order
+is the indentation: claiming ends, handlers end, the last batch is written, and only then the
+heartbeat stops and the worker leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+from uuid import uuid4
+
+from stepwell.db import presence
+from stepwell.db.call import Call
+from stepwell.db.claim import Task
+from stepwell.db.commit import Entry, Turn
+from stepwell.db.link import Link, Outage
+from stepwell.db.presence import Beat
+from stepwell.define.outcome import Completed, Failed, Outcome
+from stepwell.observe.emit import emit
+from stepwell.observe.events import TaskReleased, WorkerLapsed, WorkerStopped, WorkerStopping
+from stepwell.settings import Settings
+from stepwell.worker import chores, turns, wake
+from stepwell.worker.binding import Binding
+from stepwell.worker.context import TaskContext
+from stepwell.worker.desk import Desk, Running
+from stepwell.worker.execute import execute
+from stepwell.worker.lanes import Lanes
+from stepwell.worker.leases import Heart
+from stepwell.worker.threads import Threads
+
+LAST_WORDS = 5.0  # seconds for what must be written at the very end
+
+
+class Incarnation:
+    """Claims, executes and commits under one lease. `lapsed` says that it ended by losing it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        name: str,
+        bindings: Mapping[tuple[str, str], Binding],
+        lanes: Lanes,
+        outage: Outage,
+    ) -> None:
+        self.id = uuid4()
+        self.lapsed = False
+        self._settings = settings
+        self._name = name
+        self._bindings = bindings
+        self._lanes = lanes
+        self._outage = outage
+        self._desk = Desk(settings.concurrency)
+        self._threads = Threads(settings.threads or settings.concurrency, self._desk.linger)
+        self._timers = chores.Timers(settings.poll)
+        self._pokes = wake.Pokes()
+        self._turns = turns.Turns(
+            self.id,
+            self._desk,
+            lanes,
+            poll=settings.poll,
+            begin=self._begin,
+            more_ready=self._pokes.add,
+            retrying=self._timers.look_again,
+        )
+        self._bodies: set[asyncio.Task[None]] = set()
+        self._stop = asyncio.Event()
+        self._now = asyncio.Event()
+        self._cut_off = 0
+
+    def stop(self, *, now: bool = False) -> None:
+        self._stop.set()
+        if now:
+            self._now.set()
+
+    async def run(self) -> None:
+        """Serve until stopped or lapsed, then drain within the grace period and leave."""
+        async with self._link() as link:
+            await link.run(self._register())
+            try:
+                async with self._beating(), asyncio.TaskGroup() as group:
+                    helping = [group.create_task(chore) for chore in self._chores(link)]
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(None) as deadline, self._turning():
+                            await self._stop.wait()
+                            await self._drain(deadline)
+                    for helper in helping:
+                        helper.cancel()
+            finally:
+                self._threads.close()
+                await self._leave(link)
+
+    def lanes_changed(self) -> None:
+        """There are versions to claim that were not there before."""
+        self._desk.wake()
+
+    @asynccontextmanager
+    async def _turning(self) -> AsyncGenerator[None]:
+        """The loops that claim and commit; they end when all that ended is written."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(turns.AT_ONCE):
+                group.create_task(self._take_turns())
+            yield
+            self._turns.close()
+
+    async def _take_turns(self) -> None:
+        async with self._link() as link:
+            await self._turns.run(link)
+
+    @asynccontextmanager
+    async def _beating(self) -> AsyncGenerator[None]:
+        heart = Heart(
+            self._settings.dsn, self.id, self._settings.lease, lambda: set(self._desk.running)
+        )
+        heart.start(self._heard)
+        try:
+            yield
+        finally:
+            heart.stop()
+
+    def _chores(self, link: Link) -> Iterator[Coroutine[Any, Any, None]]:
+        settings = self._settings
+        yield self._timers.run(link, self._due)
+        yield chores.reclaim(link, settings.lease / 3, self._desk.wake)
+        yield self._pokes.send(link)
+        yield wake.listen(settings.listen_dsn or settings.dsn, self._woken)
+
+    def _begin(self, turn: Turn) -> None:
+        inputs = {t.run_id: t.flow_input for t in turn.tasks if t.flow_input is not None}
+        for task in turn.tasks:
+            binding = self._bindings[task.flow_slug, task.step_slug]
+            flow_input = inputs.get(task.run_id) if binding.takes_input else None
+            context = TaskContext(task, self.id, flow_input, binding.input_type)
+            body = asyncio.create_task(self._handle(task, binding, context))
+            self._desk.running[task.claim_token] = Running(task, context, body)
+            self._bodies.add(body)
+            body.add_done_callback(self._over)
+
+    async def _handle(self, task: Task, binding: Binding, context: TaskContext) -> None:
+        entry = None
+        try:
+            entry = entry_of(task, await execute(task, binding, context, self._threads))
+        finally:
+            self._desk.end(task, entry)
+
+    def _over(self, body: asyncio.Task[None]) -> None:
+        self._bodies.discard(body)
+        if not body.cancelled() and (error := body.exception()):
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "a stepwell handler task broke; please report this", "exception": error}
+            )
+            self.stop()
+
+    async def _drain(self, deadline: asyncio.Timeout) -> None:
+        """Handlers get the grace period, then they are cut off; their claims go back."""
+        grace = 0.0 if self.lapsed or self._now.is_set() else self._settings.grace
+        self._desk.close()
+        emit(WorkerStopping(self.id, len(self._desk.running), grace))
+        loop = asyncio.get_running_loop()
+        deadline.reschedule(loop.time() + grace + LAST_WORDS)
+        if self._bodies and grace:
+            now = asyncio.create_task(self._now.wait())
+            ends = asyncio.gather(*self._bodies, return_exceptions=True)
+            await asyncio.wait({now, ends}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+            now.cancel()
+        cut_off = list(self._desk.running.values())
+        for running in cut_off:
+            running.cancel()
+            emit(TaskReleased(*turns.facts(running.task)))
+        if self._bodies:  # one that swallows its cancellation does not keep us here
+            await asyncio.wait(self._bodies, timeout=1.0)
+        self._desk.running.clear()
+        self._cut_off = len(cut_off)
+
+    def _heard(self, beat: Beat, before: set[int]) -> None:
+        if not beat.alive:
+            if not self.lapsed:
+                self.lapsed = True
+                emit(WorkerLapsed(self.id, len(self._desk.running)))
+            self.stop(now=True)
+        elif beat.draining:
+            self.stop()
+        self._desk.drop(before.difference(beat.held))
+
+    def _due(self, queues: object) -> None:
+        self._desk.wake()
+
+    def _woken(self, queue: str) -> None:
+        self._timers.look_again()
+        if not queue or queue in self._lanes.queues:
+            self._desk.wake()
+
+    async def _leave(self, link: Link) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS):
+                await link.run(presence.leave(self.id))
+        emit(WorkerStopped(self.id, self._cut_off))
+
+    def _register(self) -> Call[presence.Nothing]:
+        return presence.register_worker(
+            self.id,
+            self._name,
+            sorted(set(self._lanes.queues)),
+            self._settings.lease,
+            socket.gethostname(),
+            os.getpid(),
+        )
+
+    @asynccontextmanager
+    async def _link(self) -> AsyncGenerator[Link]:
+        link = Link(self._settings.dsn, self._outage, self._settings.connect_timeout)
+        try:
+            yield link
+        finally:
+            await link.close()
+
+
+def entry_of(task: Task, outcome: Outcome) -> Entry | None:
+    """An outcome as the row that the commit takes; None gives the claim back."""
+    match outcome:
+        case Completed(output):
+            return Entry(task.message_id, task.claim_token, "completed", output.decode())
+        case Failed(error_type, message, trace, permanent):
+            word = "failed_permanently" if permanent else "failed"
+            return Entry(task.message_id, task.claim_token, word, None, error_type, message, trace)
+        case _:
+            return None

@@ -1,0 +1,19 @@
+"""Which work this code can do: the queues and versions that a claim asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Lanes:
+    """Parallel lists, read by every turn and refreshed now and then: others deploy too."""
+
+    queues: list[str] = field(default_factory=list[str])
+    versions: list[int] = field(default_factory=list[int])
+
+    def replace(self, queues: list[str], versions: list[int]) -> bool:
+        """True when there is something new."""
+        changed = (self.queues, self.versions) != (queues, versions)
+        self.queues, self.versions = queues, versions
+        return changed

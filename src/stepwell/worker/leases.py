@@ -1,0 +1,73 @@
+"""The heartbeat: a thread and a connection of its own, so that a handler that blocks the event
+loop does not look like a crash."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from stepwell.db import presence
+from stepwell.db.presence import Beat
+
+Told = Callable[[Beat, set[int]], None]
+
+
+class Heart:
+    """Beats three times per lease. Tells the event loop what it learnt of tokens held before."""
+
+    def __init__(self, dsn: str, worker: UUID, lease: float, held: Callable[[], set[int]]) -> None:
+        self._dsn = dsn
+        self._worker = worker
+        self._lease = lease
+        self._held = held
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, told: Told) -> None:
+        loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(
+            target=self._beat_on, args=(loop, told), name="stepwell-heartbeat", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """The thread ends by itself; one that hangs in a dead connection is a daemon."""
+        self._stop.set()
+
+    def _beat_on(self, loop: asyncio.AbstractEventLoop, told: Told) -> None:
+        conn: psycopg.Connection[Any] | None = None
+        pause = self._lease / 3
+        while not self._stop.wait(pause):
+            try:
+                if conn is None or conn.closed:
+                    conn = self._connect()
+                before = self._held()
+                beat = presence.heartbeat(self._worker).on_sync(conn)[0]
+            except (psycopg.Error, RuntimeError):  # RuntimeError: the desk changed while we looked
+                pause = min(1.0, self._lease / 10)
+                continue
+            pause = self._lease / 3
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(told, beat, before)
+        if conn is not None:
+            conn.close()
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(
+            self._dsn,
+            autocommit=True,
+            prepare_threshold=None,
+            connect_timeout=max(2, int(self._lease / 3)),
+            application_name="stepwell heartbeat",
+            keepalives_idle=5,
+            keepalives_interval=2,
+            keepalives_count=3,
+        )
+
+

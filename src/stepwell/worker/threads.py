@@ -1,0 +1,81 @@
+"""The worker's own threads for sync handlers: bounded, and never in the way of an exit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+Job = Callable[[], None]
+
+
+class Threads:
+    """At most `limit` daemon threads, started when needed.
+
+    A thread cannot be stopped. One whose handler was given up (timeout, cancel) lingers until the
+    handler ends, and still occupies a slot: `lingering` is told +1, and -1 when it is over.
+    """
+
+    def __init__(self, limit: int, lingering: Callable[[int], None]) -> None:
+        self._limit = limit
+        self._lingering = lingering
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._busy = 0
+
+    async def run(self, function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+        """Call `function` in a thread and wait for it."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+        context = contextvars.copy_context()
+
+        def job() -> None:
+            try:
+                result, error = context.run(function, **arguments), None
+            except BaseException as raised:
+                result, error = None, raised
+            try:
+                loop.call_soon_threadsafe(self._ended, answer, result, error)
+            except RuntimeError:
+                pass  # the loop is closed: nobody waits any more
+
+        self._start(job)
+        try:
+            return await answer
+        finally:
+            if answer.cancelled():
+                self._lingering(+1)
+
+    def close(self) -> None:
+        """Let idle threads end; busy ones end with their handler or with the process."""
+        for _ in self._threads:
+            self._jobs.put(None)
+
+    def _start(self, job: Job) -> None:
+        self._busy += 1
+        self._jobs.put(job)
+        if len(self._threads) < min(self._busy, self._limit):
+            name = f"stepwell-handler-{len(self._threads)}"
+            thread = threading.Thread(target=self._work, name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+
+    def _ended(
+        self, answer: asyncio.Future[Any], result: Any, error: BaseException | None
+    ) -> None:
+        self._busy -= 1
+        if answer.cancelled():
+            self._lingering(-1)
+        elif isinstance(error, StopIteration):  # no future can carry one
+            answer.set_exception(RuntimeError(f"the handler raised {error!r}"))
+        elif error is not None:
+            answer.set_exception(error)
+        else:
+            answer.set_result(result)

@@ -1,0 +1,187 @@
+"""COMMIT and CLAIM in one round trip: write what ended, take on what fits.
+
+While one turn is being written the next one gathers, so batches grow under load and a lone
+outcome never waits for a timer. Two turns may be under way, so that Postgres writes one batch
+while handlers make the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from uuid import UUID
+
+import psycopg
+
+from stepwell.db import claim, presence
+from stepwell.db.claim import Task
+from stepwell.db.commit import Entry, Turn, commit_and_claim, refused, take_turn
+from stepwell.db.link import Link
+from stepwell.observe.emit import emit
+from stepwell.observe.events import BatchCommitted, CommitFailed, OutcomeDropped
+from stepwell.worker.desk import Desk, Ended
+from stepwell.worker.lanes import Lanes
+
+AT_ONCE = 2
+LARGEST = 500
+FIRST_PAUSE = 0.05
+PATIENCE = 5  # tries of a batch that Postgres turns down for a passing reason
+PASSING = ("40", "53", "55", "57")  # rollbacks, no resources, locks, operator intervention
+
+
+class Turns:
+    """The loop between the desk and the database."""
+
+    def __init__(
+        self,
+        worker: UUID,
+        desk: Desk,
+        lanes: Lanes,
+        *,
+        poll: float,
+        begin: Callable[[Turn], None],
+        more_ready: Callable[[Sequence[str]], None],
+        retrying: Callable[[], None],
+    ) -> None:
+        self._worker = worker
+        self._desk = desk
+        self._lanes = lanes
+        self._poll = poll
+        self._begin = begin
+        self._more_ready = more_ready
+        self._retrying = retrying
+        self._pause = FIRST_PAUSE
+        self._permits = asyncio.Semaphore(AT_ONCE)
+        self._recovering = asyncio.Lock()
+        self._suspect = False  # a turn broke off: it may have claimed what nobody here knows of
+        self._closed = False
+
+    def close(self) -> None:
+        """End the loops once everything that ended is written."""
+        self._closed = True
+        self._desk.changed.set()
+
+    async def run(self, link: Link) -> None:
+        """Take turns until closed. Run it AT_ONCE times, each with a link of its own."""
+        while not (self._closed and self._desk.empty):
+            await self._something_to_do()
+            await asyncio.sleep(0)  # handlers that can end now share the batch
+            await self._take(link)
+        self._desk.changed.set()  # for the other loop
+
+    async def _something_to_do(self) -> None:
+        desk = self._desk
+        while not (desk.ended or (desk.look and desk.free) or (self._closed and desk.empty)):
+            desk.changed.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._pause if desk.free else None):
+                    await desk.changed.wait()
+                    continue
+            self._pause = min(self._pause * 2, self._poll)
+            desk.look = True
+
+    async def _take(self, link: Link) -> None:
+        desk = self._desk
+        batch = [desk.ended.popleft() for _ in range(min(LARGEST, len(desk.ended)))]
+        want = min(desk.free, LARGEST)
+        if not batch and not want:
+            return
+        desk.look = desk.look and not want
+        desk.coming += want
+        tokens = {ended.task.claim_token for ended in batch}
+        desk.writing |= tokens
+        began = time.perf_counter()
+        try:
+            turn = await self._write(link, [e.entry for e in batch], want)
+        finally:
+            desk.coming -= want
+            desk.writing -= tokens
+        self._settle(batch, turn, want, time.perf_counter() - began)
+
+    def _settle(self, batch: list[Ended], turn: Turn, want: int, seconds: float) -> None:
+        for ended in batch:
+            if ended.task.message_id in turn.stale:
+                emit(OutcomeDropped(*facts(ended.task)))
+        if any(e.entry.outcome == "failed" for e in batch):
+            self._retrying()
+        if turn.tasks:
+            self._pause = FIRST_PAUSE
+        if want and len(turn.tasks) == want:
+            self._desk.wake()
+            if turn.ready:
+                self._more_ready(turn.ready)
+        if batch or turn.tasks:
+            emit(BatchCommitted(len(batch), len(turn.stale), len(turn.tasks), seconds))
+        self._begin(turn)
+
+    async def _write(self, link: Link, entries: list[Entry], want: int) -> Turn:
+        """One batch, however long the database is away. What Postgres refuses is found by halving
+        and written as a failed attempt, so that it harms no other entry."""
+        tries = 0
+        while True:
+            try:
+                return await self._once(link, entries, want)
+            except psycopg.OperationalError as error:
+                if not link.broken and not (error.sqlstate or "").startswith(PASSING):
+                    return await self._halve(link, entries, want, error)
+                tries += not link.broken
+                if tries > PATIENCE and entries:
+                    return await self._halve(link, entries, want, error)
+                self._suspect = self._suspect or link.broken
+            except psycopg.ProgrammingError:
+                raise  # the schema is not the one this code was written for
+            except psycopg.Error as error:
+                return await self._halve(link, entries, want, error)
+            await asyncio.sleep(0.05 * 2 ** min(tries, 5))
+            want = 0 if self._desk.closing else want
+
+    async def _once(self, link: Link, entries: Sequence[Entry], want: int) -> Turn:
+        if self._suspect or link.broken:
+            await self._recover(link)
+        call = commit_and_claim(
+            self._worker, entries, self._lanes.queues, self._lanes.versions, want
+        )
+        async with self._permits:
+            return await link.once(lambda conn: take_turn(conn, call))
+
+    async def _halve(
+        self, link: Link, entries: list[Entry], want: int, error: psycopg.Error
+    ) -> Turn:
+        if not entries:
+            raise error
+        if len(entries) == 1:
+            return await self._refuse(link, entries[0], want, error)
+        half = len(entries) // 2
+        first = await self._write(link, entries[:half], 0)
+        second = await self._write(link, entries[half:], want)
+        return Turn(first.stale | second.stale, first.ready + second.ready, second.tasks)
+
+    async def _refuse(self, link: Link, entry: Entry, want: int, error: psycopg.Error) -> Turn:
+        reason = (error.diag.message_primary or str(error)).strip()
+        emit(CommitFailed(entry.message_id, reason))
+        if entry.error_type == "OutputRefused":
+            return await self._write(link, [], want)  # left to the step's deadline
+        return await self._write(link, [refused(entry, reason)], want)
+
+    async def _recover(self, link: Link) -> None:
+        """Connect again, and give back claims of a turn whose answer never came."""
+        async with self._recovering:
+            beat = (await link.run(presence.heartbeat(self._worker)))[0]
+            if not self._suspect:
+                return
+            for _ in range(AT_ONCE):  # no other turn is under way while we look
+                await self._permits.acquire()
+            try:
+                beat = (await link.run(presence.heartbeat(self._worker)))[0]
+                orphans = set(beat.held) - self._desk.known
+                await link.run(claim.release_held(self._worker, sorted(orphans)))
+                self._suspect = False
+            finally:
+                for _ in range(AT_ONCE):
+                    self._permits.release()
+
+
+def facts(task: Task) -> tuple[UUID, str, str, int, int]:
+    return task.run_id, task.flow_slug, task.step_slug, task.task_index, task.attempt

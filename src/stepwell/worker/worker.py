@@ -1,0 +1,106 @@
+"""One worker: claim, execute, commit, until told to stop. Start reading here, then incarnation.py
+(the nesting of lifetimes), turns.py (claim and commit) and execute.py (one handler)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from stepwell.compile import deploy
+from stepwell.db import migrate
+from stepwell.db.link import Link, Outage
+from stepwell.define.app import Stepwell
+from stepwell.define.flow import Flow
+from stepwell.errors import DefinitionError
+from stepwell.observe.emit import emit
+from stepwell.observe.events import WorkerStarted
+from stepwell.settings import Settings
+from stepwell.worker.binding import bind_all
+from stepwell.worker.incarnation import Incarnation
+from stepwell.worker.lanes import Lanes
+
+
+class Worker:
+    """Runs the handlers of an app. Many workers may serve the same flows, on any machines.
+
+    It deploys its flows when it starts, claims only versions it has code for, and survives a
+    database that goes away. `run` ends after `stop`.
+    """
+
+    def __init__(
+        self,
+        app: Stepwell | Iterable[Flow[Any, Any]],
+        settings: Settings | None = None,
+        *,
+        name: str | None = None,
+    ) -> None:
+        self._app = app if isinstance(app, Stepwell) else Stepwell(flows=app)
+        if not self._app.flows:
+            raise DefinitionError("a worker needs at least one flow: Stepwell(flows=[...])")
+        self._settings = settings or Settings.from_env()
+        self._name = name or self._app.name or self._settings.name
+        self._lanes = Lanes()
+        self._stopping = asyncio.Event()
+        self._current: Incarnation | None = None
+
+    def stop(self, *, now: bool = False) -> None:
+        """Claim nothing more and let handlers end within the grace period; `now`: cut them off."""
+        self._stopping.set()
+        if self._current:
+            self._current.stop(now=now)
+
+    async def run(self) -> None:
+        """Serve until stopped. SchemaError when the database is not of this version."""
+        outage = Outage()
+        link = Link(self._settings.dsn, outage, self._settings.connect_timeout)
+        try:
+            async with asyncio.TaskGroup() as group:
+                stopping = group.create_task(self._stopping.wait())
+                preparing = group.create_task(self._prepare(link))
+                await asyncio.wait({stopping, preparing}, return_when=asyncio.FIRST_COMPLETED)
+                if preparing.done():
+                    refreshing = group.create_task(self._keep_fresh(link))
+                    await self._serve(outage)
+                    refreshing.cancel()
+                preparing.cancel()
+                stopping.cancel()
+        except BaseExceptionGroup as group:
+            raise first_of(group) from group
+        finally:
+            await link.close()
+
+    async def _prepare(self, link: Link) -> None:
+        migrate.check(await link.keep(migrate.read_schema))
+        await deploy.deploy(link, self._app.flows)
+        await self._refresh(link)
+
+    async def _serve(self, outage: Outage) -> None:
+        """One incarnation after the other: a lapsed lease is never taken up again."""
+        bindings = bind_all(self._app.registry)
+        while not self._stopping.is_set():
+            current = Incarnation(self._settings, self._name, bindings, self._lanes, outage)
+            self._current = current
+            slugs = tuple(self._app.registry.flows)
+            emit(WorkerStarted(current.id, slugs, self._settings.concurrency))
+            await current.run()
+            if not current.lapsed:
+                self._stopping.set()  # drained from outside
+
+    async def _keep_fresh(self, link: Link) -> None:
+        """Others deploy too: look now and then for versions that this code can serve."""
+        while True:
+            await asyncio.sleep(self._settings.lease / 3)
+            if await self._refresh(link) and self._current:
+                self._current.lanes_changed()
+
+    async def _refresh(self, link: Link) -> bool:
+        return self._lanes.replace(*await deploy.lanes(link, self._app.flows))
+
+
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that ended the worker, out of the task groups that it went through."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
