@@ -69,7 +69,11 @@ language sql stable as $$
     t.attempts_count, coalesce(s.opt_max_attempts, f.opt_max_attempts), coalesce(s.opt_timeout, f.opt_timeout),
     t.started_at,
     case when s.step_type = 'map' then t.input::text
-      when s.deps_count > 0 then pgflow.outputs_for(t.run_id, t.version_id, t.step_slug)::text end,
+      when s.deps_count > 0 then (            -- as outputs_for, without the cost of a call per row
+        select coalesce(jsonb_object_agg(d.dep_slug, coalesce(o.output, 'null')), '{}')::text
+        from pgflow.deps d
+        join pgflow.step_states o on o.run_id = t.run_id and o.step_slug = d.dep_slug and o.status = 'completed'
+        where d.version_id = t.version_id and d.step_slug = t.step_slug) end,
     case when coalesce(s.takes_input, s.deps_count = 0 and s.step_type = 'single')
       and t.message_id = min(t.message_id) filter (
         where coalesce(s.takes_input, s.deps_count = 0 and s.step_type = 'single')) over (partition by t.run_id)

@@ -44,7 +44,8 @@ create or replace function pgflow.judge_ready(ready pgflow.step_ref[])
 returns table (run_id uuid, ref pgflow.step_ref, step_index int, verdict text)
 language sql stable as $$
   select u.run_id, (u.run_id, u.version_id, u.step_slug)::pgflow.step_ref, s.step_index,
-    case when not pgflow.condition_met(u.run_id, s) then s.when_unmet
+    case when (s.required_input_pattern is not null or s.forbidden_input_pattern is not null)
+        and not pgflow.condition_met(u.run_id, s) then s.when_unmet
       when t.initial_tasks = 0 then 'empty' else 'start' end
   from unnest(ready) u
   join pgflow.steps s on s.version_id = u.version_id and s.step_slug = u.step_slug
@@ -58,9 +59,6 @@ language plpgsql stable as $$
 declare
   subject jsonb;
 begin
-  if step.required_input_pattern is null and step.forbidden_input_pattern is null then
-    return true;
-  end if;
   if step.deps_count = 0 then
     select r.input into subject from pgflow.runs r where r.run_id = run;
   else
