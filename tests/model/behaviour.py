@@ -25,23 +25,34 @@ class Behaviour:
 
 
 @st.composite
-def behaviours(draw: st.DrawFn, flow: FlowDef) -> Behaviour:
-    return Behaviour({step.slug: draw(_table(flow, step)) for step in flow.steps})
+def behaviours(draw: st.DrawFn, flow: FlowDef, troubled: bool) -> Behaviour:
+    return Behaviour({step.slug: draw(_table(flow, step, troubled)) for step in flow.steps})
 
 
-def _table(flow: FlowDef, step: StepDef) -> st.SearchStrategy[list[Outcome]]:
-    feeds_a_map = any(child.kind == "map" for child in flow.children(step.slug))
-    return st.sampled_from(FEEDS_A_MAP if feeds_a_map and step.kind == "single" else PLAIN)
+def _table(flow: FlowDef, step: StepDef, troubled: bool) -> st.SearchStrategy[list[Outcome]]:
+    feeds_a_map = step.kind == "single" and any(
+        child.kind == "map" for child in flow.children(step.slug)
+    )
+    return st.sampled_from(TABLES[feeds_a_map, troubled])
 
 
-def _mixed(usual: list[Json], rare: list[Json]) -> list[list[Outcome]]:
-    """Mostly successes; failures that a retry heals, that none heals, that forbid one."""
+def _tables(usual: list[Json], rare: list[Json], calm: int, odds: int) -> list[list[Outcome]]:
+    """Successes, the same or other at each index; failures that a retry heals or that none does."""
     good: list[Outcome] = [Completed(value) for value in usual]
     odd: list[Outcome] = [Completed(value) for value in rare]
     no, never = Failed("no"), Failed("never", permanent=True)
-    healed = [tell for value in good[:3] for tell in ([no, value], [value, no], [no, no, value])]
-    return [[value] for value in good * 4 + odd] + healed + [[no], [never], [good[1], never]]
+    same = [[value] for value in good * calm + odd * odds]
+    other = [good[:3], good[2:], [*good[3:], good[0]]] * calm
+    healed = [tell for value in good[:2] for tell in ([no, value], [value, no], [no, no, value])]
+    fatal: list[list[Outcome]] = [[no], [never], [good[1], never], [never, no]]
+    return same + other + healed + fatal * odds
 
 
-PLAIN = _mixed([*OBJECTS, *ARRAYS[:2]], SCALARS)
-FEEDS_A_MAP = _mixed(ARRAYS, [None, {}])
+PLAIN: list[Json] = [*OBJECTS, *ARRAYS[:2]]
+NO_ARRAYS: list[Json] = [None, {}]
+TABLES = {
+    (False, False): _tables(PLAIN, SCALARS, 4, 1),
+    (False, True): _tables(PLAIN, SCALARS, 1, 2),
+    (True, False): _tables(ARRAYS, NO_ARRAYS, 4, 1),
+    (True, True): _tables(ARRAYS, NO_ARRAYS, 1, 2),
+}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
+from typing import TypeAlias
 
 from hypothesis import strategies as st
 
@@ -15,14 +16,11 @@ from .behaviour import Behaviour, behaviours
 from .definition import FlowDef, Json, Kind, Pattern, Policy, StepDef
 from .vocabulary import ARRAYS, OBJECTS, PARTS, SCALARS
 
-KINDS: list[Kind] = ["single", "single", "map"]
-UNMET: list[Policy] = ["skip", "skip", "skip", "skip-cascade", "skip-cascade", "fail"]
-EXHAUSTED: list[Policy] = ["fail", "skip", "skip", "skip-cascade"]
-TRAITS = list(product(UNMET, EXHAUSTED, [None, 1, 2, 3]))
 SLUGS = ["abcdefgh", "hgfedcba", "dbhaecgf", "zAyB_xCw"]
-# Which patterns a step has; most have none.
-PATTERNS = ["", "", "", "", "required", "required", "forbidden", "both"]
 ROOT_PATTERNS: list[Pattern] = [part for part in PARTS if isinstance(part, dict)]
+
+
+Traits: TypeAlias = tuple[Kind, Policy, Policy, "int | None", str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +31,47 @@ class Scenario:
     runs: list[tuple[Json, Behaviour]]
 
 
+@dataclass(frozen=True, slots=True)
+class Flavour:
+    """What the steps of one flow have in common, so that rare things meet each other."""
+
+    kinds: list[Kind]
+    unmet: list[Policy]
+    exhausted: list[Policy]
+    attempts: list[int | None]
+    patterns: list[str]
+    troubled: bool = False
+
+    def traits(self) -> list[Traits]:
+        return list(product(self.kinds, self.unmet, self.exhausted, self.attempts, self.patterns))
+
+
+POLICIES: list[Policy] = ["skip", "skip-cascade", "fail"]
+SELDOM, OFTEN = ["", "", "", "required", "forbidden"], ["", "required", "forbidden", "both"]
+FLAVOURS = [
+    Flavour(["single", "map"], POLICIES[:2], POLICIES, [None, 1, 2, 3], SELDOM),
+    Flavour(["single", "single", "map"], POLICIES, POLICIES, [None], OFTEN),
+    Flavour(["single", "map"], ["skip", "fail"], ["skip"], [None], OFTEN),
+    Flavour(["single", "map"], ["skip-cascade"], ["skip-cascade"], [1], OFTEN, troubled=True),
+    Flavour(["single", "map"], ["skip"], POLICIES, [1, None], [""], troubled=True),
+    Flavour(["single", "map", "map"], ["skip"], ["fail", "fail", "skip"], [1], [""], troubled=True),
+]
+TRAITS = [(flavour.traits(), flavour.troubled) for flavour in FLAVOURS]
+
+
 @st.composite
 def scenarios(draw: st.DrawFn, max_runs: int = 3) -> Scenario:
-    flow = draw(flows())
+    traits, troubled = draw(st.sampled_from(TRAITS))
+    flow = draw(flows(traits))
     count = draw(st.integers(1, max_runs))
-    return Scenario(flow, [(draw(inputs(flow)), draw(behaviours(flow))) for _ in range(count)])
+    runs = [(draw(inputs(flow)), draw(behaviours(flow, troubled))) for _ in range(count)]
+    return Scenario(flow, runs)
 
 
 @st.composite
-def flows(draw: st.DrawFn, max_steps: int = 8) -> FlowDef:
+def flows(draw: st.DrawFn, traits: list[Traits], max_steps: int = 8) -> FlowDef:
     slugs = draw(st.sampled_from(SLUGS))[: draw(st.integers(1, max_steps))]
-    steps = [draw(_steps(slug, slugs[:position])) for position, slug in enumerate(slugs)]
+    steps = [draw(_steps(slug, slugs[:position], traits)) for position, slug in enumerate(slugs)]
     return FlowDef("flow", tuple(steps), draw(st.integers(1, 3)))
 
 
@@ -54,10 +82,9 @@ def inputs(flow: FlowDef) -> st.SearchStrategy[Json]:
 
 
 @st.composite
-def _steps(draw: st.DrawFn, slug: str, earlier: str) -> StepDef:
-    kind: Kind = draw(st.sampled_from(KINDS))
+def _steps(draw: st.DrawFn, slug: str, earlier: str, traits: list[Traits]) -> StepDef:
+    kind, when_unmet, when_exhausted, max_attempts, patterns = draw(st.sampled_from(traits))
     dependencies = draw(st.sampled_from(_parents(earlier, 1 if kind == "map" else 3)))
-    when_unmet, when_exhausted, max_attempts = draw(st.sampled_from(TRAITS))
     step = StepDef(
         slug,
         dependencies,
@@ -66,7 +93,6 @@ def _steps(draw: st.DrawFn, slug: str, earlier: str) -> StepDef:
         when_exhausted=when_exhausted,
         max_attempts=max_attempts,
     )
-    patterns = draw(st.sampled_from(PATTERNS))
     if patterns in ("required", "both"):
         step = replace(step, required=draw(_patterns(dependencies)))
     if patterns in ("forbidden", "both"):
