@@ -63,7 +63,10 @@ def test_it_is_ready_until_the_lock_changes(run: ModuleType) -> None:
 def test_a_python_without_venv_is_told_what_to_install(
     run: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    def find_nothing(_: str) -> None:
+        """As on a Debian without python3-venv."""
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_nothing)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(SystemExit, match="python3-venv"):
         run.require_venv_module()

@@ -1,4 +1,8 @@
-"""Who runs the server: the user itself, or, as Postgres refuses root, a service account."""
+"""Who runs the server: the user itself, or, as Postgres refuses root, a service account.
+
+For root that is `postgres` if there is such an account, else `nobody`: no account is made and no
+directory of root's is opened. Data of `nobody` are fine for a demo; a server of one's own is better.
+"""
 
 import errno
 import os

@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -84,6 +85,9 @@ class EmbeddedPostgres:
             (self.home / "keep").unlink(missing_ok=True)
             if self._pid() is not None:
                 self._server().stop(timeout)
+            if self._socket.parent != self.home:
+                with suppress(OSError):
+                    self._socket.rmdir()
 
     def dsn(self, dbname: str = "stepwell") -> str:
         host = quote(str(self._socket), safe="")
