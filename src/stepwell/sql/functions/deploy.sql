@@ -1,6 +1,7 @@
 -- DEPLOY: code says what its flow looks like, and learns which version that is.
 
--- The version of this shape; made when there is none. `make_current`: a start by name gets it from now on.
+-- The version of this shape; made when there is none. `make_current`: a start by name gets it from now on, and
+-- what it says of the flow counts. A flow that is new here is current in any case.
 create or replace function pgflow.ensure_flow(shape jsonb, make_current boolean default true)
 returns table (version_id int, version int, status text)
 language plpgsql set search_path = '' as $$
@@ -8,10 +9,12 @@ language plpgsql set search_path = '' as $$
 declare
   slug constant text := shape ->> 'slug';
   wanted constant jsonb := pgflow.structure_in(shape);
+  current_version int;
   found_version int;
   outcome text := 'verified';
 begin
   perform pg_advisory_xact_lock(1, hashtext(slug));
+  select f.version_id into current_version from pgflow.flows f where f.flow_slug = slug;
   select v.version_id into found_version from pgflow.versions v
   where v.flow_slug = slug and pgflow.structure_of(v.version_id) = wanted
   order by v.version desc limit 1;
@@ -19,11 +22,16 @@ begin
   if found_version is null then
     outcome := 'created';
     found_version := pgflow.create_version(shape);
-  elsif make_current then
-    update pgflow.flows f set version_id = found_version
-    where f.flow_slug = slug and f.version_id is distinct from found_version;
   end if;
-  perform pgflow.apply_options(shape, found_version);
+  update pgflow.flows f set version_id = w.version_id
+  from (select case when make_current or current_version is null then found_version else current_version end) w (version_id)
+  where f.flow_slug = slug and f.version_id is distinct from w.version_id;
+  if make_current or current_version is null then
+    perform pgflow.apply_flow_options(shape);
+  end if;
+  if make_current or outcome = 'created' then
+    perform pgflow.apply_step_options(shape, found_version);
+  end if;
   return query select v.version_id, v.version, outcome from pgflow.versions v where v.version_id = found_version;
 end
 $$;
@@ -63,7 +71,7 @@ end
 $$;
 
 -- Options follow the code when the code changed; a value tuned in the table stays until then.
-create or replace function pgflow.apply_options(shape jsonb, version int) returns void
+create or replace function pgflow.apply_flow_options(shape jsonb) returns void
 language sql set search_path = ''
 begin atomic
   update pgflow.flows f
@@ -78,7 +86,11 @@ begin atomic
       deployed_options = o.said
   from (select coalesce(shape -> 'options', '{}') as said) o
   where f.flow_slug = shape ->> 'slug' and f.deployed_options is distinct from o.said;
+end;
 
+create or replace function pgflow.apply_step_options(shape jsonb, version int) returns void
+language sql set search_path = ''
+begin atomic
   update pgflow.steps s
   set takes_input = (o.said ->> 'takesInput')::boolean,
       opt_max_attempts = (o.said ->> 'maxAttempts')::int,

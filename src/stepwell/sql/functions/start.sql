@@ -15,6 +15,10 @@ declare
   ids constant uuid[] := coalesce(run_ids, array(select pgflow.new_run_id() from unnest(inputs)));
   fresh uuid[];
 begin
+  if not exists (select from pgflow.versions v where v.version_id = shape and v.flow_slug = flow.flow_slug) then
+    perform pgflow.raise('PF404', format('flow %L has no version with the id %s in this database', flow.flow_slug, shape),
+      'Deploy it again.');
+  end if;
   perform pgflow.check_inputs(flow.flow_slug, shape, inputs);
   with wanted as (
     select w.id, w.input, w.key from unnest(ids, inputs, keys) as w (id, input, key)
@@ -35,6 +39,22 @@ begin
   from unnest(ids, keys) with ordinality as w (id, key, "position")
   left join unnest(fresh) as f (id) on f.id = w.id
   order by w.position;
+end
+$$;
+
+-- Tell the workers that listen that these flows have something to do. Not part of a start: NOTIFY takes a lock on the
+-- whole database when its transaction commits, so a caller that starts much sends one for many.
+create or replace function pgflow.wake_flows(flow_slugs text[]) returns setof text
+language plpgsql set search_path = '' as $$
+declare
+  queue text;
+begin
+  for queue in
+    select distinct coalesce(f.queue, f.flow_slug) from pgflow.flows f where f.flow_slug = any (flow_slugs)
+  loop
+    perform pg_notify('stepwell', queue);
+    return next queue;
+  end loop;
 end
 $$;
 
@@ -82,8 +102,10 @@ begin
   where r.run_id = id or r.key_guard = run_started_as.key
   order by r.run_id <> id limit 1;
   if run.flow_slug <> run_started_as.flow_slug then
-    perform pgflow.raise('PF409', format('key %L belongs to run %s of flow %L', key, run.run_id, run.flow_slug),
-      'Give runs of different flows different keys.');
+    perform pgflow.raise('PF409',
+      case when run.run_id = id then format('the run id %s belongs to a run of flow %L', id, run.flow_slug)
+        else format('key %L belongs to run %s of flow %L', run_started_as.key, run.run_id, run.flow_slug) end,
+      'Give runs of different flows different keys and ids.');
   end if;
   return run.run_id;
 end
@@ -120,7 +142,7 @@ begin
   select array_agg((r, version, s.step_slug)::pgflow.step_ref) into ready
   from unnest(fresh) r, pgflow.steps s where s.version_id = version and s.deps_count = 0;
   if rooted then
-    perform pgflow.advance_flows(ready, '{}', at, null, '{}', '{}', 0);
+    perform pgflow.advance_flows(ready, '{}', '{}', at, null, '{}', '{}', 0);
   else
     perform pgflow.insert_tasks(ready, at, null, '{}', '{}', 0);
   end if;

@@ -1,0 +1,156 @@
+"""Read models: runs, their steps and attempts, the versions of flows. JSON comes as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from stepwell.db.call import Call
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    run_id: UUID
+    flow_slug: str
+    version: int
+    status: str
+    input: str
+    output: str | None
+    error_message: str | None
+    failed_step: str | None
+    error_type: str | None
+    key: str | None
+    started_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class EndedRun:
+    """`status` is `missing` for a run that does not exist."""
+
+    run_id: UUID
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """A run as a list shows it, without its payloads."""
+
+    id: UUID
+    flow: str
+    version: int
+    status: str
+    key: str | None
+    started_at: datetime
+    ended_at: datetime | None
+    remaining_steps: int
+    failed_step: str | None
+    error_message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    step_slug: str
+    step_type: str
+    status: str
+    dependencies: list[str]
+    initial_tasks: int | None
+    completed_tasks: int
+    running_tasks: int
+    failed_attempts: int
+    lost_workers: int
+    skip_reason: str | None
+    error_message: str | None
+    output: str | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    next_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptInfo:
+    """An attempt that did not succeed."""
+
+    step: str
+    task_index: int
+    attempt: int
+    error_type: str
+    error_message: str
+    traceback: str | None
+    worker_id: UUID | None
+    started_at: datetime | None
+    failed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRow:
+    """`structure` is a list of steps as in a shape, parsed."""
+
+    flow_slug: str
+    version_id: int
+    version: int
+    queue: str
+    structure: list[dict[str, Any]]
+
+
+def get_runs(run_ids: Sequence[UUID]) -> Call[RunRow]:
+    return Call(
+        "select run_id, flow_slug, version, status, input::text, output::text, error_message,"
+        " failed_step, error_type, key, started_at, ended_at"
+        " from pgflow.get_runs(run_ids => %b::uuid[])",
+        (list(run_ids),),
+        RunRow,
+    )
+
+
+def ended_runs(run_ids: Sequence[UUID]) -> Call[EndedRun]:
+    return Call(
+        "select * from pgflow.ended_runs(run_ids => %b::uuid[])", (list(run_ids),), EndedRun
+    )
+
+
+def list_runs(
+    flow_slug: str | None = None,
+    status: str | None = None,
+    before: UUID | None = None,
+    most: int = 50,
+) -> Call[RunSummary]:
+    return Call(
+        "select run_id as id, flow_slug as flow, version, status, key, started_at, ended_at,"
+        " remaining_steps, failed_step, error_message"
+        " from pgflow.list_runs(flow_slug => %s::text, status => %s::text, before => %s::uuid,"
+        " most => %s::int)",
+        (flow_slug, status, before, most),
+        RunSummary,
+    )
+
+
+def run_steps(run_id: UUID) -> Call[StepRow]:
+    return Call(
+        "select step_slug, step_type, status, dependencies, initial_tasks, completed_tasks,"
+        " running_tasks, failed_attempts, lost_workers, skip_reason, error_message, output::text,"
+        " started_at, ended_at, next_at from pgflow.run_steps(run_id => %s)",
+        (run_id,),
+        StepRow,
+    )
+
+
+def run_attempts(run_id: UUID, most: int = 1000) -> Call[AttemptInfo]:
+    return Call(
+        "select step_slug as step, task_index, attempt, error_type, error_message, traceback,"
+        " worker_id, started_at, failed_at"
+        " from pgflow.run_attempts(run_id => %s, most => %s::int)",
+        (run_id, most),
+        AttemptInfo,
+    )
+
+
+def versions_of(flow_slugs: Sequence[str]) -> Call[VersionRow]:
+    return Call(
+        "select * from pgflow.versions_of(flow_slugs => %s::text[])",
+        (list(flow_slugs),),
+        VersionRow,
+    )
