@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +29,7 @@ def wake(queues: Sequence[str]) -> Call[Woken]:
 
 
 @asynccontextmanager
-async def listening(dsn: str) -> AsyncIterator[AsyncIterator[str]]:
+async def listening(dsn: str) -> AsyncGenerator[AsyncIterator[str]]:
     """A connection of its own that yields queue names. Through a transaction pooler none come."""
     conn: AsyncConnection[Any] = await AsyncConnection.connect(
         dsn, autocommit=True, application_name="stepwell listen"

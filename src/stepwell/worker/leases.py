@@ -69,5 +69,3 @@ class Heart:
             keepalives_interval=2,
             keepalives_count=3,
         )
-
-

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
@@ -37,10 +38,8 @@ class Threads:
                 result, error = context.run(function, **arguments), None
             except BaseException as raised:
                 result, error = None, raised
-            try:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(self._ended, answer, result, error)
-            except RuntimeError:
-                pass  # the loop is closed: nobody waits any more
 
         self._start(job)
         try:
@@ -67,9 +66,7 @@ class Threads:
         while (job := self._jobs.get()) is not None:
             job()
 
-    def _ended(
-        self, answer: asyncio.Future[Any], result: Any, error: BaseException | None
-    ) -> None:
+    def _ended(self, answer: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
         self._busy -= 1
         if answer.cancelled():
             self._lingering(-1)

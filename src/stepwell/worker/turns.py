@@ -85,7 +85,7 @@ class Turns:
     async def _take(self, link: Link) -> None:
         desk = self._desk
         batch = [desk.ended.popleft() for _ in range(min(LARGEST, len(desk.ended)))]
-        want = min(desk.free, LARGEST)
+        want = min(desk.free, LARGEST, -(-desk.concurrency // AT_ONCE))
         if not batch and not want:
             return
         desk.look = desk.look and not want

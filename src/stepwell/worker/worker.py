@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from stepwell.compile import deploy
 from stepwell.db import migrate
@@ -66,7 +66,7 @@ class Worker:
                 preparing.cancel()
                 stopping.cancel()
         except BaseExceptionGroup as group:
-            raise first_of(group) from group
+            raise first_of(cast("BaseExceptionGroup[BaseException]", group)) from group
         finally:
             await link.close()
 
@@ -100,7 +100,5 @@ class Worker:
 
 def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The error that ended the worker, out of the task groups that it went through."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+    first = group.exceptions[0]
+    return first_of(first) if isinstance(first, BaseExceptionGroup) else first
