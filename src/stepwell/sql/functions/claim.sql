@@ -7,9 +7,11 @@ create or replace function pgflow.claim_tasks(worker uuid, lane_queues text[], l
 returns setof pgflow.claimed_task
 language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+  -- a statement of its own: the one that describes must see what this one wrote
+  taken constant bigint[] := pgflow.take_tasks(worker, pgflow.pick_tasks(lane_queues, lane_versions, want), pgflow.now());
 begin
-  return query select * from pgflow.describe_tasks(
-    pgflow.take_tasks(worker, pgflow.pick_tasks(lane_queues, lane_versions, want), pgflow.now()));
+  return query select * from pgflow.describe_tasks(taken);
 end
 $$;
 

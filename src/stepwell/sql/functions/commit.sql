@@ -128,7 +128,8 @@ language sql stable as $$
     m.can_fail_early, m.verdict, m.output, m.error_type, m.error_message, m.traceback, m.delay, m.round)::pgflow.entry)
   from (
     select m.*, case when m.ordered then dense_rank() over (
-        partition by m.run_id order by m.exhausted, m.step_slug, case when m.exhausted then m.message_id end) - 1
+        partition by m.run_id order by m.exhausted, case when not m.exhausted then m.step_slug end collate "C",
+          case when m.exhausted then m.message_id end) - 1
       else 0 end as round
     from marked m) m;
 $$;
