@@ -1,7 +1,7 @@
 """Who runs the server: the user itself, or, as Postgres refuses root, a service account.
 
 For root that is `postgres` if there is such an account, else `nobody`: no account is made and no
-directory of root's is opened. Data of `nobody` are fine for a demo; a server of one's own is better.
+directory of root's is opened. Data of `nobody` are fine for a demo, not for more.
 """
 
 import errno
