@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 from uuid import uuid4
@@ -184,8 +184,10 @@ class Incarnation:
             self.stop()
         self._desk.drop(before.difference(beat.held))
 
-    def _due(self, queues: object) -> None:
+    def _due(self, queues: Sequence[str]) -> None:
         self._desk.wake()
+        if not self._desk.free or not set(queues) <= set(self._lanes.queues):
+            self._pokes.add(queues)  # somebody else may be free for it
 
     def _woken(self, queue: str) -> None:
         self._timers.look_again()

@@ -118,15 +118,19 @@ begin
 end
 $$;
 
--- Give claims back unharmed: the attempt does not count. For a worker that leaves before a body ended.
+-- Give claims back unharmed: the attempt does not count. For a worker that leaves before a body ended. A task that
+-- somebody else holds is being closed or taken back by them.
 create or replace function pgflow.release_tasks(message_ids bigint[], tokens bigint[]) returns int
 language sql as $$
-  with released as (
+  with given as (
+    select t.message_id from unnest(message_ids, tokens) e (id, token)
+    join pgflow.step_tasks t on t.message_id = e.id and t.claim_token = e.token
+    for update of t skip locked
+  ), released as (
     update pgflow.step_tasks t
     set stage = 'ready', status = 'queued', claim_token = null, attempts_count = t.attempts_count - 1,
         started_at = null, ready_at = least(t.ready_at, pgflow.now())
-    from unnest(message_ids, tokens) e (id, token)
-    where t.message_id = e.id and t.claim_token = e.token
+    from given g where t.message_id = g.message_id
     returning 1
   )
   select count(*)::int from released;
