@@ -47,6 +47,13 @@ class Processes:
         self._started.append(process)
         return process
 
+    def sleep(self, as_owner_of: Path) -> subprocess.Popen[str]:
+        """A process that does nothing, of the account that owns the directory."""
+        user = as_owner_of.stat().st_uid if os.geteuid() == 0 else None
+        process = subprocess.Popen(["sleep", "60"], user=user, text=True, cwd="/")
+        self._started.append(process)
+        return process
+
     def __enter__(self) -> Self:
         return self
 

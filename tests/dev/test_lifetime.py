@@ -95,7 +95,8 @@ def test_a_pid_file_that_names_another_program_does_no_harm(
     assert stopped(home)
     left = next(home.glob("data-*/postmaster.pid"))
     lines = left.read_text().split("\n")
-    left.write_text("\n".join([str(user.pid), *lines[1:]]))
+    other = processes.sleep(as_owner_of=left.parent)
+    left.write_text("\n".join([str(other.pid), *lines[1:]]))
     assert not running(home)
     with EmbeddedPostgres(home) as postgres, psycopg.connect(postgres.dsn()) as connection:
         assert connection.execute("select 1").fetchone() == (1,)
