@@ -1,7 +1,7 @@
 """Analyze an article: a map with retries of its own, a condition, a sync handler; no network.
 
-    stepwell dev examples/article/app.py
-    stepwell start analyze_article --input '{"url": "https://example.org/en/rivers"}' --wait
+stepwell dev examples/article/app.py
+stepwell start analyze_article --input '{"url": "https://example.org/en/rivers"}' --wait
 """
 
 import asyncio

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from cyclopts import Parameter
 
@@ -21,10 +21,17 @@ Dsn = Annotated[
 AsJson = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON.")]
 
 
+class NoDatabase(DatabaseUnavailable):
+    """No database was named, and there is none to fall back to."""
+
+    remedy: ClassVar[str] = (
+        "set DATABASE_URL, pass --dsn, or start one for development: stepwell db start"
+    )
+
+
 def settings_of(dsn: str | None = None, **given: object) -> Settings:
     """The settings of the environment; what was typed (is not None) wins."""
-    typed = {name: value for name, value in {"dsn": dsn, **given}.items() if value is not None}
-    return Settings.from_env(os.environ, **typed)
+    return Settings.from_env(os.environ, dsn=dsn, **given)
 
 
 def database(dsn: str | None = None) -> str:
@@ -35,7 +42,7 @@ def database(dsn: str | None = None) -> str:
     if embedded.status().running:
         note(f"using the embedded Postgres in {embedded.home}")
         return embedded.dsn()
-    raise DatabaseUnavailable("DATABASE_URL is not set, and no embedded Postgres runs")
+    raise NoDatabase("DATABASE_URL is not set, and no embedded Postgres runs")
 
 
 @contextmanager

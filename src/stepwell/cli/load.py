@@ -26,6 +26,7 @@ class Target:
     root: Path
     name: str | None
     typed: str
+    is_file: bool
 
     @property
     def where(self) -> str:
@@ -37,11 +38,9 @@ def parse(typed: str) -> Target:
     before, colon, name = typed.partition(":")
     if not before or (colon and not name):
         raise UsageError(f"{typed!r} names no program; write app.py, app.py:name or module:name")
-    if before.endswith(".py") or "/" in before:
-        module, root = module_at(Path(before))
-    else:
-        module, root = before, Path.cwd()
-    return Target(module, root, name or None, typed)
+    is_file = before.endswith(".py") or "/" in before
+    module, root = module_at(Path(before)) if is_file else (before, Path.cwd())
+    return Target(module, root, name or None, typed, is_file)
 
 
 def module_at(path: Path) -> tuple[str, Path]:
@@ -138,8 +137,8 @@ def found(module: ModuleType, kind: type[Wanted]) -> dict[str, Wanted]:
 def import_target(target: Target) -> ModuleType:
     if str(target.root) not in sys.path:
         sys.path.insert(0, str(target.root))
-    shadowed = sys.modules.get(target.module)
-    if shadowed is not None and not is_from(shadowed, target.root):
+    loaded = sys.modules.get(target.module)
+    if target.is_file and loaded is not None and not is_from(loaded, target.root):
         raise UsageError(
             f"{target.where} would be module {target.module!r}, which Python has loaded from "
             "elsewhere; give the file another name"

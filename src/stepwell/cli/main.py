@@ -29,6 +29,7 @@ def make_app() -> App:
         name="stepwell",
         help="Durable workflows for Python that need nothing but Postgres.",
         help_epilogue=MEANING,
+        help_format="plaintext",  # markdown would cost a third of a second
         version=lambda: version("stepwell"),
     )
     for order, (name, (path, help)) in enumerate(COMMANDS.items()):
@@ -42,7 +43,9 @@ def run(arguments: Sequence[str]) -> int:
     app = make_app()
     app.suppress_keyboard_interrupt = False
     try:
-        result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        result = app(
+            arguments, exit_on_error=False, print_error=False, result_action="return_value"
+        )
         sys.stdout.flush()
     except CycloptsError as error:
         complain(f"{error}\nSee {usage_of(app, arguments)} --help")

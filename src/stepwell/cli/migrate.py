@@ -82,5 +82,9 @@ async def check_schema(dsn: str) -> None:
 
 async def connected(dsn: str) -> Connection:
     return await Connection.connect(
-        dsn, autocommit=True, connect_timeout=10, prepare_threshold=None, application_name="stepwell"
+        dsn,
+        autocommit=True,
+        connect_timeout=10,
+        prepare_threshold=None,
+        application_name="stepwell",
     )

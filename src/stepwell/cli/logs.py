@@ -1,0 +1,114 @@
+"""How a worker says what happens: log lines for people or machines, or one line per step."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any, Literal
+from uuid import UUID
+
+import msgspec
+from rich.console import Console
+from rich.text import Text
+
+from stepwell.cli.output import seconds
+from stepwell.observe import events
+from stepwell.observe.events import Event
+from stepwell.observe.logs import log_event
+
+Style = Literal["human", "json", "steps"]
+REMEMBERED = 1000  # runs whose id was printed; an old one is simply told again
+
+
+def subscriber(style: Style | None, level: int) -> Callable[[Event], None]:
+    """Set logging up for this process, and answer what to subscribe to the events."""
+    style = style or ("human" if sys.stderr.isatty() else "json")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if style == "json" else human_lines())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("stepwell").setLevel(level)
+    return StepLines(Console(highlight=False, soft_wrap=True)) if style == "steps" else log_event
+
+
+def human_lines() -> logging.Formatter:
+    return logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object per record; an event's fields are keys of their own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line: dict[str, Any] = {"time": moment, "level": record.levelname.lower()}
+        event = getattr(record, "event", None)
+        if isinstance(event, Event):
+            line["event"] = type(event).__name__
+            line |= {field.name: getattr(event, field.name) for field in fields(event)}
+        else:
+            line |= {"logger": record.name, "message": record.getMessage()}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line, enc_hook=str).decode()
+
+
+class StepLines:
+    """One line per finished task, and one with the id when a run first shows up."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._seen: OrderedDict[UUID, None] = OrderedDict()
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case events.TaskStarted():
+                self._introduce(event)
+            case events.TaskSucceeded():
+                self._task(event, "✓", "green", seconds(event.seconds))
+            case events.TaskFailed():
+                then = "tries again" if event.will_retry else "gives up"
+                first = (event.message.splitlines() or [""])[0]
+                said = f"attempt {event.attempt} {then} ({event.error_type}: {first})"
+                self._task(event, "✗", "yellow" if event.will_retry else "red", said)
+            case events.TaskReleased():
+                self._task(event, "↩", "yellow", "given back, runs again")
+            case events.WorkerStarted():
+                self._line("serving ", ", ".join(event.flows), style="bold")
+            case events.DatabaseLost():
+                self._line("database lost: ", event.error, style="red")
+            case events.DatabaseBack():
+                self._line("database back after ", seconds(event.seconds), style="green")
+            case _:
+                pass
+
+    def _introduce(self, event: events.TaskEvent) -> None:
+        if event.run_id in self._seen:
+            return
+        self._seen[event.run_id] = None
+        if len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
+        self._line(f"{event.flow} ", str(event.run_id), style="bold")
+
+    def _task(self, event: events.TaskEvent, mark: str, style: str, said: str) -> None:
+        index = f"[{event.task_index}]" if event.task_index else ""
+        run = str(event.run_id)[-4:]
+        self._console.print(
+            Text.assemble(
+                (clock(), "dim"),
+                f"  {run}  ",
+                (mark, style),
+                f" {event.step}{index}  ",
+                (said, style),
+            )
+        )
+
+    def _line(self, first: str, rest: str, *, style: str) -> None:
+        self._console.print(Text.assemble((clock(), "dim"), "  ", (first, style), rest))
+
+
+def clock() -> str:
+    return time.strftime("%H:%M:%S")

@@ -1,0 +1,196 @@
+"""How a run looks: its facts, its steps as a table, its failed attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from stepwell.cli.output import compact, plain, seconds, shortened
+from stepwell.client.client import Client
+from stepwell.client.run import AttemptInfo, RunInfo, RunSummary, StepInfo
+
+STYLES = {
+    "created": "dim",
+    "started": "cyan",
+    "completed": "green",
+    "failed": "red",
+    "skipped": "yellow",
+    "cancelled": "yellow",
+}
+MARKS = {
+    "created": "·",
+    "started": "▸",
+    "completed": "✓",
+    "failed": "✗",
+    "skipped": "↷",
+    "cancelled": "∅",
+}
+BAR = 12  # cells of a map step's progress
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One run as it was at one moment."""
+
+    run: RunInfo
+    steps: Sequence[StepInfo]
+    attempts: Sequence[AttemptInfo]
+    seen_at: datetime
+
+    @property
+    def ended(self) -> bool:
+        return self.run.status != "started"
+
+    def error_of(self, step: StepInfo) -> str | None:
+        """The error's type and message; the type is known from the last failed attempt."""
+        if step.error_message is None:
+            return None
+        kinds = [a.error_type for a in self.attempts if a.step == step.step_slug]
+        return ": ".join([kind for kind in kinds[-1:] if kind] + [step.error_message])
+
+
+async def picture(client: Client, run: RunInfo) -> Picture:
+    """The run as read before, and its steps and failed attempts as they are now."""
+    handle = client.run(run.id)
+    steps = await handle.steps()
+    attempts = await handle.attempts() if any(step.failed_attempts for step in steps) else []
+    return Picture(run, steps, attempts, datetime.now(UTC))
+
+
+def as_data(shown: Picture, *, attempts: bool) -> dict[str, object]:
+    data = {**plain(shown.run), "steps": plain(shown.steps)}
+    return {**data, "attempts": plain(shown.attempts)} if attempts else data
+
+
+def drawn(shown: Picture) -> RenderableType:
+    return Group(headline(shown), step_table(shown))
+
+
+def described(shown: Picture) -> RenderableType:
+    """Everything that `runs show` says, attempts aside."""
+    run = shown.run
+    facts = Table.grid(padding=(0, 2))
+    for name, value in (
+        ("key", run.key),
+        ("input", compact(run.input, 100)),
+        ("output", compact(run.output, 100) if run.status == "completed" else None),
+        ("error", error_of(run)),
+    ):
+        if value:
+            facts.add_row(Text(name, style="dim"), Text(value))
+    return Group(headline(shown), facts, "", step_table(shown))
+
+
+def headline(shown: Picture) -> Text:
+    run = shown.run
+    until = run.ended_at or shown.seen_at
+    length = seconds(max(0.0, (until - run.started_at).total_seconds()))
+    return Text.assemble(
+        (run.flow, "bold"),
+        (f" v{run.version}  ", "dim"),
+        f"{run.id}  ",
+        state(run.status),
+        (f"  {'after' if run.ended_at else 'since'} {length}", "dim"),
+    )
+
+
+def error_of(run: RunInfo | RunSummary) -> str | None:
+    if run.error_message is None:
+        return None
+    where = f"step {run.failed_step}" if run.failed_step else None
+    kind = run.error_type if isinstance(run, RunInfo) else None
+    return ": ".join([said for said in (where, kind, run.error_message) if said])
+
+
+def state(status: str) -> Text:
+    return Text(f"{MARKS.get(status, '?')} {status}", style=STYLES.get(status, ""))
+
+
+def step_table(shown: Picture) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("step", "state", "tasks", "failed", "time"):
+        table.add_column(column, no_wrap=True, justify="right" if column == "time" else "left")
+    table.add_column("result", no_wrap=True, overflow="ellipsis")
+    for step in shown.steps:
+        table.add_row(
+            step.step_slug,
+            state(open_state(step, shown)),
+            tasks_of(step),
+            Text(f"{step.failed_attempts}x", style="yellow") if step.failed_attempts else "",
+            Text(time_of(step, shown.seen_at), style="dim"),
+            result_of(step, shown),
+        )
+    return table
+
+
+def open_state(step: StepInfo, shown: Picture) -> str:
+    """What a run that ended early never came to is not `created` for ever."""
+    cut_off = shown.ended and step.status in ("created", "started")
+    return "cancelled" if cut_off else step.status
+
+
+def tasks_of(step: StepInfo) -> Text:
+    total = step.initial_tasks
+    if step.step_type != "map" or total is None or step.status == "skipped":
+        return Text("")
+    done = step.completed_tasks
+    full = BAR if total == 0 else BAR * done // total
+    style = STYLES.get(step.status, "")
+    return Text.assemble(("━" * full, style), ("━" * (BAR - full), "dim"), f" {done}/{total}")
+
+
+def time_of(step: StepInfo, now: datetime) -> str:
+    if step.started_at is None:
+        return ""
+    end = step.ended_at or (now if step.status == "started" else step.started_at)
+    return seconds(max(0.0, (end - step.started_at).total_seconds()))
+
+
+def result_of(step: StepInfo, shown: Picture) -> Text:
+    if step.status == "completed":
+        return Text(compact(step.output))
+    if step.status == "skipped":
+        return Text((step.skip_reason or "").replace("_", " "), style="yellow")
+    error = shortened(shown.error_of(step) or "", 100)
+    if step.status == "started" and step.next_at and not shown.ended:
+        wait = seconds(max(0.0, (step.next_at - shown.seen_at).total_seconds()))
+        return Text(f"next try in {wait}  {error}".rstrip(), style="yellow")
+    return Text(error, style="red" if step.status == "failed" else "yellow")
+
+
+def attempt_list(attempts: Sequence[AttemptInfo]) -> RenderableType:
+    """Every failed attempt with its traceback, oldest first."""
+    lines: list[RenderableType] = []
+    for each in attempts:
+        first = f"\n{each.step}[{each.task_index}] attempt {each.attempt}"
+        moment = f"  {each.failed_at:%Y-%m-%d %H:%M:%S} UTC"
+        lines.append(Text.assemble((first, "bold"), (moment, "dim")))
+        lines.append(Text(f"{each.error_type}: {each.error_message}", style="red"))
+        if each.traceback:
+            lines.append(Text(each.traceback.rstrip(), style="dim"))
+    return Group(*lines)
+
+
+def run_table(runs: Sequence[RunSummary]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("run", "flow", "state", "started", "time", "key"):
+        table.add_column(column, no_wrap=True, justify="right" if column == "time" else "left")
+    table.add_column("error", overflow="ellipsis", no_wrap=True)
+    now = datetime.now(UTC)
+    for run in runs:
+        length = ((run.ended_at or now) - run.started_at).total_seconds()
+        table.add_row(
+            str(run.id),
+            run.flow,
+            state(run.status),
+            Text(f"{run.started_at.astimezone():%Y-%m-%d %H:%M:%S}", style="dim"),
+            Text(seconds(max(0.0, length)), style="dim"),
+            run.key or "",
+            shortened(error_of(run) or "", 80),
+        )
+    return table

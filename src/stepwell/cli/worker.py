@@ -1,0 +1,87 @@
+"""`stepwell worker`: serve an app until a signal says stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from stepwell.cli.database import Dsn, database, settings_of
+from stepwell.cli.exits import Exit
+from stepwell.cli.load import load_app
+from stepwell.cli.logs import Style, subscriber
+from stepwell.observe.emit import subscribed
+from stepwell.worker.stop import on_signals
+from stepwell.worker.worker import Worker
+
+Verbose = Annotated[bool, Parameter(("--verbose", "-v"), negative=(), help="Log every task.")]
+Quiet = Annotated[bool, Parameter(("--quiet", "-q"), negative=(), help="Log problems only.")]
+
+
+def worker(
+    target: Annotated[str, Parameter(help="module:name, app.py or app.py:name.")],
+    *,
+    concurrency: Annotated[int | None, Parameter(help="Tasks to run at once.")] = None,
+    threads: Annotated[int | None, Parameter(help="Sync handlers to run at once.")] = None,
+    lease: Annotated[
+        float | None, Parameter(help="Seconds after which a silent worker counts as lost.")
+    ] = None,
+    grace: Annotated[
+        float | None, Parameter(help="Seconds running tasks get to end after a stop.")
+    ] = None,
+    poll: Annotated[float | None, Parameter(help="Longest sleep in seconds when idle.")] = None,
+    name: Annotated[str | None, Parameter(help="What to call this worker.")] = None,
+    dsn: Dsn = None,
+    logs: Annotated[
+        Style | None, Parameter(help="Default: human on a terminal, json elsewhere.")
+    ] = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    until_eof: Annotated[bool, Parameter(show=False, negative=())] = False,
+) -> int:
+    """Run an app's tasks until stopped.
+
+    The first SIGTERM or Ctrl-C lets running tasks end within the grace period, the second cuts
+    them off; what does not end goes back to the queue. While the database is away it waits.
+    """
+    app = load_app(target)
+    settings = settings_of(
+        database(dsn), concurrency=concurrency, threads=threads, lease=lease, grace=grace, poll=poll
+    )
+    level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
+    say = subscriber(logs, level)
+
+    async def serve() -> None:
+        serving = Worker(app, settings, name=name)
+        with subscribed(say), on_signals(serving), while_parent_lives(serving, until_eof):
+            await serving.run()
+
+    asyncio.run(serve())
+    return Exit.OK
+
+
+@contextmanager
+def while_parent_lives(serving: Worker, wanted: bool) -> Generator[None]:
+    """Stop when stdin ends: `dev` holds the other end, and cannot say goodbye if it is killed."""
+    if not wanted:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    descriptor = sys.stdin.fileno()
+
+    def ended() -> None:
+        if not os.read(descriptor, 1024):
+            loop.remove_reader(descriptor)
+            serving.stop()
+
+    loop.add_reader(descriptor, ended)
+    try:
+        yield
+    finally:
+        loop.remove_reader(descriptor)
