@@ -150,7 +150,8 @@ def drop(home: Home) -> None:
         _of_parents.append(home)
         return
     while home.idle:
-        home.idle.pop().conn.pgconn.finish()
+        rested = home.idle.pop()
+        rested.conn.pgconn.finish()  # close() wants the loop, which may be gone
 
 
 class Patience:
