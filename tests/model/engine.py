@@ -12,9 +12,10 @@ import psycopg
 from psycopg.rows import dict_row
 
 from .batch import Entry
-from .definition import FlowDef, Json, Pattern, StepDef
+from .definition import FlowDef, Json
 from .outcome import Completed
 from .rows import Absent, Snapshot, snapshot
+from .shape import shape
 
 WORKER = UUID(int=1)
 
@@ -41,6 +42,14 @@ class Claim:
     flow_input: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a batch came to: which outcomes counted, and the tasks that came back with it."""
+
+    committed: set[int]
+    claims: list[Claim]
+
+
 class Engine:
     """One worker and one client on one connection."""
 
@@ -64,26 +73,20 @@ class Engine:
             "select * from pgflow.claim_tasks(%s, %s, %s, %s)", WORKER, *_columns(lanes), want
         )
 
-    def describe(self, message_ids: list[int]) -> list[Claim]:
-        return self._claims("select * from pgflow.describe_tasks(%s)", message_ids)
+    def commit(self, entries: Sequence[Entry], lanes: Sequence[Lane], want: int) -> Turn:
+        """Write outcomes; up to `want` tasks that become ready by it are claimed."""
+        rows = self._rows(COMMIT, WORKER, *_outcomes(entries), *_columns(lanes), want)
+        told = {row["message_id"]: row["verdict"] for row in rows}
+        handed = [message_id for message_id, verdict in told.items() if verdict == "handed"]
+        claims = self._claims("select * from pgflow.describe_tasks(%s)", handed) if handed else []
+        return Turn({i for i, verdict in told.items() if verdict == "committed"}, claims)
 
-    def commit(
-        self, entries: Sequence[Entry], lanes: Sequence[Lane] = (), want: int = 0
-    ) -> dict[int, str]:
-        """The verdict by message id; up to `want` new tasks come back as 'handed'."""
-        outcomes, outputs, messages = ([told[n] for told in map(_told, entries)] for n in range(3))
-        rows = self._rows(
-            COMMIT,
-            WORKER,
-            [entry.message_id for entry in entries],
-            [entry.token for entry in entries],
-            outcomes,
-            outputs,
-            messages,
-            *_columns(lanes),
-            want,
-        )
-        return {row["message_id"]: row["verdict"] for row in rows}
+    def commit_and_claim(self, entries: Sequence[Entry], lanes: Sequence[Lane], want: int) -> Turn:
+        """Write outcomes and claim up to `want` tasks, as a worker does."""
+        rows = self._rows(TURN, WORKER, *_outcomes(entries), *_columns(lanes), want)
+        stale = {row["message_id"] for row in rows if row["verdict"] == "stale"}
+        claimed = [row for row in rows if row["verdict"] is None]
+        return Turn({entry.message_id for entry in entries} - stale, _claims_in(claimed))
 
     def cancel(self, run_id: UUID, reason: str) -> None:
         self._rows("select pgflow.cancel_run(%s, %s)", run_id, reason)
@@ -102,8 +105,7 @@ class Engine:
         }
 
     def _claims(self, query: LiteralString, *args: Any) -> list[Claim]:
-        rows = self._rows(query, *args)
-        return [Claim(*(row[name] for name in Claim.__dataclass_fields__)) for row in rows]
+        return _claims_in(self._rows(query, *args))
 
     def _rows(self, query: LiteralString, *args: Any) -> list[dict[str, Any]]:
         with self.conn.cursor(row_factory=dict_row) as cursor:
@@ -117,6 +119,13 @@ from pgflow.commit_tasks(
   worker => %s, message_ids => %s, tokens => %s, outcomes => %s, outputs => %s::jsonb[],
   error_messages => %s, lane_queues => %s, lane_versions => %s, want => %s)
 where message_id is not null
+"""
+TURN = """
+select *
+from pgflow.commit_and_claim(
+  worker => %s, message_ids => %s, tokens => %s, outcomes => %s, outputs => %s::jsonb[],
+  error_messages => %s, error_types => null, tracebacks => null,
+  lane_queues => %s, lane_versions => %s, want => %s)
 """
 RUNS = """
 select run_id, status, output::text, remaining_steps, error_message, failed_step
@@ -133,31 +142,14 @@ from pgflow.step_tasks where run_id = any (%s)
 """
 
 
-def shape(flow: FlowDef) -> dict[str, Any]:
-    return {
-        "slug": flow.slug,
-        "kind": "flow",
-        "options": {"maxAttempts": flow.max_attempts, "baseDelay": 0, "timeout": 60},
-        "steps": [_step_shape(step) for step in flow.steps],
-    }
+def _claims_in(rows: list[dict[str, Any]]) -> list[Claim]:
+    return [Claim(*(row[name] for name in Claim.__dataclass_fields__)) for row in rows]
 
 
-def _step_shape(step: StepDef) -> dict[str, Any]:
-    return {
-        "slug": step.slug,
-        "stepType": step.kind,
-        "dependencies": sorted(step.dependencies),
-        "whenUnmet": step.when_unmet,
-        "whenExhausted": step.when_exhausted,
-        "requiredInputPattern": _pattern(step.required),
-        "forbiddenInputPattern": _pattern(step.forbidden),
-        "takesInput": True,
-        "options": {} if step.max_attempts is None else {"maxAttempts": step.max_attempts},
-    }
-
-
-def _pattern(pattern: Pattern | None) -> dict[str, Any]:
-    return {"defined": False} if pattern is None else {"defined": True, "value": dict(pattern)}
+def _outcomes(entries: Sequence[Entry]) -> list[list[Any]]:
+    """The columns of a batch: ids, tokens, outcomes, outputs, messages."""
+    rows = [(entry.message_id, entry.token, *_told(entry)) for entry in entries]
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _told(entry: Entry) -> tuple[str, str | None, str | None]:

@@ -29,7 +29,7 @@ def run_side_by_side(
     """Both sides to the end, in batches of up to `batch` outcomes; then all their rows."""
     world = World(engine, scenarios)
     while world.claim(random.choice([2, 1000, 1000])) or world.held:
-        world.commit(random.randint((batch + 1) // 2, batch), random.choice([0, 0, 3]), random)
+        world.commit(random.randint((batch + 1) // 2, batch), random.choice([0, 1, 3, 100]), random)
         if random.random() < 0.05:
             world.cancel(random.choice(list(world.runs)))
     world.compare()
@@ -69,17 +69,18 @@ class World:
         ids = {entry.message_id for _, entry in batch}
         old = [told for told in self.spent if told[1].message_id not in ids]
         sent = batch + random.sample(old, min(len(old), random.randint(0, 2))) + batch[:1]
-        verdicts = self.engine.commit([entry for _, entry in sent], self.lanes, want)
+        write = random.choice([self.engine.commit, self.engine.commit_and_claim])
+        turn = write([entry for _, entry in sent], self.lanes, want)
 
         committed: set[int] = set()
         for run_id in {run_id for run_id, _ in batch}:
             own = [entry for owner, entry in batch if owner == run_id]
             committed |= commit_batch(self.runs[run_id], own)
-        assert {i for i, verdict in verdicts.items() if verdict == "committed"} == committed
-        handed = [i for i, verdict in verdicts.items() if verdict == "handed"]
-        assert len(handed) <= want
-        if handed:
-            self._hold(self.engine.describe(handed))
+        assert turn.committed == committed
+        ready = len(self.claimable())
+        assert len(turn.claims) <= min(want, ready)
+        assert write == self.engine.commit or len(turn.claims) == min(want, ready)
+        self._hold(turn.claims)
         self.spent += batch
 
     def cancel(self, run_id: UUID) -> None:
@@ -96,6 +97,8 @@ class World:
             assert written[run_id] == run.snapshot()
 
     def _hold(self, claims: Sequence[Claim]) -> None:
+        inputs = [claim.run_id for claim in claims if claim.flow_input is not None]
+        assert sorted(inputs) == sorted({claim.run_id for claim in claims})  # once for each run
         for claim in claims:
             run = self.runs[claim.run_id]
             attempt = run.claim(claim.step_slug, claim.task_index)
