@@ -86,6 +86,8 @@ class Pool:
         self, calls: Sequence[Call[Row]], conn: AsyncConnection[Any] | None = None
     ) -> list[list[Row]]:
         """Run calls in one transaction: all of them count, or none does."""
+        if not calls:
+            return []
         if conn is not None:
             return await on_theirs(calls, conn)
         patience = Patience(self._timeout)

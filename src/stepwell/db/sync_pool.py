@@ -63,6 +63,8 @@ class SyncPool:
         self, calls: Sequence[Call[Row]], conn: Connection[Any] | None = None
     ) -> list[list[Row]]:
         """Run calls in one transaction: all of them count, or none does."""
+        if not calls:
+            return []
         if conn is not None:
             return on_theirs(calls, conn)
         patience = Patience(self._timeout)
