@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from .definition import FlowDef, Json, StepDef
 from .outcome import Completed, Failed, Outcome
-from .rows import TaskKey
+from .rows import ABSENT, TaskKey
 from .vocabulary import ARRAYS, OBJECTS, SCALARS
 
 
@@ -39,7 +39,7 @@ def _table(flow: FlowDef, step: StepDef, troubled: bool) -> st.SearchStrategy[li
 def _tables(usual: list[Json], rare: list[Json], calm: int, odds: int) -> list[list[Outcome]]:
     """Successes, the same or other at each index; failures that a retry heals or that none does."""
     good: list[Outcome] = [Completed(value) for value in usual]
-    odd: list[Outcome] = [Completed(value) for value in rare]
+    odd: list[Outcome] = [Completed(value) for value in [*rare, ABSENT]]
     no, never = Failed("no"), Failed("never", permanent=True)
     same = [[value] for value in good * calm + odd * odds]
     other = [good[:3], good[2:], [*good[3:], good[0]]] * calm

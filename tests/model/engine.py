@@ -57,11 +57,11 @@ class Engine:
         self.conn = conn
 
     def define(self, flow: FlowDef) -> Lane:
-        rows = self._rows("select version_id from pgflow.ensure_flow(%s)", json.dumps(shape(flow)))
+        rows = self.call("select version_id from pgflow.ensure_flow(%s)", json.dumps(shape(flow)))
         return Lane(flow.slug, rows[0]["version_id"])
 
     def start(self, slug: str, inputs: Iterable[Json]) -> list[UUID]:
-        rows = self._rows(
+        rows = self.call(
             'select run_id from pgflow.start_runs(%s, %s::jsonb[]) order by "position"',
             slug,
             [json.dumps(given) for given in inputs],
@@ -75,7 +75,7 @@ class Engine:
 
     def commit(self, entries: Sequence[Entry], lanes: Sequence[Lane], want: int) -> Turn:
         """Write outcomes; up to `want` tasks that become ready by it are claimed."""
-        rows = self._rows(COMMIT, WORKER, *_outcomes(entries), *_columns(lanes), want)
+        rows = self.call(COMMIT, WORKER, *_outcomes(entries), *_columns(lanes), want)
         told = {row["message_id"]: row["verdict"] for row in rows}
         handed = [message_id for message_id, verdict in told.items() if verdict == "handed"]
         claims = self._claims("select * from pgflow.describe_tasks(%s)", handed) if handed else []
@@ -83,18 +83,18 @@ class Engine:
 
     def commit_and_claim(self, entries: Sequence[Entry], lanes: Sequence[Lane], want: int) -> Turn:
         """Write outcomes and claim up to `want` tasks, as a worker does."""
-        rows = self._rows(TURN, WORKER, *_outcomes(entries), *_columns(lanes), want)
+        rows = self.call(TURN, WORKER, *_outcomes(entries), *_columns(lanes), want)
         stale = {row["message_id"] for row in rows if row["verdict"] == "stale"}
         claimed = [row for row in rows if row["verdict"] is None]
         return Turn({entry.message_id for entry in entries} - stale, _claims_in(claimed))
 
     def cancel(self, run_id: UUID, reason: str) -> None:
-        self._rows("select pgflow.cancel_run(%s, %s)", run_id, reason)
+        self.call("select pgflow.cancel_run(%s, %s)", run_id, reason)
 
     def snapshots(self, run_ids: Sequence[UUID]) -> dict[UUID, Snapshot]:
-        runs = {row.pop("run_id"): row for row in self._rows(RUNS, run_ids)}
-        steps = self._rows(STEPS, run_ids)
-        tasks = self._rows(TASKS, run_ids)
+        runs = {row.pop("run_id"): row for row in self.call(RUNS, run_ids)}
+        steps = self.call(STEPS, run_ids)
+        tasks = self.call(TASKS, run_ids)
         return {
             run_id: snapshot(
                 runs[run_id],
@@ -105,9 +105,9 @@ class Engine:
         }
 
     def _claims(self, query: LiteralString, *args: Any) -> list[Claim]:
-        return _claims_in(self._rows(query, *args))
+        return _claims_in(self.call(query, *args))
 
-    def _rows(self, query: LiteralString, *args: Any) -> list[dict[str, Any]]:
+    def call(self, query: LiteralString, *args: Any) -> list[dict[str, Any]]:
         with self.conn.cursor(row_factory=dict_row) as cursor:
             rows = cursor.execute(query, args).fetchall()
         return [{name: _canonical(name, value) for name, value in row.items()} for row in rows]

@@ -14,7 +14,7 @@ from .strategies import Scenario, scenarios
 from .world import BATCHES, run_side_by_side
 
 # Each example is one to six flows with one to three runs each; a nightly run asks for 20000.
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "200"))
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "150"))
 thorough = settings(
     max_examples=EXAMPLES,
     deadline=None,

@@ -40,7 +40,7 @@ class World:
 
     def __init__(self, engine: Engine, scenarios: Sequence[Scenario]) -> None:
         self.engine = engine
-        flows = [_renamed(scenario.flow) for scenario in scenarios]
+        flows = [renamed(scenario.flow) for scenario in scenarios]
         self.lanes = [engine.define(flow) for flow in flows]
         self.runs: dict[UUID, ModelRun] = {}
         self.behaviours: dict[UUID, Behaviour] = {}
@@ -110,7 +110,7 @@ class World:
             self.held.append((claim.run_id, entry))
 
 
-def _renamed(flow: FlowDef) -> FlowDef:
+def renamed(flow: FlowDef) -> FlowDef:
     """A name of its own in the database, which holds many examples."""
     return replace(flow, slug=next(_names))
 
