@@ -1,5 +1,5 @@
 -- CLAIM: lease ready tasks to one worker. Never blocks: a row that another transaction holds is left alone.
--- Locks: tasks only.
+-- Locks: tasks only, except where claims are given back.
 
 -- Up to `want` tasks of the lanes that the worker serves, in order of priority, due time and age.
 -- A lane is a queue and a version; lane_queues and lane_versions are parallel arrays.
@@ -81,9 +81,9 @@ language sql stable as $$
         where coalesce(s.takes_input, s.deps_count = 0 and s.step_type = 'single')) over (partition by t.run_id)
       then (select r.input::text from pgflow.runs r where r.run_id = t.run_id) end
   from unnest(ids) i
-  join pgflow.step_tasks t on t.message_id = i
-  join pgflow.steps s on s.version_id = t.version_id and s.step_slug = t.step_slug
-  join pgflow.flows f on f.flow_slug = t.flow_slug
+  join pgflow.step_tasks t on t.message_id = any (array[i])
+  join pgflow.steps s on s.version_id = any (array[t.version_id]) and s.step_slug = t.step_slug
+  join pgflow.flows f on f.flow_slug = any (array[t.flow_slug])
   order by t.priority, t.ready_at, t.message_id;
 $$;
 
@@ -118,22 +118,23 @@ begin
 end
 $$;
 
--- Give claims back unharmed: the attempt does not count. For a worker that leaves before a body ended. A task that
--- somebody else holds is being closed or taken back by them.
+-- Give claims back unharmed: the attempt does not count. For a worker that leaves before a body ended.
+-- Locks: runs by id, then tasks, as a commit and a cancel do, which may want the same tasks in another order.
 create or replace function pgflow.release_tasks(message_ids bigint[], tokens bigint[]) returns int
-language sql as $$
-  with given as (
-    select t.message_id from unnest(message_ids, tokens) e (id, token)
-    join pgflow.step_tasks t on t.message_id = e.id and t.claim_token = e.token
-    for update of t skip locked
-  ), released as (
-    update pgflow.step_tasks t
-    set stage = 'ready', status = 'queued', claim_token = null, attempts_count = t.attempts_count - 1,
-        started_at = null, ready_at = least(t.ready_at, pgflow.now())
-    from given g where t.message_id = g.message_id
-    returning 1
-  )
-  select count(*)::int from released;
+language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+  released int;
+begin
+  perform pgflow.lock_runs_of(message_ids);
+  update pgflow.step_tasks t
+  set stage = 'ready', status = 'queued', claim_token = null, attempts_count = t.attempts_count - 1,
+      started_at = null, ready_at = least(t.ready_at, pgflow.now())
+  from unnest(message_ids, tokens) e (id, token)
+  where t.message_id = any (array[e.id]) and t.claim_token = e.token;
+  get diagnostics released = row_count;
+  return released;
+end
 $$;
 
 -- The same for claims that a worker holds but never heard of: the answer to its claim was lost on the way.

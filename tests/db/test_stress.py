@@ -1,0 +1,160 @@
+"""Many hands at once, in no order: nobody dies of a deadlock, and every row adds up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from random import Random
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from stepwell.db.claim import Task
+
+from .conftest import Connect
+from .hands import Hands, completed, failed
+from .shapes import flow, single, spread, step
+from .waiting import begin
+
+SECONDS = 5.0
+HANDS = 4
+DIAMOND = flow(
+    "diamond",
+    step("a"),
+    step("b", "a", exhausted="skip"),
+    step("c", "a", exhausted="skip-cascade", maxAttempts=1),
+    step("d", "b", "c"),
+)
+SHAPES = [single("one"), spread("spread", maxCrashes=1), DIAMOND]
+
+
+def all_of(calls: list[Callable[[], Any]]) -> list[Any]:
+    return [future.result(60) for future in [begin(call) for call in calls]]
+
+
+def test_ten_deploys_of_one_shape_make_one_version(hands: Hands, connect: Connect) -> None:
+    others = [Hands(connect()) for _ in range(10)]
+    versions = all_of([lambda each=each: each.define(spread("flow")) for each in others])
+    assert len(set(versions)) == 1
+    assert hands.rows("select count(*) from pgflow.versions") == [(1,)]
+    assert hands.rows("select count(*) from pgflow.steps") == [(3,)]
+
+
+def test_ten_deploys_of_ten_shapes_make_ten_versions_in_a_row(
+    hands: Hands, connect: Connect
+) -> None:
+    others = [Hands(connect()) for _ in range(10)]
+    shapes = [flow("flow", *(step(f"s{n}") for n in range(size + 1))) for size in range(10)]
+    calls = [lambda e=each, s=shape: e.define(s) for each, shape in zip(others, shapes, strict=True)]
+    assert len(set(all_of(calls))) == 10
+    numbers = hands.rows("select version from pgflow.versions order by version")
+    assert [number for (number,) in numbers] == list(range(1, 11))
+
+
+def test_ten_clients_with_one_key_start_one_run(hands: Hands, connect: Connect) -> None:
+    hands.define(single("flow"))
+    clients = [Hands(connect()) for _ in range(10)]
+    rows = all_of([lambda e=each: e.started("flow", [1], ["k"])[0] for each in clients])
+    assert sum(row.created for row in rows) == 1
+    assert len({row.run_id for row in rows}) == 1
+    assert hands.drain() == 1
+
+
+def test_workers_share_a_queue_without_a_task_lost_or_run_twice(
+    hands: Hands, connect: Connect
+) -> None:
+    hands.define(spread("flow"))
+    hands.start("flow", *range(100))
+    workers = [Hands(connect(), lanes=hands.lanes) for _ in range(HANDS)]
+    done = all_of([lambda e=each: e.drain([1, 2, 3]) for each in workers])
+    done.append(hands.drain([1, 2, 3]))  # what became ready after the last of them looked
+    assert sum(done) == 500
+    assert hands.rows("select distinct status, attempts_count from pgflow.step_tasks") == [
+        ("completed", 1)
+    ]
+
+
+@pytest.mark.timeout(60)
+def test_batches_over_shared_runs_with_cancels_and_retries_never_deadlock(
+    hands: Hands, connect: Connect
+) -> None:
+    for shape in SHAPES:
+        hands.define(shape)
+    runs = [run for shape in SHAPES for run in hands.start(shape["slug"], *range(10))]
+    crowd = [Chaos(connect, hands.lanes, runs, seed) for seed in range(HANDS)]
+    deadline = time.monotonic() + SECONDS
+    turns = all_of([lambda c=each: c.until(deadline) for each in crowd])
+    print("turns:", turns, hands.rows("select status, count(*) from pgflow.runs group by 1"))
+    assert min(turns) > 10
+
+    finish(hands, runs)
+    ended = hands.rows("select status from pgflow.runs")
+    assert {status for (status,) in ended} <= {"completed", "failed", "cancelled"}
+
+
+def finish(hands: Hands, runs: list[UUID]) -> None:
+    """What the crowd left in hand comes back, and every run goes on to its end."""
+    hands.at("1 day")
+    while hands.reclaim().requeued or hands.promote().promoted or hands.drain([1]):
+        hands.conn.execute("update pgflow.flows set opt_max_crashes = 1000")
+    hands.conn.execute("reset pgflow.now")
+
+
+class Chaos:
+    """One worker and client at random, with batches in random order over runs that all share."""
+
+    def __init__(
+        self, connect: Connect, lanes: list[tuple[str, int]], runs: list[UUID], seed: int
+    ) -> None:
+        self.hands = Hands(connect(), lanes=lanes)
+        self.hands.register()
+        self.runs = runs
+        self.random = Random(seed)
+        self.held: list[Task] = []
+
+    def until(self, deadline: float) -> int:
+        turns = 0
+        while time.monotonic() < deadline:
+            self.random.choices(
+                [self.work, self.cancel, self.retry, self.begin, self.sweep, self.give_back],
+                [12, 1, 3, 1, 1, 1],
+            )[0]()
+            turns += 1
+        return turns
+
+    def work(self) -> None:
+        if not self.held:
+            self.held = self.hands.claim(self.random.randint(1, 40))
+        self.random.shuffle(self.held)
+        count = self.random.randint(0, len(self.held))
+        batch, self.held = self.held[:count], self.held[count:]
+        entries = [
+            completed(task, [1, 2, 3])
+            if self.random.random() < 0.8
+            else failed(task, permanent=self.random.random() < 0.3)
+            for task in batch
+        ]
+        self.held += self.hands.commit(entries, self.random.choice([0, 10])).tasks
+
+    def cancel(self) -> None:
+        self.hands.cancel(self.random.choice(self.runs))
+
+    def retry(self) -> None:
+        self.hands.retry(self.random.choice(self.runs))
+
+    def begin(self) -> None:
+        keys = [f"key {self.random.randint(1, 30)}" for _ in range(5)]
+        keys = list(dict.fromkeys(keys))
+        self.runs += self.hands.start("diamond", *keys, keys=keys)
+
+    def sweep(self) -> None:
+        self.hands.promote()
+        self.hands.reclaim()
+        self.hands.beat()
+        self.hands.define(self.random.choice(SHAPES))
+
+    def give_back(self) -> None:
+        self.random.shuffle(self.held)
+        self.hands.release(self.held)
+        self.held = []
