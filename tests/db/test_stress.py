@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from random import Random
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -117,8 +117,8 @@ class Chaos:
         turns = 0
         while time.monotonic() < deadline:
             self.random.choices(
-                [self.work, self.cancel, self.retry, self.begin, self.sweep, self.give_back],
-                [12, 1, 3, 1, 1, 1],
+                [self.work, self.cancel, self.retry, self.begin, self.sweep, self.give_back, self.die],
+                [20, 3, 2, 4, 1, 1, 1],
             )[0]()
             turns += 1
         return turns
@@ -138,15 +138,24 @@ class Chaos:
         self.held += self.hands.commit(entries, self.random.choice([0, 10])).tasks
 
     def cancel(self) -> None:
-        self.hands.cancel(self.random.choice(self.runs))
+        self.hands.cancel(self.recent())
 
     def retry(self) -> None:
-        self.hands.retry(self.random.choice(self.runs))
+        self.hands.retry(self.recent())
+
+    def recent(self) -> UUID:
+        return self.random.choice(self.runs[-60:])
 
     def begin(self) -> None:
-        keys = [f"key {self.random.randint(1, 30)}" for _ in range(5)]
-        keys = list(dict.fromkeys(keys))
+        keys = [f"key {self.random.randint(1, 100)}" for _ in range(5)] + [None, None]
         self.runs += self.hands.start("diamond", *keys, keys=keys)
+        self.runs += self.hands.start("spread", 1, 2)
+
+    def die(self) -> None:
+        """Another life; what the last one held goes on as late outcomes."""
+        self.hands.lost()
+        self.hands.id = uuid4()
+        self.hands.register()
 
     def sweep(self) -> None:
         self.hands.promote()
