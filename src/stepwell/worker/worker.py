@@ -66,7 +66,7 @@ class Worker:
                 preparing.cancel()
                 stopping.cancel()
         except BaseExceptionGroup as group:
-            raise first_of(cast("BaseExceptionGroup[BaseException]", group)) from group
+            raise first_of(group) from group
         finally:
             await link.close()
 
@@ -98,7 +98,8 @@ class Worker:
         return self._lanes.replace(*await deploy.lanes(link, self._app.flows))
 
 
-def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_of(error: BaseException) -> BaseException:
     """The error that ended the worker, out of the task groups that it went through."""
-    first = group.exceptions[0]
-    return first_of(first) if isinstance(first, BaseExceptionGroup) else first
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    return first_of(cast("BaseExceptionGroup[BaseException]", error).exceptions[0])

@@ -81,7 +81,7 @@ language sql stable as $$
         where coalesce(s.takes_input, s.deps_count = 0 and s.step_type = 'single')) over (partition by t.run_id)
       then (select r.input::text from pgflow.runs r where r.run_id = t.run_id) end
   from unnest(ids) i
-  join pgflow.step_tasks t on t.message_id = any (array[i])
+  cross join lateral (select * from pgflow.step_tasks t where t.message_id = i offset 0) t
   join pgflow.steps s on s.version_id = any (array[t.version_id]) and s.step_slug = t.step_slug
   join pgflow.flows f on f.flow_slug = any (array[t.flow_slug])
   order by t.priority, t.ready_at, t.message_id;

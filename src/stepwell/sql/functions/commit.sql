@@ -74,10 +74,7 @@ declare
   last_round int;
   applied record;
 begin
-  perform from pgflow.runs r
-  where r.run_id in (select t.run_id from pgflow.step_tasks t where t.message_id = any (message_ids))
-  order by r.run_id for no key update;
-
+  perform pgflow.lock_runs_of(message_ids);
   judged := pgflow.judge_entries(message_ids, tokens, outcomes, outputs, error_types, error_messages, tracebacks);
   last_round := coalesce((select max(j.round) from unnest(judged) j), -1);
   written := '{}';
@@ -94,6 +91,17 @@ begin
 end
 $$;
 
+-- Lock the runs of these tasks, in the one order that everybody keeps.
+create or replace function pgflow.lock_runs_of(message_ids bigint[]) returns void
+language plpgsql as $$
+declare
+  run_ids constant uuid[] := array(
+    select t.run_id from pgflow.step_tasks t where t.message_id = any (message_ids));
+begin
+  perform from pgflow.runs r where r.run_id = any (run_ids) order by r.run_id for no key update;
+end
+$$;
+
 -- What each outcome means for its task, as long as the token is still the task's.
 create or replace function pgflow.judge_entries(
   message_ids bigint[], tokens bigint[], outcomes text[], outputs jsonb[],
@@ -101,8 +109,7 @@ create or replace function pgflow.judge_entries(
 ) returns pgflow.entry[]
 language sql stable as $$
   with judged as (
-    select distinct on (t.message_id)        -- a second entry for a task is a late one
-      t.message_id, t.claim_token, t.run_id, t.version_id, t.step_slug, t.task_index, t.attempts_count, t.started_at,
+    select t.message_id, t.claim_token, t.run_id, t.version_id, t.step_slug, t.task_index, t.attempts_count, t.started_at,
       v.can_fail_early,
       case when e.outcome = 'completed' then 'completed'
         when e.outcome = 'failed' and t.attempts_count < coalesce(s.opt_max_attempts, f.opt_max_attempts) then 'retry'
@@ -113,11 +120,11 @@ language sql stable as $$
         coalesce(s.opt_max_delay, f.opt_max_delay), coalesce(s.opt_jitter, f.opt_jitter)) as delay
     from unnest(message_ids, tokens, outcomes, outputs, error_types, error_messages, tracebacks)
       as e (id, token, outcome, output, error_type, error_message, traceback)
-    join pgflow.step_tasks t on t.message_id = e.id and t.claim_token = e.token
-    join pgflow.versions v on v.version_id = t.version_id
-    join pgflow.steps s on s.version_id = t.version_id and s.step_slug = t.step_slug
-    join pgflow.flows f on f.flow_slug = t.flow_slug
-    order by t.message_id
+    cross join lateral (
+      select * from pgflow.step_tasks t where t.message_id = e.id and t.claim_token = e.token offset 0) t
+    join pgflow.versions v on v.version_id = any (array[t.version_id])
+    join pgflow.steps s on s.version_id = any (array[t.version_id]) and s.step_slug = t.step_slug
+    join pgflow.flows f on f.flow_slug = any (array[t.flow_slug])
   ), marked as (
     select j.*, j.verdict not in ('completed', 'retry') as exhausted,
       bool_or(j.can_fail_early or j.verdict not in ('completed', 'retry')) over (partition by j.run_id) as ordered
@@ -198,8 +205,8 @@ create or replace function pgflow.close_tasks(
         completed_at = case when e.verdict = 'completed' then greatest(at, t.started_at) end,
         failed_at = case when e.verdict not in ('completed', 'retry') then greatest(at, t.started_at) end
     from unnest(entries) e
-    where t.message_id = e.message_id and t.claim_token = e.claim_token
-    returning e.*, t.last_worker_id
+    where t.message_id = any (array[e.message_id]) and t.claim_token = e.claim_token
+    returning e.*, e as entry, t.last_worker_id
   ), logged as (
     insert into pgflow.attempts (
       run_id, step_slug, task_index, attempt, error_type, error_message, traceback, worker_id, started_at, failed_at)
@@ -214,6 +221,5 @@ create or replace function pgflow.close_tasks(
     coalesce((select array_agg(c.message_id) from closed c), '{}'),
     coalesce((select array_agg((c.run_id, c.version_id, c.step_slug)::pgflow.step_ref) from counted c), '{}'),
     coalesce((select array_agg(c.tasks) from counted c), '{}'),
-    coalesce((select array_agg(e) from unnest(entries) e
-      where e.verdict not in ('completed', 'retry') and e.message_id in (select c.message_id from closed c)), '{}');
+    coalesce((select array_agg(c.entry) from closed c where c.verdict not in ('completed', 'retry')), '{}');
 $$;

@@ -21,19 +21,37 @@ language sql stable set search_path = '' as $$
   where r.status is distinct from 'started';
 $$;
 
--- Newest first; `before` is the last run id of the page before.
+-- Newest first; `before` is the last run id of the page before. Run ids grow with time; of one flow, the time is indexed.
 create or replace function pgflow.list_runs(
   flow_slug text default null, status text default null, before uuid default null, most int default 50
-) returns table (run_id uuid, flow_slug text, version int, status text, key text, started_at timestamptz,
-  ended_at timestamptz, remaining_steps int, failed_step text, error_message text)
-language sql stable set search_path = '' as $$
+) returns setof pgflow.run_summary
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+declare
+  page uuid[];
+begin
+  if list_runs.flow_slug is null then
+    page := array(
+      select r.run_id from pgflow.runs r
+      where (list_runs.before is null or r.run_id < list_runs.before)
+        and (list_runs.status is null or r.status = list_runs.status)
+      order by r.run_id desc limit list_runs.most);
+  else
+    page := array(
+      select r.run_id from pgflow.runs r
+      where r.flow_slug = list_runs.flow_slug and (list_runs.status is null or r.status = list_runs.status)
+        and (list_runs.before is null or (r.started_at, r.run_id) < (
+          select b.started_at, b.run_id from pgflow.runs b where b.run_id = list_runs.before))
+      order by r.started_at desc, r.run_id desc limit list_runs.most);
+  end if;
+  return query
   select r.run_id, r.flow_slug, v.version, r.status, r.key, r.started_at,
     coalesce(r.completed_at, r.failed_at, r.cancelled_at), r.remaining_steps, r.failed_step, r.error_message
-  from pgflow.runs r join pgflow.versions v on v.version_id = r.version_id
-  where (list_runs.flow_slug is null or r.flow_slug = list_runs.flow_slug)
-    and (list_runs.status is null or r.status = list_runs.status)
-    and (before is null or r.run_id < before)
-  order by r.run_id desc limit most;
+  from unnest(page) with ordinality as p (id, place)
+  join pgflow.runs r on r.run_id = p.id
+  join pgflow.versions v on v.version_id = r.version_id
+  order by p.place;
+end
 $$;
 
 -- The steps of a run in definition order, with what its tasks are doing.

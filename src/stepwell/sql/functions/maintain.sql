@@ -49,9 +49,9 @@ returns table (message_id bigint, claim_token bigint, step_slug text, requeued_c
 language sql stable as $$
   select t.message_id, t.claim_token, t.step_slug, t.requeued_count, f.opt_max_crashes, d.timeout, g.lost
   from pgflow.step_tasks t
-  join pgflow.flows f on f.flow_slug = t.flow_slug
-  join pgflow.steps s on s.version_id = t.version_id and s.step_slug = t.step_slug
-  left join pgflow.workers w on w.worker_id = t.last_worker_id
+  join pgflow.flows f on f.flow_slug = any (array[t.flow_slug])
+  join pgflow.steps s on s.version_id = any (array[t.version_id]) and s.step_slug = t.step_slug
+  left join pgflow.workers w on w.worker_id = any (array[t.last_worker_id])
   cross join lateral (select coalesce(s.opt_timeout, f.opt_timeout) as timeout) d
   cross join lateral (select w.worker_id is null or w.stopped_at is not null as lost) g
   where t.stage = 'running' and (g.lost or t.started_at + make_interval(secs => d.timeout) + margin < at);
@@ -62,11 +62,13 @@ $$;
 create or replace function pgflow.requeue_lost(at timestamptz, margin interval) returns int
 language sql as $$
   with lost as (
-    select t.message_id, t.claim_token, t.started_at
+    select t.message_id, t.started_at
     from pgflow.stalled_tasks(at, margin) l
-    join pgflow.step_tasks t on t.message_id = l.message_id and t.claim_token = l.claim_token
+    cross join lateral (
+      select t.message_id, t.started_at from pgflow.step_tasks t
+      where t.message_id = l.message_id and t.claim_token = l.claim_token
+      for update skip locked) t
     where l.lost
-    order by t.message_id for update of t skip locked
   ), requeued as (
     update pgflow.step_tasks t
     set stage = case when t.requeued_count = 0 then 'ready' else 'delayed' end, status = 'queued', claim_token = null,
@@ -74,7 +76,7 @@ language sql as $$
           else at + make_interval(secs => power(2, least(t.requeued_count, 10))) end,
         attempts_count = t.attempts_count - 1, started_at = null,
         requeued_count = t.requeued_count + 1, last_requeued_at = at
-    from lost l where t.message_id = l.message_id
+    from lost l where t.message_id = any (array[l.message_id])
     returning t.run_id, t.step_slug, t.task_index, t.attempts_count + 1 as attempt, t.last_worker_id, l.started_at
   ), logged as (
     insert into pgflow.attempts (run_id, step_slug, task_index, attempt, error_type, error_message, worker_id, started_at, failed_at)

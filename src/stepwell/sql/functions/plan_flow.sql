@@ -21,8 +21,8 @@ language sql as $$
             select jsonb_agg(coalesce(t.output, 'null') order by t.task_index)
             from pgflow.step_tasks t where t.run_id = s.run_id and t.step_slug = s.step_slug) end
     from unnest(done, counts) as d (run_id, version_id, step_slug, tasks)
-    join pgflow.steps p on p.version_id = d.version_id and p.step_slug = d.step_slug
-    where s.run_id = d.run_id and s.step_slug = d.step_slug and s.status || '' = 'started'
+    join pgflow.steps p on p.version_id = any (array[d.version_id]) and p.step_slug = d.step_slug
+    where s.run_id = any (array[d.run_id]) and s.step_slug = d.step_slug and s.status || '' = 'started'
     returning s.status, (d.run_id, d.version_id, d.step_slug)::pgflow.step_ref as ref
   )
   select coalesce(array_agg(c.ref) filter (where c.status = 'completed'), '{}') from counted c;
@@ -72,14 +72,14 @@ create or replace function pgflow.release_children(
         s.required_input_pattern is not null or s.forbidden_input_pattern is not null) as conditional,
       max(case when s.step_type = 'map' then pgflow.element_count(f.run_id, f.version_id, f.step_slug) end) as elements
     from unnest(finished) f
-    join pgflow.deps c on c.version_id = f.version_id and c.dep_slug = f.step_slug
-    join pgflow.steps s on s.version_id = c.version_id and s.step_slug = c.step_slug
+    join pgflow.deps c on c.version_id = any (array[f.version_id]) and c.dep_slug = f.step_slug
+    join pgflow.steps s on s.version_id = any (array[c.version_id]) and s.step_slug = c.step_slug
     group by f.run_id, f.version_id, c.step_slug
   ), released as (
     update pgflow.step_states s
     set remaining_deps = s.remaining_deps - e.parents, initial_tasks = coalesce(s.initial_tasks, e.elements)
     from edge e
-    where s.run_id = e.run_id and s.step_slug = e.step_slug
+    where s.run_id = any (array[e.run_id]) and s.step_slug = e.step_slug
     returning s.remaining_deps = 0 and s.status = 'created' as ready, e.conditional or s.initial_tasks = 0 as judged,
       (e.run_id, e.version_id, e.step_slug)::pgflow.step_ref as ref
   )
@@ -107,8 +107,8 @@ begin
   with updated as (
     update pgflow.step_states s
     set status = 'started', started_at = greatest(at, s.created_at), remaining_tasks = s.initial_tasks
-    from unnest(starting) u join pgflow.runs r on r.run_id = u.run_id and r.status || '' = 'started'
-    where s.run_id = u.run_id and s.step_slug = u.step_slug
+    from unnest(starting) u join pgflow.runs r on r.run_id = any (array[u.run_id]) and r.status || '' = 'started'
+    where s.run_id = any (array[u.run_id]) and s.step_slug = u.step_slug
     returning (u.run_id, u.version_id, u.step_slug)::pgflow.step_ref as ref
   )
   select coalesce(array_agg(u.ref), '{}') into started from updated u;
@@ -127,9 +127,9 @@ create or replace function pgflow.insert_tasks(
     select s.flow_slug, u.run_id, u.version_id, u.step_slug, r.priority, coalesce(f.queue, f.flow_slug) as queue,
       coalesce(s.opt_start_delay, 0) as delay, coalesce(e.index - 1, 0) as task_index, e.value
     from unnest(started) u
-    join pgflow.steps s on s.version_id = u.version_id and s.step_slug = u.step_slug
-    join pgflow.flows f on f.flow_slug = s.flow_slug
-    join pgflow.runs r on r.run_id = u.run_id
+    join pgflow.steps s on s.version_id = any (array[u.version_id]) and s.step_slug = u.step_slug
+    join pgflow.flows f on f.flow_slug = any (array[s.flow_slug])
+    join pgflow.runs r on r.run_id = any (array[u.run_id])
     left join lateral jsonb_array_elements(case when s.step_type = 'map' then
         case when s.deps_count = 0 then r.input else pgflow.mapped_output(u.run_id, u.version_id, u.step_slug) end
       end) with ordinality as e (value, index) on true
@@ -182,5 +182,5 @@ language sql as $$
           and not exists (
             select from pgflow.deps c where c.version_id = r.version_id and c.dep_slug = t.step_slug)) end
   from (select u.run_id, count(*)::int as steps from unnest(resolved) u group by u.run_id) d
-  where r.run_id = d.run_id;
+  where r.run_id = any (array[d.run_id]);
 $$;

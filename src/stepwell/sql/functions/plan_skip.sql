@@ -48,8 +48,8 @@ language sql stable as $$
         and not pgflow.condition_met(u.run_id, s) then s.when_unmet
       when t.initial_tasks = 0 then 'empty' else 'start' end
   from unnest(ready) u
-  join pgflow.steps s on s.version_id = u.version_id and s.step_slug = u.step_slug
-  join pgflow.step_states t on t.run_id = u.run_id and t.step_slug = u.step_slug and t.status = 'created';
+  join pgflow.steps s on s.version_id = any (array[u.version_id]) and s.step_slug = u.step_slug
+  join pgflow.step_states t on t.run_id = any (array[u.run_id]) and t.step_slug = u.step_slug and t.status = 'created';
 $$;
 
 -- A root step's patterns are about the flow's input. A dependent step's are about its dependencies' outputs by
@@ -78,8 +78,8 @@ language sql as $$
   update pgflow.step_states t
   set status = 'completed', remaining_tasks = 0, started_at = greatest(at, t.created_at),
       completed_at = greatest(at, t.created_at), output = case when s.step_type = 'map' then '[]'::jsonb end
-  from unnest(empty) u join pgflow.steps s on s.version_id = u.version_id and s.step_slug = u.step_slug
-  where t.run_id = u.run_id and t.step_slug = u.step_slug;
+  from unnest(empty) u join pgflow.steps s on s.version_id = any (array[u.version_id]) and s.step_slug = u.step_slug
+  where t.run_id = any (array[u.run_id]) and t.step_slug = u.step_slug;
 $$;
 
 create or replace function pgflow.skip_steps(
@@ -90,7 +90,7 @@ language sql as $$
   set status = 'skipped', skip_reason = reason, skipped_at = greatest(at, s.created_at), remaining_tasks = null,
       error_message = coalesce(u.message, s.error_message)
   from unnest(steps, messages) as u (run_id, version_id, step_slug, message)
-  where s.run_id = u.run_id and s.step_slug = u.step_slug;
+  where s.run_id = any (array[u.run_id]) and s.step_slug = u.step_slug;
 $$;
 
 -- Skip all that follows these steps and has not ended; answer with what was skipped. Each step is visited once.
@@ -98,16 +98,16 @@ create or replace function pgflow.skip_below(steps pgflow.step_ref[], at timesta
 language sql as $$
   with recursive below as (
     select u.run_id, u.version_id, d.step_slug
-    from unnest(steps) u join pgflow.deps d on d.version_id = u.version_id and d.dep_slug = u.step_slug
+    from unnest(steps) u join pgflow.deps d on d.version_id = any (array[u.version_id]) and d.dep_slug = u.step_slug
     union
     select b.run_id, b.version_id, d.step_slug
-    from below b join pgflow.deps d on d.version_id = b.version_id and d.dep_slug = b.step_slug
+    from below b join pgflow.deps d on d.version_id = any (array[b.version_id]) and d.dep_slug = b.step_slug
   ), skipped as (
     update pgflow.step_states s
     set status = 'skipped', skip_reason = 'dependency_skipped', skipped_at = greatest(at, s.created_at),
         remaining_tasks = null
     from below b
-    where s.run_id = b.run_id and s.step_slug = b.step_slug and s.status in ('created', 'started')
+    where s.run_id = any (array[b.run_id]) and s.step_slug = b.step_slug and s.status in ('created', 'started')
     returning (b.run_id, b.version_id, b.step_slug)::pgflow.step_ref as ref
   )
   select coalesce(array_agg(s.ref), '{}') from skipped s;
@@ -144,7 +144,7 @@ begin
     perform pgflow.skip_steps(skipped, 'handler_failed', at, skipped_messages);
     update pgflow.step_tasks t set stage = 'closed', claim_token = null
     from unnest(skipped) u
-    where t.run_id = u.run_id and t.step_slug = u.step_slug and t.stage || '' <> 'closed';
+    where t.run_id = any (array[u.run_id]) and t.step_slug = u.step_slug and t.stage || '' <> 'closed';
     below := cascading || pgflow.skip_below(cascading, at);
   end if;
 end
@@ -156,32 +156,35 @@ create or replace function pgflow.fail_violations(
 ) language plpgsql as $$
 declare
   failed pgflow.step_ref[];
+  produced text[];
   messages text[];
 begin
-  with violation as (
+  select array_agg((v.run_id, v.version_id, v.step_slug)::pgflow.step_ref), array_agg(v.produced), array_agg(format(
+    '[TYPE_VIOLATION] Map step %s expects array input but dependency %s produced %s', v.child, v.step_slug, v.produced))
+  into failed, produced, messages
+  from (
     select distinct on (d.run_id, d.step_slug) d.run_id, d.version_id, d.step_slug, c.step_slug as child,
       coalesce(jsonb_typeof(t.output), 'null') as produced
     from unnest(done) d
-    join pgflow.steps s on s.version_id = d.version_id and s.step_slug = d.step_slug and s.step_type = 'single'
-    join pgflow.deps c on c.version_id = d.version_id and c.dep_slug = d.step_slug
-    join pgflow.steps m on m.version_id = c.version_id and m.step_slug = c.step_slug and m.step_type = 'map'
-    join pgflow.step_states w on w.run_id = d.run_id and w.step_slug = c.step_slug and w.initial_tasks is null
-    join pgflow.step_tasks t on t.run_id = d.run_id and t.step_slug = d.step_slug and t.task_index = 0
+    join pgflow.steps s on s.version_id = any (array[d.version_id]) and s.step_slug = d.step_slug and s.step_type = 'single'
+    join pgflow.deps c on c.version_id = any (array[d.version_id]) and c.dep_slug = d.step_slug
+    join pgflow.steps m on m.version_id = any (array[c.version_id]) and m.step_slug = c.step_slug and m.step_type = 'map'
+    cross join lateral (
+      select from pgflow.step_states w
+      where w.run_id = d.run_id and w.step_slug = c.step_slug and w.initial_tasks is null offset 0) w
+    cross join lateral (
+      select t.output from pgflow.step_tasks t where t.run_id = d.run_id and t.step_slug = d.step_slug offset 0) t
     where jsonb_typeof(t.output) is distinct from 'array'
     order by d.run_id, d.step_slug, m.step_index
-  ), marked as (
-    update pgflow.step_tasks t
-    set status = 'failed', failed_at = t.completed_at, completed_at = null,
-        error_message = format('[TYPE_VIOLATION] Produced %s instead of array', v.produced)
-    from violation v
-    where t.run_id = v.run_id and t.step_slug = v.step_slug and t.task_index = 0
-  )
-  select array_agg((v.run_id, v.version_id, v.step_slug)::pgflow.step_ref), array_agg(format(
-    '[TYPE_VIOLATION] Map step %s expects array input but dependency %s produced %s', v.child, v.step_slug, v.produced))
-  into failed, messages from violation v;
+  ) v;
   if failed is null then
     return;
   end if;
+  update pgflow.step_tasks t
+  set status = 'failed', failed_at = t.completed_at, completed_at = null,
+      error_message = format('[TYPE_VIOLATION] Produced %s instead of array', v.produced)
+  from unnest(failed, produced) as v (run_id, version_id, step_slug, produced)
+  where t.run_id = any (array[v.run_id]) and t.step_slug = v.step_slug;
   perform pgflow.fail_steps(failed, messages, at);
   select coalesce(array_agg((d.run_id, d.version_id, d.step_slug)::pgflow.step_ref), '{}'), coalesce(array_agg(d.tasks), '{}')
   into done, counts
@@ -198,12 +201,12 @@ begin
   update pgflow.step_states s
   set status = 'failed', failed_at = greatest(at, s.started_at), error_message = u.message
   from unnest(steps, messages) as u (run_id, version_id, step_slug, message)
-  where s.run_id = u.run_id and s.step_slug = u.step_slug;
+  where s.run_id = any (array[u.run_id]) and s.step_slug = u.step_slug;
 
   update pgflow.runs r
   set status = 'failed', failed_at = greatest(at, r.started_at), failed_step = u.step_slug, error_message = u.message
   from unnest(steps, messages) as u (run_id, version_id, step_slug, message)
-  where r.run_id = u.run_id and r.status || '' = 'started';
+  where r.run_id = any (array[u.run_id]) and r.status || '' = 'started';
   perform pgflow.close_runs(array(select u.run_id from unnest(steps) u));
 end
 $$;

@@ -15,7 +15,7 @@ begin
     order by t.ready_at limit most for update skip locked
   ), moved as (
     update pgflow.step_tasks t set stage = 'ready'
-    from due d where t.message_id = d.message_id and t.stage || '' = 'delayed'
+    from due d where t.message_id = any (array[d.message_id]) and t.stage || '' = 'delayed'
     returning t.queue
   )
   select coalesce(array_agg(distinct m.queue), '{}'), count(*) into queues, promoted from moved m;

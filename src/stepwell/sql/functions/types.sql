@@ -9,6 +9,10 @@ begin
     create type pgflow.step_task_record as (
       flow_slug text, run_id uuid, step_slug text, input jsonb, msg_id bigint, task_index int, flow_input jsonb);
   end if;
+  if to_regtype('pgflow.run_summary') is null then
+    create type pgflow.run_summary as (run_id uuid, flow_slug text, version int, status text, key text,
+      started_at timestamptz, ended_at timestamptz, remaining_steps int, failed_step text, error_message text);
+  end if;
   if to_regtype('pgflow.claimed_task') is null then
     create type pgflow.claimed_task as (
       message_id bigint, claim_token bigint, run_id uuid, flow_slug text, version_id int, step_slug text, task_index int,
