@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import shlex
 import subprocess
-import sys
 import tempfile
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Annotated
+from typing import Annotated, Self
 from uuid import UUID
 
 from cyclopts import Parameter
@@ -46,8 +46,8 @@ def demo(
 ) -> int:
     """See a flow run, here and now.
 
-    An embedded Postgres, a worker in a process of its own, and two runs of the article example:
-    a map with a retry, a condition that skips a step, and the results.
+    An embedded Postgres, a worker in a process of its own, and two runs of the
+    article example: a map with a retry, a condition that skips a step, results.
     """
     path = example()
     out = console()
@@ -62,18 +62,18 @@ def demo(
 def show(path: Path, dsn: str, out: Console) -> int:
     applied = asyncio.run(migrate_quietly(dsn))
     say(out, "schema", f"{len(applied)} migrations applied" if applied else "up to date")
-    with worker_process(path, dsn) as (process, log):
-        say(out, "worker", f"process {process.pid}, serving {shown_path(path)}")
+    with DemoWorker(path, dsn) as worker:
+        if not worker.is_serving():
+            return worker.blame("the worker did not start")
+        say(out, "worker", f"process {worker.process.pid}, serving {shown_path(path)}")
         out.print()
         try:
             ended = asyncio.run(run_both(path, dsn, out))
         except TimeoutError:
-            complain(f"the runs had not ended after {LONGEST:g} s; the worker said:")
-            log.seek(0)
-            sys.stderr.write(log.read().decode(errors="replace"))
-            return Exit.FAILED
+            return worker.blame(f"the runs had not ended after {LONGEST:g} s")
     for each in ended:
-        say(out, each.run.status, compact(each.run.output, 300))
+        say(out, each.run.input["url"], result_of(each))
+    out.print()
     for first, line in next_steps(path, [each.run.id for each in ended]):
         say(out, first, line)
     return Exit.OK if all(each.run.status == "completed" for each in ended) else Exit.FAILED
@@ -87,30 +87,60 @@ async def run_both(path: Path, dsn: str, out: Console) -> list[Picture]:
         return await follow(client, [run.id for run in runs], out)
 
 
-@contextmanager
-def worker_process(path: Path, dsn: str) -> Generator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
-    """A worker that ends with the block, however the block ends."""
-    command = worker_command(str(path), "--logs", "human", "--grace", "5")
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            command,
+class DemoWorker:
+    """A worker in a process of its own, which ends with the block, however the block ends."""
+
+    def __init__(self, path: Path, dsn: str) -> None:
+        self._resources = ExitStack()
+        self._log = self._resources.enter_context(
+            tempfile.TemporaryFile("a+b", buffering=0)  # appending: both of us move in it
+        )
+        self.process = subprocess.Popen(
+            worker_command(str(path), "--logs", "human", "--grace", "5"),
             stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
+            stdout=self._log,
+            stderr=self._log,
             env=child_environment(dsn),
             process_group=0,
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
         try:
-            yield process, log
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            if process.stdin:
-                process.stdin.close()
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stdin:
+            self.process.stdin.close()
+        self._resources.close()
+
+    def is_serving(self) -> bool:
+        """Wait until it takes tasks; False when it ended instead."""
+        end = time.monotonic() + LONGEST
+        while self.process.poll() is None and time.monotonic() < end:
+            if "WorkerStarted" in self.said():
+                return True
+            time.sleep(0.02)
+        return False
+
+    def said(self) -> str:
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace")
+
+    def blame(self, why: str) -> int:
+        complain(f"{why}; it said:\n{self.said()}")
+        return Exit.FAILED
+
+
+def result_of(ended: Picture) -> str:
+    if ended.run.output is not None:
+        return compact(ended.run.output, 300)
+    skipped = [step.step_slug for step in ended.steps if step.status == "skipped"]
+    return f"{ended.run.status} without output: {', '.join(skipped)} was skipped"
 
 
 def next_steps(path: Path, run_ids: Sequence[UUID]) -> list[tuple[str, str]]:
@@ -118,7 +148,7 @@ def next_steps(path: Path, run_ids: Sequence[UUID]) -> list[tuple[str, str]]:
     if (Path.cwd() / "run.py").is_file() and source_folder() == Path.cwd():
         command = "python3 run.py stepwell"
     return [
-        ("look", f"{command} db start   (Postgres stops with the demo, its data stays)"),
+        ("look", f"{command} db start      (Postgres stops with the demo, its data stays)"),
         ("", f"{command} runs show {run_ids[0]} --attempts"),
         ("play", f"{command} dev {shlex.quote(shown_path(path))}"),
     ]
@@ -145,4 +175,4 @@ def shown_path(path: Path) -> str:
 
 
 def say(out: Console, first: str, rest: str) -> None:
-    out.print(Text.assemble((f"{first:<10}", "bold"), rest), soft_wrap=True)
+    out.print(Text.assemble((f"{first:<9} ", "bold"), rest), soft_wrap=True)

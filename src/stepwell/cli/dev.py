@@ -30,8 +30,9 @@ def dev(
 ) -> int:
     """Postgres, schema and a worker in one terminal.
 
-    The worker starts anew when a .py file beside or below the app changes. The database stays,
-    and with it every run; tasks that were cut off run again on the new code. Ctrl-C stops it all.
+    The worker starts anew when a .py file beside or below the app changes.
+    The database stays, and with it every run; tasks that were cut off run
+    again on the new code. Ctrl-C stops it all.
     """
     folder = parse(target).root  # a program that does not import yet may still be edited
     with development_database(dsn) as address:

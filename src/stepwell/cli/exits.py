@@ -65,8 +65,10 @@ def is_connection_error(error: BaseException) -> bool:
 
 
 def message_of(error: BaseException) -> str:
-    """One or two lines for a person."""
-    said = str(error).strip() or type(error).__name__
+    """One or two lines for a person. What libpq says in many lines is told by its first."""
     if is_connection_error(error):
-        return str(DatabaseUnavailable(said.splitlines()[0]))
-    return said
+        error = DatabaseUnavailable(str(error))
+    if isinstance(error, DatabaseUnavailable):
+        first = (error.args or ("no connection to Postgres",))[0]
+        return f"{str(first).strip().splitlines()[0]}\n{error.remedy}"
+    return str(error).strip() or type(error).__name__

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from stepwell.cli.exits import LoadError, UsageError
 from stepwell.define.app import Stepwell
@@ -82,7 +82,7 @@ def load_flow(typed: str) -> AnyFlow:
     module = import_target(target)
     named_thing = getattr(module, target.name, None) if target.name else None
     if isinstance(named_thing, Flow):
-        return named_thing
+        return cast(AnyFlow, named_thing)
     if target.name and not isinstance(named_thing, Stepwell):
         return by_slug(module, target)
     flows = {flow.slug: flow for flow in load_app(typed).flows}
@@ -120,7 +120,7 @@ def as_app(value: object, target: Target) -> Stepwell:
         case Stepwell():
             return value
         case Flow():
-            return Stepwell(flows=[value])
+            return Stepwell(flows=[cast(AnyFlow, value)])
         case _:
             raise UsageError(f"{target.typed} is {value!r}, neither a Stepwell app nor a flow")
 

@@ -24,7 +24,8 @@ COMMANDS = {
 }
 
 
-def make_app() -> App:
+def make_app(chosen: str | None = None) -> App:
+    """All commands; the chosen one shows its own docstring instead of its line in the list."""
     app = App(
         name="stepwell",
         help="Durable workflows for Python that need nothing but Postgres.",
@@ -33,14 +34,14 @@ def make_app() -> App:
         version=lambda: version("stepwell"),
     )
     for order, (name, (path, help)) in enumerate(COMMANDS.items()):
-        app.command(path, name=name, help=help, sort_key=order)
+        app.command(path, name=name, help=None if name == chosen else help, sort_key=order)
     app["--help"].group = app["--version"].group = "Options"
     return app
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and answer its exit code. Errors of known kinds are printed."""
-    app = make_app()
+    app = make_app(*arguments[:1])
     app.suppress_keyboard_interrupt = False
     try:
         result = app(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -22,6 +23,7 @@ runs = App(name="runs", help="List, show, cancel and retry runs.")
 RunId = Annotated[str, Parameter(help="A run id, or its beginning (8 digits or more).")]
 Status = Literal["started", "completed", "failed", "cancelled"]
 SHORTEST = 8
+LONGEST_CONNECT = 5.0  # seconds
 
 
 @runs.command(name="list")
@@ -119,7 +121,10 @@ def told(run_id: UUID, what: str, done: bool, otherwise: str, json: bool) -> int
 
 
 def connected(dsn: str | None) -> Client:
-    return Client(settings=settings_of(database(dsn)))
+    """A client that does not try for long: somebody is watching."""
+    settings = settings_of(database(dsn))
+    patience = min(settings.connect_timeout, LONGEST_CONNECT)
+    return Client(settings=replace(settings, connect_timeout=patience))
 
 
 async def ended(client: Client, run_id: UUID) -> None:

@@ -47,11 +47,11 @@ class Picture:
         return self.run.status != "started"
 
     def error_of(self, step: StepInfo) -> str | None:
-        """The error's type and message; the type is known from the last failed attempt."""
-        if step.error_message is None:
-            return None
-        kinds = [a.error_type for a in self.attempts if a.step == step.step_slug]
-        return ": ".join([kind for kind in kinds[-1:] if kind] + [step.error_message])
+        """What made it fail, or its last attempt while there will be another."""
+        last = next((a for a in reversed(self.attempts) if a.step == step.step_slug), None)
+        if last is not None and step.status in ("started", "failed"):
+            return f"{last.error_type}: {step.error_message or last.error_message}"
+        return step.error_message
 
 
 async def picture(client: Client, run: RunInfo) -> Picture:
@@ -63,8 +63,15 @@ async def picture(client: Client, run: RunInfo) -> Picture:
 
 
 def as_data(shown: Picture, *, attempts: bool) -> dict[str, object]:
-    data = {**plain(shown.run), "steps": plain(shown.steps)}
-    return {**data, "attempts": plain(shown.attempts)} if attempts else data
+    steps = [step_data(step) for step in shown.steps]
+    tried = {"attempts": plain(shown.attempts)} if attempts else {}
+    return {**plain(shown.run), "steps": steps, **tried}
+
+
+def step_data(step: StepInfo) -> dict[str, object]:
+    """With the names that attempts and events have too."""
+    data = plain(step)
+    return {"step": data.pop("step_slug"), "type": data.pop("step_type"), **data}
 
 
 def drawn(shown: Picture) -> RenderableType:

@@ -22,7 +22,9 @@ from stepwell.errors import PayloadError, RunFailed, RunTimeout
 async def start(
     flow: Annotated[str, Parameter(help="A deployed flow's slug, or app.py:flow, module:flow.")],
     *,
-    input: Annotated[str, Parameter(help="JSON, @FILE, or - for stdin.")] = "null",
+    input: Annotated[
+        str, Parameter(help="JSON, @FILE, or - for stdin.", allow_leading_hyphen=True)
+    ] = "null",
     key: Annotated[str | None, Parameter(help="Same key, same run.")] = None,
     wait: Annotated[bool, Parameter(negative=(), help="Wait and print the output.")] = False,
     timeout: Annotated[float | None, Parameter(help="Seconds to wait at most.")] = None,

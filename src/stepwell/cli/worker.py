@@ -47,8 +47,9 @@ def worker(
 ) -> int:
     """Run an app's tasks until stopped.
 
-    The first SIGTERM or Ctrl-C lets running tasks end within the grace period, the second cuts
-    them off; what does not end goes back to the queue. While the database is away it waits.
+    The first SIGTERM or Ctrl-C lets running tasks end within the grace period,
+    the second cuts them off; what does not end goes back to the queue.
+    While the database is away the worker waits.
     """
     app = load_app(target)
     settings = settings_of(

@@ -1,0 +1,146 @@
+"""Which database a command works on, what `migrate` says, and who is refused."""
+
+import json
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from stepwell.cli.exits import Exit
+from stepwell.cli.main import run
+from tests.dev.conftest import new_home as new_home
+from tests.engine.cli_programs import Program, environment, write_program
+
+Out = pytest.CaptureFixture[str]
+PROGRAM = 'from stepwell import Flow\nflow = Flow("f")\n@flow.step\ndef one() -> int: return 1\n'
+NOWHERE = "host=/nowhere user=nobody"
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("DATABASE_URL", "STEPWELL_DSN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("STEPWELL_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_migrate_says_what_it_applied_and_then_that_it_is_up_to_date(
+    empty_dsn: str, capsys: Out
+) -> None:
+    assert run(["migrate", "--dsn", empty_dsn]) == 0
+    assert "applied 0001_definitions.sql\n" in capsys.readouterr().out
+    assert run(["migrate", "--dsn", empty_dsn]) == 0
+    assert capsys.readouterr().out == "up to date\n"
+    assert run(["migrate", "--dsn", empty_dsn, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"applied": [], "functions_replaced": False}
+
+
+def test_status_only_looks(empty_dsn: str, capsys: Out) -> None:
+    for _ in range(2):
+        assert run(["migrate", "--status", "--dsn", empty_dsn]) == Exit.SCHEMA
+        assert "missing 0001_definitions.sql" in capsys.readouterr().out
+    run(["migrate", "--dsn", empty_dsn])
+    capsys.readouterr()
+    assert run(["migrate", "--status", "--dsn", empty_dsn, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["up_to_date"], found["missing"]) == (True, [])
+
+
+def test_old_functions_are_behind_too(dsn: str, capsys: Out) -> None:
+    with psycopg.connect(dsn) as connection:
+        connection.execute("update pgflow.stepwell_schema set functions = 'old', library = '0.0'")
+    assert run(["migrate", "--status", "--dsn", dsn]) == Exit.SCHEMA
+    assert "functions are those of 0.0" in capsys.readouterr().out
+    assert run(["migrate", "--dsn", dsn]) == 0
+    assert "functions of" in capsys.readouterr().out
+
+
+def test_without_a_schema_commands_exit_with_4_and_name_the_remedy(
+    empty_dsn: str, tmp_path: Path, capsys: Out
+) -> None:
+    program = write_program(tmp_path, PROGRAM)
+    for command in (["runs", "list"], ["start", "f"], ["worker", program]):
+        assert run([*command, "--dsn", empty_dsn]) == Exit.SCHEMA, command
+        assert "stepwell migrate" in capsys.readouterr().err
+
+
+def test_a_worker_refuses_a_newer_schema(dsn: str, tmp_path: Path, capsys: Out) -> None:
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "insert into pgflow.stepwell_migrations (name, checksum, breaking)"
+            " values ('9999_later.sql', '', true)"
+        )
+    assert run(["worker", write_program(tmp_path, PROGRAM), "--dsn", dsn]) == Exit.SCHEMA
+    assert "pip install -U stepwell" in capsys.readouterr().err
+    assert run(["migrate", "--dsn", dsn]) == Exit.SCHEMA
+
+
+def test_without_a_database_commands_exit_with_3_and_say_how_to_get_one(
+    tmp_path: Path, capsys: Out
+) -> None:
+    for command in (["runs", "list"], ["migrate"], ["worker", write_program(tmp_path, PROGRAM)]):
+        assert run(command) == Exit.DATABASE
+        captured = capsys.readouterr()
+        assert "stepwell db start" in captured.err
+        assert captured.out == ""
+
+
+def test_a_database_out_of_reach_exits_with_3(capsys: Out) -> None:
+    for command in (["runs", "list"], ["migrate"], ["start", "f"]):
+        assert run([*command, "--dsn", NOWHERE]) == Exit.DATABASE, command
+        assert "check DATABASE_URL" in capsys.readouterr().err
+
+
+def test_a_mistyped_setting_exits_with_2(monkeypatch: pytest.MonkeyPatch, capsys: Out) -> None:
+    monkeypatch.setenv("STEPWELL_CONCURENCY", "3")
+    assert run(["runs", "list"]) == Exit.USAGE
+    assert "STEPWELL_CONCURRENCY" in capsys.readouterr().err
+
+
+def test_the_environment_names_the_database(
+    dsn: str, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", dsn)
+    assert run(["runs", "list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_a_worker_in_a_process_logs_json_and_stops_when_told(dsn: str, tmp_path: Path) -> None:
+    words = ("worker", write_program(tmp_path, PROGRAM), "--name", "tester", "--concurrency", "3")
+    variables = environment(tmp_path / "home", DATABASE_URL=dsn)
+    worker = Program(*words, environment=variables, cwd=tmp_path)
+    try:
+        line = json.loads(worker.wait_for("WorkerStarted"))
+        assert (line["flows"], line["concurrency"]) == (["f"], 3)
+        worker.process.terminate()
+        assert worker.end() == 0
+        assert "WorkerStopped" in worker.lines[-1]
+    finally:
+        worker.close()
+    with psycopg.connect(dsn) as connection:
+        found = connection.execute("select function_name, stopped_at is null from pgflow.workers")
+        assert found.fetchall() == [("tester", False)]
+
+
+@pytest.mark.timeout(120)
+def test_db_starts_keeps_names_and_stops_a_server(
+    new_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    monkeypatch.setenv("STEPWELL_HOME", str(new_home))
+    assert run(["db", "status", "--json"]) == Exit.FAILED
+    assert json.loads(capsys.readouterr().out)["running"] is False
+    try:
+        assert run(["db", "start"]) == 0
+        url = capsys.readouterr().out.strip()
+        assert run(["db", "url"]) == 0
+        assert capsys.readouterr().out.strip() == url
+        with psycopg.connect(url) as connection:
+            assert connection.execute("select current_database()").fetchone() == ("stepwell",)
+        assert run(["db", "status"]) == 0
+        assert "until `stepwell db stop`" in capsys.readouterr().out
+        assert run(["migrate"]) == 0  # found without being named
+        assert "using the embedded Postgres" in capsys.readouterr().err
+    finally:
+        assert run(["db", "stop"]) == 0
+    assert run(["db", "status"]) == Exit.FAILED
+    assert run(["db", "stop"]) == 0
