@@ -124,12 +124,13 @@ create or replace function pgflow.release_tasks(message_ids bigint[], tokens big
 language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
+  at constant timestamptz := pgflow.now();
   released int;
 begin
   perform pgflow.lock_runs_of(message_ids);
   update pgflow.step_tasks t
   set stage = 'ready', status = 'queued', claim_token = null, attempts_count = t.attempts_count - 1,
-      started_at = null, ready_at = least(t.ready_at, pgflow.now())
+      started_at = null, ready_at = least(t.ready_at, at)
   from unnest(message_ids, tokens) e (id, token)
   where t.message_id = any (array[e.id]) and t.claim_token = e.token;
   get diagnostics released = row_count;

@@ -70,7 +70,11 @@ create or replace function pgflow.release_children(
   with edge as (
     select f.run_id, f.version_id, c.step_slug, count(*)::int as parents, bool_or(
         s.required_input_pattern is not null or s.forbidden_input_pattern is not null) as conditional,
-      max(case when s.step_type = 'map' then pgflow.element_count(f.run_id, f.version_id, f.step_slug) end) as elements
+      max(case when s.step_type = 'map' then (   -- as many elements as the parent gives
+        select case when t.status = 'skipped' then 0 when p.step_type = 'map' then t.initial_tasks
+          when jsonb_typeof(t.output) = 'array' then jsonb_array_length(t.output) end
+        from pgflow.step_states t join pgflow.steps p on p.version_id = f.version_id and p.step_slug = t.step_slug
+        where t.run_id = f.run_id and t.step_slug = f.step_slug) end) as elements
     from unnest(finished) f
     join pgflow.deps c on c.version_id = any (array[f.version_id]) and c.dep_slug = f.step_slug
     join pgflow.steps s on s.version_id = any (array[c.version_id]) and s.step_slug = c.step_slug
@@ -84,16 +88,6 @@ create or replace function pgflow.release_children(
       (e.run_id, e.version_id, e.step_slug)::pgflow.step_ref as ref
   )
   select coalesce(array_agg(r.ref), '{}'), coalesce(not bool_or(r.judged), true) from released r where r.ready;
-$$;
-
--- How many elements a resolved step gives to a map over it.
-create or replace function pgflow.element_count(run uuid, version int, step text) returns int
-language sql stable as $$
-  select case when t.status = 'skipped' then 0 when s.step_type = 'map' then t.initial_tasks
-    when jsonb_typeof(t.output) = 'array' then jsonb_array_length(t.output) end
-  from pgflow.step_states t
-  join pgflow.steps s on s.version_id = version and s.step_slug = t.step_slug
-  where t.run_id = run and t.step_slug = step;
 $$;
 
 -- Steps of live runs become started, and get their tasks.
@@ -131,7 +125,10 @@ create or replace function pgflow.insert_tasks(
     join pgflow.flows f on f.flow_slug = any (array[s.flow_slug])
     join pgflow.runs r on r.run_id = any (array[u.run_id])
     left join lateral jsonb_array_elements(case when s.step_type = 'map' then
-        case when s.deps_count = 0 then r.input else pgflow.mapped_output(u.run_id, u.version_id, u.step_slug) end
+        case when s.deps_count = 0 then r.input else (
+          select p.output from pgflow.deps d
+          join pgflow.step_states p on p.run_id = u.run_id and p.step_slug = d.dep_slug
+          where d.version_id = u.version_id and d.step_slug = u.step_slug) end
       end) with ordinality as e (value, index) on true
   ), offered as (
     select f.*, want > 0 and f.delay = 0
@@ -157,14 +154,6 @@ create or replace function pgflow.insert_tasks(
   select coalesce(array_agg(i.message_id) filter (where i.stage = 'running'), '{}'),
     coalesce(array_agg(distinct i.queue) filter (where i.stage <> 'running'), '{}')
   from inserted i;
-$$;
-
--- The list that a dependent map runs over.
-create or replace function pgflow.mapped_output(run uuid, version int, step text) returns jsonb
-language sql stable as $$
-  select s.output from pgflow.deps d
-  join pgflow.step_states s on s.run_id = run and s.step_slug = d.dep_slug
-  where d.version_id = version and d.step_slug = step;
 $$;
 
 -- Count resolved steps off their runs; a run with none left is complete. Its output are the outputs of the completed
