@@ -6,7 +6,7 @@ import math
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -93,7 +93,7 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
         elif variable not in known and not variable.startswith(TEST_PREFIX):
             raise SettingsError(
                 f"{variable} is set, but there is no such setting"
-                f"{_meant(variable, known.keys() | EXTRAS)}; correct or unset it"
+                f"{_meant(variable, [*known, *EXTRAS], PREFIX)}; correct or unset it"
             )
     return found
 
@@ -153,6 +153,7 @@ def _refusal(where: str, name: str, value: object) -> SettingsError:
     )
 
 
-def _meant(word: str, known: Any) -> str:
-    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f" (did you mean {close[0]}?)" if close else f"; there are {', '.join(sorted(known))}"
+def _meant(word: str, known: Iterable[str], prefix: str = "") -> str:
+    names = sorted(name.removeprefix(prefix) for name in known)
+    close = get_close_matches(word.removeprefix(prefix), names, n=1, cutoff=0.6)
+    return f" (did you mean {prefix}{close[0]}?)" if close else f"; there are {', '.join(names)}"

@@ -47,7 +47,7 @@ def translated_errors() -> Generator[None]:
             said = f"{said}. {error.diag.message_hint}"
         if ours := from_sqlstate(error.sqlstate, said):
             raise ours from error
-        if error.sqlstate in NO_SCHEMA and "pgflow." in said:
+        if error.sqlstate in NO_SCHEMA and "pgflow" in said:
             raise SchemaError(
                 f"this database has no Stepwell schema of this version ({said}); "
                 "run `stepwell migrate`"

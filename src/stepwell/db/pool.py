@@ -29,7 +29,7 @@ LONGEST_PAUSE = 1.0
 LONGEST_IDLE = 300.0
 # libpq gives no SQLSTATE when connecting fails; what is said in another language is tried again
 HOPELESS = re.compile(
-    r"password authentication failed|no password supplied|no pg_hba\.conf entry"
+    r"authentication failed for user|no password supplied|no pg_hba\.conf entry"
     r'|(database|role) ".*" does not exist'
 )
 WRONG = {"28P01", "28000", "3D000"}

@@ -26,8 +26,8 @@ def cancel_run(run_id: UUID, reason: str | None = None) -> Call[Steered]:
 
 def retry_run(run_id: UUID) -> Call[Steered]:
     return Call(
-        "select pgflow.retry_run(run_id => %s) as done, flow_slug"
-        " from pgflow.get_runs(run_ids => array[%s])",
+        "select pgflow.retry_run(run_id => %s) as done,"
+        " (select flow_slug from pgflow.get_runs(run_ids => array[%s])) as flow_slug",
         (run_id, run_id),
         Steered,
     )
