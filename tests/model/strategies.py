@@ -18,8 +18,7 @@ from .vocabulary import ARRAYS, OBJECTS, PARTS, SCALARS
 
 SLUGS = ["abcdefgh", "hgfedcba", "dbhaecgf", "zAyB_xCw"]
 ROOT_PATTERNS: list[Pattern] = [part for part in PARTS if isinstance(part, dict)]
-
-
+# Kind, when_unmet, when_exhausted, max_attempts, and which patterns the step has.
 Traits: TypeAlias = tuple[Kind, Policy, Policy, "int | None", str]
 
 
