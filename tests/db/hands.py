@@ -39,7 +39,9 @@ class Hands:
             self.lanes.append(lane)
         return version
 
-    def start(self, slug: str, *inputs: Any, keys: Sequence[str | None] | None = None) -> list[UUID]:
+    def start(
+        self, slug: str, *inputs: Any, keys: Sequence[str | None] | None = None
+    ) -> list[UUID]:
         return [row.run_id for row in self.started(slug, list(inputs) or [{}], keys)]
 
     def started(

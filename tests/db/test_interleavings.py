@@ -30,7 +30,10 @@ def test_two_commits_of_one_run_take_turns_and_both_count(pair: Pair) -> None:
         later = held_up(lambda: two.complete([right], "r"), two.conn, one.conn)
     assert later.result(5).stale == frozenset()
     assert one.status(run) == "completed"
-    assert one.value("select output from pgflow.runs") == {left.step_slug: "l", right.step_slug: "r"}
+    assert one.value("select output from pgflow.runs") == {
+        left.step_slug: "l",
+        right.step_slug: "r",
+    }
 
 
 def test_the_last_parent_starts_the_child_once_whoever_commits_last(pair: Pair) -> None:
@@ -103,7 +106,11 @@ def test_a_completion_that_waited_for_its_run_to_fail_is_stale(pair: Pair) -> No
         one.fail([left], permanent=True)
         later = held_up(lambda: two.complete([right]), two.conn, one.conn)
     assert later.result(5).stale == {right.message_id}
-    assert one.steps(run) == {"root": "completed", left.step_slug: "failed", right.step_slug: "started"}
+    assert one.steps(run) == {
+        "root": "completed",
+        left.step_slug: "failed",
+        right.step_slug: "started",
+    }
 
 
 def test_a_failure_that_waited_for_a_sibling_still_ends_the_run(pair: Pair) -> None:

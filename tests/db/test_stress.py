@@ -46,7 +46,9 @@ def test_ten_deploys_of_ten_shapes_make_ten_versions_in_a_row(
 ) -> None:
     others = [Hands(connect()) for _ in range(10)]
     shapes = [flow("flow", *(step(f"s{n}") for n in range(size + 1))) for size in range(10)]
-    calls = [lambda e=each, s=shape: e.define(s) for each, shape in zip(others, shapes, strict=True)]
+    calls = [
+        lambda e=each, s=shape: e.define(s) for each, shape in zip(others, shapes, strict=True)
+    ]
     assert len(set(all_of(calls))) == 10
     numbers = hands.rows("select version from pgflow.versions order by version")
     assert [number for (number,) in numbers] == list(range(1, 11))
@@ -117,7 +119,15 @@ class Chaos:
         turns = 0
         while time.monotonic() < deadline:
             self.random.choices(
-                [self.work, self.cancel, self.retry, self.begin, self.sweep, self.give_back, self.die],
+                [
+                    self.work,
+                    self.cancel,
+                    self.retry,
+                    self.begin,
+                    self.sweep,
+                    self.give_back,
+                    self.die,
+                ],
                 [20, 3, 2, 4, 1, 1, 1],
             )[0]()
             turns += 1

@@ -49,7 +49,8 @@ language sql stable as $$
       when t.initial_tasks = 0 then 'empty' else 'start' end
   from unnest(ready) u
   join pgflow.steps s on s.version_id = any (array[u.version_id]) and s.step_slug = u.step_slug
-  join pgflow.step_states t on t.run_id = any (array[u.run_id]) and t.step_slug = u.step_slug and t.status = 'created';
+  join pgflow.step_states t
+    on t.run_id = any (array[u.run_id]) and t.step_slug = any (array[u.step_slug]) and t.status = 'created';
 $$;
 
 -- A root step's patterns are about the flow's input. A dependent step's are about its dependencies' outputs by
@@ -79,7 +80,7 @@ language sql as $$
   set status = 'completed', remaining_tasks = 0, started_at = greatest(at, t.created_at),
       completed_at = greatest(at, t.created_at), output = case when s.step_type = 'map' then '[]'::jsonb end
   from unnest(empty) u join pgflow.steps s on s.version_id = any (array[u.version_id]) and s.step_slug = u.step_slug
-  where t.run_id = any (array[u.run_id]) and t.step_slug = u.step_slug;
+  where t.run_id = any (array[u.run_id]) and t.step_slug = any (array[u.step_slug]);
 $$;
 
 create or replace function pgflow.skip_steps(
