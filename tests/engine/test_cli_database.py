@@ -85,7 +85,8 @@ def test_without_a_database_commands_exit_with_3_and_say_how_to_get_one(
         assert captured.out == ""
 
 
-def test_a_database_out_of_reach_exits_with_3(capsys: Out) -> None:
+def test_a_database_out_of_reach_exits_with_3(monkeypatch: pytest.MonkeyPatch, capsys: Out) -> None:
+    monkeypatch.setenv("STEPWELL_CONNECT_TIMEOUT", "0.3")
     for command in (["runs", "list"], ["migrate"], ["start", "f"]):
         assert run([*command, "--dsn", NOWHERE]) == Exit.DATABASE, command
         assert "check DATABASE_URL" in capsys.readouterr().err

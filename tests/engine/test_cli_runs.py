@@ -66,7 +66,8 @@ def command(dsn: str, capsys: pytest.CaptureFixture[str]) -> Command:
 
     def command(*words: str) -> Answer:
         code = run([*words, "--dsn", dsn])
-        return code, *capsys.readouterr()
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
 
     return command
 

@@ -93,7 +93,7 @@ class DemoWorker:
     def __init__(self, path: Path, dsn: str) -> None:
         self._resources = ExitStack()
         self._log = self._resources.enter_context(
-            tempfile.TemporaryFile("a+b", buffering=0)  # appending: both of us move in it
+            tempfile.TemporaryFile("a+b", buffering=0)  # noqa: SIM115 (appending: we move in it too)
         )
         self.process = subprocess.Popen(
             worker_command(str(path), "--logs", "human", "--grace", "5"),

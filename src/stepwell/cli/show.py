@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,7 +31,7 @@ MARKS = {
     "skipped": "↷",
     "cancelled": "∅",
 }
-BAR = 12  # cells of a map step's progress
+BAR = 8  # cells of a map step's progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,9 @@ def headline(shown: Picture) -> Text:
         (f" v{run.version}  ", "dim"),
         f"{run.id}  ",
         state(run.status),
-        (f"  {'after' if run.ended_at else 'since'} {length}", "dim"),
+        (f"  {length}", "dim"),
+        no_wrap=True,
+        overflow="ellipsis",
     )
 
 
@@ -119,10 +122,7 @@ def state(status: str) -> Text:
 
 
 def step_table(shown: Picture) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("step", "state", "tasks", "failed", "time"):
-        table.add_column(column, no_wrap=True, justify="right" if column == "time" else "left")
-    table.add_column("result", no_wrap=True, overflow="ellipsis")
+    table = narrow_table("step", "state", "tasks", "✗", "time", "result")
     for step in shown.steps:
         table.add_row(
             step.step_slug,
@@ -160,13 +160,13 @@ def time_of(step: StepInfo, now: datetime) -> str:
 
 def result_of(step: StepInfo, shown: Picture) -> Text:
     if step.status == "completed":
-        return Text(compact(step.output))
+        return Text(compact(step.output, 100))
     if step.status == "skipped":
         return Text((step.skip_reason or "").replace("_", " "), style="yellow")
     error = shortened(shown.error_of(step) or "", 100)
     if step.status == "started" and step.next_at and not shown.ended:
         wait = seconds(max(0.0, (step.next_at - shown.seen_at).total_seconds()))
-        return Text(f"next try in {wait}  {error}".rstrip(), style="yellow")
+        return Text(f"again in {wait}  {error}".rstrip(), style="yellow")
     return Text(error, style="red" if step.status == "failed" else "yellow")
 
 
@@ -184,20 +184,28 @@ def attempt_list(attempts: Sequence[AttemptInfo]) -> RenderableType:
 
 
 def run_table(runs: Sequence[RunSummary]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("run", "flow", "state", "started", "time", "key"):
-        table.add_column(column, no_wrap=True, justify="right" if column == "time" else "left")
-    table.add_column("error", overflow="ellipsis", no_wrap=True)
-    now = datetime.now(UTC)
+    table = narrow_table("run", "state", "started", "flow")
+    today = datetime.now().astimezone().date()
     for run in runs:
-        length = ((run.ended_at or now) - run.started_at).total_seconds()
+        began = run.started_at.astimezone()
+        form = "%H:%M:%S" if began.date() == today else "%Y-%m-%d %H:%M"
+        more = [("key ", "dim"), f"{run.key}  "] if run.key else []
+        error = (shortened(error_of(run) or "", 200), STYLES.get(run.status, ""))
         table.add_row(
             str(run.id),
-            run.flow,
-            state(run.status),
-            Text(f"{run.started_at.astimezone():%Y-%m-%d %H:%M:%S}", style="dim"),
-            Text(seconds(max(0.0, length)), style="dim"),
-            run.key or "",
-            shortened(error_of(run) or "", 80),
+            Text(run.status, style=STYLES.get(run.status, "")),
+            Text(began.strftime(form), style="dim"),
+            Text.assemble((run.flow, "bold"), "  ", *more, error),
         )
+    return table
+
+
+def narrow_table(*columns: str) -> Table:
+    """On a terminal the last column takes what the others leave, and is cut there."""
+    on_terminal = sys.stdout.isatty()
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=on_terminal)
+    for name in columns[:-1]:
+        table.add_column(name, no_wrap=True, justify="right" if name == "time" else "left")
+    ratio = 1 if on_terminal else None
+    table.add_column(columns[-1], no_wrap=True, overflow="ellipsis", ratio=ratio)
     return table
