@@ -49,7 +49,7 @@ def command(name: str) -> list[str]:
     if name == "demo":
         return [str(PYTHON), "-m", "stepwell", "demo"]
     if name == "test":
-        return [str(BIN / "pytest"), "-n", "auto"]
+        return [str(BIN / "pytest"), "-n", "auto", "--dist", "worksteal"]
     if not (BIN / name).exists():
         sys.exit(
             f"There is no {name!r} in {BIN}: use demo, test, install or one of the tools there."

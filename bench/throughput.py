@@ -127,12 +127,12 @@ class Used:
 
     def _read(self) -> tuple[float, float, float]:
         row = self._conn.execute(
-            "select pg_current_wal_lsn() - '0/0'::pg_lsn, (pg_stat_file('postmaster.pid')).size > 0,"
+            "select pg_current_wal_lsn() - '0/0'::pg_lsn,"
             " split_part(pg_read_file('postmaster.pid'), E'\\n', 1)::int"
         ).fetchone()
         assert row is not None
         worker = cpu_of([self._worker]) if self._worker else 0.0
-        return worker, cpu_of(family(row[2])), float(row[0])
+        return worker, cpu_of(family(row[1])), float(row[0])
 
 
 def table(results: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, float]]:
@@ -148,7 +148,7 @@ def table(results: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, flo
         rows[name] = {**median, "of_floor": median["tasks_per_second"] / base}
         print(
             f"{name:12} {median['tasks_per_second']:9,.0f} "
-            f"{min(speeds):8,.0f}–{max(speeds):8,.0f} {rows[name]['of_floor']:9.0%} "
+            f"{min(speeds):8,.0f} -{max(speeds):8,.0f} {rows[name]['of_floor']:9.0%} "
             f"{median['worker_cpu_us']:10.0f} {median['postgres_cpu_us']:12.0f} "
             f"{median['wal_bytes']:7.0f}"
         )

@@ -50,7 +50,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one round trip brought: the ids of dropped outcomes, queues with work left, tasks."""
+    """What one round trip brought: tokens of dropped outcomes, queues with work left, tasks."""
 
     stale: frozenset[int]
     ready: tuple[str, ...]
@@ -91,7 +91,7 @@ async def take_turn(conn: AsyncConnection[Any], call: Call[Row]) -> Turn:
     cursor = await conn.execute(call.sql, call.args, binary=True)
     rows = await cursor.fetchall()
     return Turn(
-        stale=frozenset(row[2] for row in rows if row[0] == "stale"),
+        stale=frozenset(row[3] for row in rows if row[0] == "stale"),
         ready=tuple(row[1] for row in rows if row[0] == "ready"),
         tasks=tuple(Task(*row[2:]) for row in rows if row[0] is None),
     )

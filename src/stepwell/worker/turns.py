@@ -102,7 +102,7 @@ class Turns:
 
     def _settle(self, batch: list[Ended], turn: Turn, want: int, seconds: float) -> None:
         for ended in batch:
-            if ended.task.message_id in turn.stale:
+            if ended.task.claim_token in turn.stale:
                 emit(OutcomeDropped(*facts(ended.task)))
         if any(e.entry.outcome == "failed" for e in batch):
             self._retrying()

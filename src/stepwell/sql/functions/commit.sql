@@ -23,8 +23,8 @@ declare
     error_types, error_messages, tracebacks, lane_queues, lane_versions, want);
 begin
   return query
-  select m, case when w.id is null then 'stale' else 'committed' end, null::text
-  from unnest(message_ids) m left join unnest(done.written) w (id) on w.id = m
+  select e.id, case when w.token is null then 'stale' else 'committed' end, null::text
+  from unnest(message_ids, tokens) e (id, token) left join unnest(done.written) w (token) on w.token = e.token
   union all select h, 'handed', null from unnest(done.handed) h
   union all select distinct null::bigint, 'ready', q from unnest(done.woken) q;
 end
@@ -53,9 +53,9 @@ begin
   end if;
   return query select null::text, null::text, d.* from pgflow.describe_tasks(taken) d;
   if cardinality(done.written) < cardinality(message_ids) then
-    return query select 'stale', null::text, m, null::bigint, null::uuid, null::text, null::int, null::text,
+    return query select 'stale', null::text, e.id, e.token, null::uuid, null::text, null::int, null::text,
       null::int, null::int, null::int, null::int, null::timestamptz, null::text, null::text
-    from unnest(message_ids) m where m <> all (done.written);
+    from unnest(message_ids, tokens) e (id, token) where e.token <> all (done.written);
   end if;
   return query select distinct 'ready', q, null::bigint, null::bigint, null::uuid, null::text, null::int, null::text,
     null::int, null::int, null::int, null::int, null::timestamptz, null::text, null::text
@@ -66,7 +66,7 @@ $$;
 create or replace function pgflow.write_outcomes(
   worker uuid, message_ids bigint[], tokens bigint[], outcomes text[], outputs jsonb[],
   error_types text[], error_messages text[], tracebacks text[], lane_queues text[], lane_versions int[], want int,
-  out written bigint[], out handed bigint[], out woken text[]
+  out written bigint[], out handed bigint[], out woken text[]     -- tokens, message ids, queues
 ) language plpgsql as $$
 declare
   at constant timestamptz := pgflow.now();
@@ -127,7 +127,9 @@ language sql stable as $$
     join pgflow.flows f on f.flow_slug = any (array[t.flow_slug])
   ), marked as (
     select j.*, j.verdict not in ('completed', 'retry') as exhausted,
-      bool_or(j.can_fail_early or j.verdict not in ('completed', 'retry')) over (partition by j.run_id) as ordered
+      bool_or(j.can_fail_early or j.verdict not in ('completed', 'retry')) over (partition by j.run_id) as ordered,
+      row_number() over (
+        partition by j.run_id, j.step_slug, j.verdict in ('completed', 'retry') order by j.message_id) as place
     from judged j
   )
   select array_agg((
@@ -138,7 +140,9 @@ language sql stable as $$
         partition by m.run_id order by m.exhausted, case when not m.exhausted then m.step_slug end collate "C",
           case when m.exhausted then m.message_id end) - 1
       else 0 end as round
-    from marked m) m;
+    from marked m
+    where not m.exhausted or m.place = 1     -- the first closes its step, so the others are late
+  ) m;
 $$;
 
 -- Seconds until the next attempt: base * 2^attempts as pgflow has it, then the cap; jitter takes up to its share away.
@@ -218,7 +222,7 @@ create or replace function pgflow.close_tasks(
     from closed c where c.verdict = 'completed' group by c.run_id, c.version_id, c.step_slug
   )
   select
-    coalesce((select array_agg(c.message_id) from closed c), '{}'),
+    coalesce((select array_agg(c.claim_token) from closed c), '{}'),
     coalesce((select array_agg((c.run_id, c.version_id, c.step_slug)::pgflow.step_ref) from counted c), '{}'),
     coalesce((select array_agg(c.tasks) from counted c), '{}'),
     coalesce((select array_agg(c.entry) from closed c where c.verdict not in ('completed', 'retry')), '{}');
