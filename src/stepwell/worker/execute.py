@@ -27,8 +27,8 @@ async def execute(task: Task, binding: Binding, context: TaskContext, threads: T
     began = time.perf_counter()
     try:
         arguments = binding.arguments(task.input, context)
-    except PayloadError as error:
-        outcome: Outcome = failed(error, permanent=True)  # the next attempt would read the same
+    except Exception as error:  # a type of theirs may refuse in any way; PayloadError is final
+        outcome: Outcome = failed(error, permanent=isinstance(error, PayloadError))
     else:
         outcome = await attempt(task, binding, context, threads, arguments)
     seconds = time.perf_counter() - began
@@ -50,17 +50,14 @@ async def attempt(
     deadline = asyncio.timeout(task.timeout)
     try:
         async with deadline:
-            if binding.is_async:
-                value = await binding.handler(**arguments)
-            else:
-                value = await threads.run(binding.handler, arguments)
+            value = await called(binding, threads, arguments)
         return completed(task, value)
     except PermanentError as error:
         return failed(error, permanent=True)
     except asyncio.CancelledError as error:
-        current = asyncio.current_task()
-        if current and current.cancelling():
+        if context.cancelled:
             raise  # the worker stops, or the claim is gone
+        forget_cancellation()
         return failed(error, says="the handler let a cancellation of its own escape")
     except TimeoutError as error:
         if not deadline.expired():
@@ -71,14 +68,31 @@ async def attempt(
             f"step {task.step_slug!r} ran longer than its timeout of {task.timeout} s",
             shown(error),
         )
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if binding.is_async and isinstance(error, KeyboardInterrupt):
+            raise  # Ctrl-C reached the loop in the middle of a handler
         return failed(error)
+
+
+async def called(binding: Binding, threads: Threads, arguments: dict[str, object]) -> object:
+    if binding.is_async:
+        return await binding.handler(**arguments)
+    return await threads.run(binding.handler, arguments)
+
+
+def forget_cancellation() -> None:
+    """A handler that cancelled its own task must not cancel what we do after it."""
+    current = asyncio.current_task()
+    while current and current.cancelling():
+        current.uncancel()
 
 
 def completed(task: Task, value: object) -> Outcome:
     try:
-        return Completed(encode(value))
-    except PayloadError as error:
+        payload = encode(value)
+        payload.decode()  # a msgspec.Raw may hold any bytes
+        return Completed(payload)
+    except (PayloadError, UnicodeDecodeError) as error:
         return failed(error, says=f"the output of step {task.step_slug!r} is not JSON: {error}")
 
 
@@ -90,7 +104,7 @@ def failed(error: BaseException, *, permanent: bool = False, says: str | None = 
 def said_by(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:
+    except BaseException:
         return f"(the message of this {type(error).__name__} could not be read)"
 
 
@@ -101,7 +115,7 @@ def shown(error: BaseException) -> str:
         frames = frames.tb_next
     try:
         text = "".join(traceback.format_exception(type(error), error, frames))
-    except Exception:
+    except BaseException:
         text = f"{type(error).__name__} (its traceback could not be formatted)"
     return clean(text, LONGEST_TRACEBACK, keep_end=True)
 

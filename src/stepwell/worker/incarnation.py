@@ -63,7 +63,7 @@ class Incarnation:
             poll=settings.poll,
             begin=self._begin,
             more_ready=self._pokes.add,
-            retrying=self._timers.look_again,
+            delayed=self._timers.look_again,
         )
         self._bodies: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
@@ -78,7 +78,8 @@ class Incarnation:
     async def run(self) -> None:
         """Serve until stopped or lapsed, then drain within the grace period and leave."""
         async with self._link() as link:
-            await link.run(self._register())
+            if not await self._registered(link):
+                return
             try:
                 async with self._beating(), asyncio.TaskGroup() as group:
                     helping = [group.create_task(chore) for chore in self._chores(link)]
@@ -89,8 +90,22 @@ class Incarnation:
                     for helper in helping:
                         helper.cancel()
             finally:
+                self._desk.drop(list(self._desk.running))
                 self._threads.close()
                 await self._leave(link)
+
+    async def _registered(self, link: Link) -> bool:
+        """False: stopped before the database answered."""
+        registering = asyncio.create_task(link.run(self._register()))
+        stopping = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({registering, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if registering.done():
+                registering.result()
+            return registering.done()
+        finally:
+            registering.cancel()
+            stopping.cancel()
 
     def lanes_changed(self) -> None:
         """There are versions to claim that were not there before."""

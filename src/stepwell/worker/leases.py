@@ -14,6 +14,7 @@ import psycopg
 
 from stepwell.db import presence
 from stepwell.db.presence import Beat
+from stepwell.errors import StepwellError
 
 Told = Callable[[Beat, set[int]], None]
 
@@ -49,7 +50,7 @@ class Heart:
                     conn = self._connect()
                 before = self._held()
                 beat = presence.heartbeat(self._worker).on_sync(conn)[0]
-            except (psycopg.Error, RuntimeError):  # RuntimeError: the desk changed while we looked
+            except (psycopg.Error, StepwellError, RuntimeError):  # or the desk changed just now
                 pause = min(1.0, self._lease / 10)
                 continue
             pause = self._lease / 3

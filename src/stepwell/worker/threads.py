@@ -34,8 +34,9 @@ class Threads:
         context = contextvars.copy_context()
 
         def job() -> None:
-            try:
-                result, error = context.run(function, **arguments), None
+            try:  # one that was given up before a thread was free is not begun
+                result = None if answer.cancelled() else context.run(function, **arguments)
+                error = None
             except BaseException as raised:
                 result, error = None, raised
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more

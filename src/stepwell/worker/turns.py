@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from uuid import UUID
 
 import psycopg
@@ -43,7 +44,7 @@ class Turns:
         poll: float,
         begin: Callable[[Turn], None],
         more_ready: Callable[[Sequence[str]], None],
-        retrying: Callable[[], None],
+        delayed: Callable[[], None],
     ) -> None:
         self._worker = worker
         self._desk = desk
@@ -51,8 +52,9 @@ class Turns:
         self._poll = poll
         self._begin = begin
         self._more_ready = more_ready
-        self._retrying = retrying
+        self._delayed = delayed
         self._pause = FIRST_PAUSE
+        self._look_at = 0.0  # when the loops, taken together, look again without being told
         self._permits = asyncio.Semaphore(AT_ONCE)
         self._recovering = asyncio.Lock()
         self._suspect = False  # a turn broke off: it may have claimed what nobody here knows of
@@ -76,17 +78,22 @@ class Turns:
         while not (desk.ended or (desk.look and desk.free) or (self._closed and desk.empty)):
             desk.changed.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._pause if desk.free else None):
+                async with asyncio.timeout_at(self._look_at if desk.free else None):
                     await desk.changed.wait()
                     continue
-            self._pause = min(self._pause * 2, self._poll)
-            desk.look = True
+            if asyncio.get_running_loop().time() >= self._look_at:
+                self._look_in(min(self._pause * 2, self._poll))
+                desk.look = True
+
+    def _look_in(self, pause: float) -> None:
+        self._pause = pause
+        self._look_at = asyncio.get_running_loop().time() + pause
 
     async def _take(self, link: Link) -> None:
         desk = self._desk
         batch = [desk.ended.popleft() for _ in range(min(LARGEST, len(desk.ended)))]
         want = min(desk.free, LARGEST, -(-desk.concurrency // AT_ONCE))
-        if not batch and not want:
+        if not batch and not (want and desk.look):
             return
         desk.look = desk.look and not want
         desk.coming += want
@@ -104,10 +111,10 @@ class Turns:
         for ended in batch:
             if ended.task.claim_token in turn.stale:
                 emit(OutcomeDropped(*facts(ended.task)))
-        if any(e.entry.outcome == "failed" for e in batch):
-            self._retrying()
-        if turn.tasks:
-            self._pause = FIRST_PAUSE
+        if turn.ready or any(e.entry.outcome == "failed" for e in batch):
+            self._delayed()  # perhaps: what became ready may have a start delay
+        if want:
+            self._look_in(FIRST_PAUSE if turn.tasks else self._pause)
         if want and len(turn.tasks) == want:
             self._desk.wake()
             if turn.ready:
@@ -136,6 +143,8 @@ class Turns:
                 return await self._halve(link, entries, want, error)
             await asyncio.sleep(0.05 * 2 ** min(tries, 5))
             want = 0 if self._desk.closing else want
+            if not (entries or want):
+                return Turn(frozenset(), (), ())
 
     async def _once(self, link: Link, entries: Sequence[Entry], want: int) -> Turn:
         if self._suspect or link.broken:

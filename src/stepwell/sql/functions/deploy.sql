@@ -92,7 +92,7 @@ create or replace function pgflow.apply_step_options(shape jsonb, version int) r
 language sql set search_path = ''
 begin atomic
   update pgflow.steps s
-  set takes_input = (o.said ->> 'takesInput')::boolean,
+  set takes_input = coalesce(s.takes_input, false) or (o.said ->> 'takesInput')::boolean,  -- older code may still want it
       opt_max_attempts = (o.said ->> 'maxAttempts')::int,
       opt_base_delay = (o.said ->> 'baseDelay')::int,
       opt_timeout = (o.said ->> 'timeout')::int,

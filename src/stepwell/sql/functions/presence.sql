@@ -6,7 +6,8 @@ create or replace function pgflow.register_worker(
 language sql set search_path = ''
 begin atomic
   insert into pgflow.workers (worker_id, queue_name, function_name, started_at, last_heartbeat_at, lease, host, pid)
-  values (id, array_to_string(queues, ','), name, pgflow.now(), pgflow.now(), make_interval(secs => lease), host, pid);
+  values (id, array_to_string(queues, ','), name, pgflow.now(), pgflow.now(), make_interval(secs => lease), host, pid)
+  on conflict (worker_id) do nothing;  -- said again: the answer was lost on the way
 end;
 
 -- Renew a worker's lease. `alive` false: it lapsed and its tasks are others' now; come back under a new id.
