@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, nullcontext
 
 import psycopg
@@ -157,7 +157,7 @@ def lap(hands: Hands) -> None:
 
 
 @contextmanager
-def without_indexes(hands: Hands) -> Iterator[None]:
+def without_indexes(hands: Hands) -> Generator[None]:
     """They are built at the end, in half the time; what the planner believes stays as it was."""
     indexes = hands.rows(
         "select format('drop index pgflow.%%I', indexname), indexdef from pg_indexes"
@@ -178,6 +178,6 @@ def without_indexes(hands: Hands) -> Iterator[None]:
     )
 
 
-def insert(hands: Hands, common: dict[str, object], **rest: object) -> None:
+def insert(hands: Hands, common: Mapping[str, object], **rest: object) -> None:
     for statement in (RUNS, STEPS, TASKS):
-        hands.conn.execute(statement, common | rest)
+        hands.conn.execute(statement, {**common, **rest})

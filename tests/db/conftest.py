@@ -1,4 +1,4 @@
-"""Connections to a fresh database, and hands on the first; every test leaves the invariants whole."""
+"""Connections to a fresh database, and hands on the first; no test may leave a rule broken."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ with those of its first day; what it did inside is read from the plans that were
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
 from statistics import median
@@ -33,7 +33,7 @@ FLOOR = 600  # pages for the call itself
 
 
 @contextmanager
-def first_statistics(server: DatabaseServer) -> Iterator[Connection]:
+def first_statistics(server: DatabaseServer) -> Generator[Connection]:
     with (
         server.database(template(server)) as dsn,
         psycopg.connect(dsn, autocommit=True) as conn,
@@ -42,14 +42,14 @@ def first_statistics(server: DatabaseServer) -> Iterator[Connection]:
 
 
 @contextmanager
-def true_statistics(server: DatabaseServer) -> Iterator[Connection]:
+def true_statistics(server: DatabaseServer) -> Generator[Connection]:
     with first_statistics(server) as conn:
         conn.execute("vacuum analyze")
         yield conn
 
 
 @contextmanager
-def first_plans(server: DatabaseServer) -> Iterator[Connection]:
+def first_plans(server: DatabaseServer) -> Generator[Connection]:
     """A connection that made its plans in an empty database, which then grew."""
     with server.database(server.template) as dsn, psycopg.connect(dsn, autocommit=True) as conn:
         hands = Hands(conn)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 from typing import Any
 from uuid import UUID, uuid4
@@ -29,7 +30,7 @@ DIAMOND = flow(
 SHAPES = [single("one"), spread("spread", maxCrashes=1), DIAMOND]
 
 
-def all_of(calls: list[Callable[[], Any]]) -> list[Any]:
+def all_of(calls: Sequence[Callable[[], Any]]) -> list[Any]:
     return [future.result(60) for future in [begin(call) for call in calls]]
 
 
@@ -46,9 +47,7 @@ def test_ten_deploys_of_ten_shapes_make_ten_versions_in_a_row(
 ) -> None:
     others = [Hands(connect()) for _ in range(10)]
     shapes = [flow("flow", *(step(f"s{n}") for n in range(size + 1))) for size in range(10)]
-    calls = [
-        lambda e=each, s=shape: e.define(s) for each, shape in zip(others, shapes, strict=True)
-    ]
+    calls = [partial(each.define, shape) for each, shape in zip(others, shapes, strict=True)]
     assert len(set(all_of(calls))) == 10
     numbers = hands.rows("select version from pgflow.versions order by version")
     assert [number for (number,) in numbers] == list(range(1, 11))
@@ -57,7 +56,7 @@ def test_ten_deploys_of_ten_shapes_make_ten_versions_in_a_row(
 def test_ten_clients_with_one_key_start_one_run(hands: Hands, connect: Connect) -> None:
     hands.define(single("flow"))
     clients = [Hands(connect()) for _ in range(10)]
-    rows = all_of([lambda e=each: e.started("flow", [1], ["k"])[0] for each in clients])
+    rows = all_of([lambda each=each: each.started("flow", [1], ["k"])[0] for each in clients])
     assert sum(row.created for row in rows) == 1
     assert len({row.run_id for row in rows}) == 1
     assert hands.drain() == 1
@@ -69,7 +68,7 @@ def test_workers_share_a_queue_without_a_task_lost_or_run_twice(
     hands.define(spread("flow"))
     hands.start("flow", *range(100))
     workers = [Hands(connect(), lanes=hands.lanes) for _ in range(HANDS)]
-    done = all_of([lambda e=each: e.drain([1, 2, 3]) for each in workers])
+    done = all_of([lambda each=each: each.drain([1, 2, 3]) for each in workers])
     done.append(hands.drain([1, 2, 3]))  # what became ready after the last of them looked
     assert sum(done) == 500
     assert hands.rows("select distinct status, attempts_count from pgflow.step_tasks") == [
@@ -86,7 +85,7 @@ def test_batches_over_shared_runs_with_cancels_and_retries_never_deadlock(
     runs = [run for shape in SHAPES for run in hands.start(shape["slug"], *range(10))]
     crowd = [Chaos(connect, hands.lanes, runs, seed) for seed in range(HANDS)]
     deadline = time.monotonic() + SECONDS
-    turns = all_of([lambda c=each: c.until(deadline) for each in crowd])
+    turns = all_of([lambda each=each: each.until(deadline) for each in crowd])
     print("turns:", turns, hands.rows("select status, count(*) from pgflow.runs group by 1"))
     assert min(turns) > 10
 

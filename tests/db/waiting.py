@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ PATIENCE = 10.0
 
 
 @contextmanager
-def transaction(conn: Connection) -> Iterator[None]:
+def transaction(conn: Connection) -> Generator[None]:
     """Whatever it locks stays locked until the block ends, however the block ends."""
     with conn.transaction():
         yield
