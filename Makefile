@@ -26,8 +26,8 @@ layers:               ## imports flow one way
 demo:                 ## a flow on an embedded Postgres, here and now
 	@$(RUN) demo
 
-bench:                ## throughput and latency, compared with the last stored run
-	@$(RUN) python -m bench
+bench:                ## throughput beside the floor of bare SQL
+	@$(RUN) python -m bench.throughput --save bench/results/latest.json
 
 chaos:                ## kill workers, connections and Postgres; nothing may be lost
 	@$(RUN) test tests/chaos

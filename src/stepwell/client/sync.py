@@ -27,6 +27,7 @@ from stepwell.client.versions import Versions
 from stepwell.client.waiter import GROWTH, LONGEST, OUTAGE, SHORTEST
 from stepwell.client.wakes import SyncWakes
 from stepwell.db.call import Call, Row
+from stepwell.db.connect import hopeless, passing
 from stepwell.db.inspect import (
     AttemptInfo,
     RunRow,
@@ -37,7 +38,6 @@ from stepwell.db.inspect import (
     run_attempts,
     run_steps,
 )
-from stepwell.db.pool import hopeless, passing
 from stepwell.db.start import Started, wake_flows
 from stepwell.db.steer import cancel_run, retry_run
 from stepwell.db.sync_pool import SyncPool

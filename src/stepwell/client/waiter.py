@@ -12,8 +12,9 @@ from uuid import UUID
 import psycopg
 
 from stepwell.client.reading import no_run
+from stepwell.db.connect import hopeless, passing
 from stepwell.db.inspect import RunRow, ended_runs, get_runs
-from stepwell.db.pool import Pool, hopeless, passing
+from stepwell.db.pool import Pool
 from stepwell.errors import DatabaseUnavailable, StepwellError
 
 SHORTEST = 0.01

@@ -11,6 +11,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 from stepwell.db.call import Call, Row
+from stepwell.db.connect import connect_options, hopeless
 from stepwell.errors import DatabaseUnavailable
 from stepwell.observe.emit import emit
 from stepwell.observe.events import DatabaseBack, DatabaseLost
@@ -18,8 +19,6 @@ from stepwell.observe.events import DatabaseBack, DatabaseLost
 Answer = TypeVar("Answer")
 Use = Callable[[AsyncConnection[Any]], Awaitable[Answer]]
 
-# a wrong password or database does not mend itself
-HOPELESS = {"28P01", "28000", "3D000"}
 LONGEST_PAUSE = 2.0
 
 
@@ -44,9 +43,8 @@ class Link:
     """Opened when first used, opened again when broken. Calls on it take turns."""
 
     def __init__(self, dsn: str, outage: Outage, connect_timeout: float = 10) -> None:
-        self._dsn = dsn
+        self._options = connect_options(dsn, connect_timeout, "stepwell worker")
         self._outage = outage
-        self._connect_timeout = max(2, int(connect_timeout))
         self._conn: AsyncConnection[Any] | None = None
         self._connecting = asyncio.Lock()
 
@@ -61,7 +59,7 @@ class Link:
             try:
                 return await self.once(use)
             except psycopg.OperationalError as error:
-                if error.sqlstate in HOPELESS:
+                if hopeless(error):
                     raise DatabaseUnavailable(str(error).strip()) from error
                 self._outage.began(error)
             await asyncio.sleep(pause)
@@ -90,14 +88,5 @@ class Link:
     async def _connected(self) -> AsyncConnection[Any]:
         async with self._connecting:
             if self._conn is None or self._conn.closed:
-                self._conn = await AsyncConnection.connect(
-                    self._dsn,
-                    autocommit=True,
-                    prepare_threshold=None,  # a transaction pooler has no session to prepare in
-                    connect_timeout=self._connect_timeout,
-                    application_name="stepwell worker",
-                    keepalives_idle=10,
-                    keepalives_interval=5,
-                    keepalives_count=3,
-                )
+                self._conn = await AsyncConnection.connect(**self._options)
             return self._conn

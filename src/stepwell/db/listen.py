@@ -10,6 +10,7 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from stepwell.db.call import Call
+from stepwell.db.connect import connect_options
 
 CHANNEL = "stepwell"
 
@@ -31,9 +32,8 @@ def wake(queues: Sequence[str]) -> Call[Woken]:
 @asynccontextmanager
 async def listening(dsn: str) -> AsyncGenerator[AsyncIterator[str]]:
     """A connection of its own that yields queue names. Through a transaction pooler none come."""
-    conn: AsyncConnection[Any] = await AsyncConnection.connect(
-        dsn, autocommit=True, application_name="stepwell listen"
-    )
+    options = connect_options(dsn, 10, "stepwell listen")
+    conn: AsyncConnection[Any] = await AsyncConnection.connect(**options)
     async with conn:
         await conn.execute(f"listen {CHANNEL}")
         yield (notice.payload async for notice in conn.notifies())

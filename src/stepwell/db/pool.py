@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import re
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -18,22 +17,15 @@ from typing import Any, Self
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
 from stepwell.db.call import Call, Row
-from stepwell.errors import DatabaseUnavailable, SettingsError
+from stepwell.db.connect import connect_options, hopeless, passing
+from stepwell.errors import DatabaseUnavailable
 
 FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 1.0
 LONGEST_IDLE = 300.0
-# libpq gives no SQLSTATE when connecting fails; what is said in another language is tried again
-HOPELESS = re.compile(
-    r"authentication failed for user|no password supplied|no pg_hba\.conf entry"
-    r'|(database|role) ".*" does not exist'
-)
-WRONG = {"28P01", "28000", "3D000"}
-ROLLED_BACK = "40"  # deadlocks and serialization failures: nothing was done
 
 
 @dataclass(slots=True)
@@ -175,38 +167,6 @@ class Patience:
         pause = self._pause
         self._pause = min(max(pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
         return pause * random.uniform(0.75, 1.25)
-
-
-def hopeless(error: psycopg.Error) -> bool:
-    """A wrong password or database does not mend itself."""
-    return error.sqlstate in WRONG or HOPELESS.search(str(error)) is not None
-
-
-def passing(error: psycopg.OperationalError) -> bool:
-    """The connection broke or was not to be had, or Postgres rolled back for others' sake."""
-    state = error.sqlstate
-    return state is None or state.startswith((ROLLED_BACK, "08", "57P", "53300"))
-
-
-def connect_options(dsn: str, timeout: float, application_name: str) -> dict[str, Any]:
-    """What every connection of ours is opened with; SettingsError when the dsn is none."""
-    try:
-        given = conninfo_to_dict(dsn)
-    except psycopg.ProgrammingError:
-        raise SettingsError(  # the driver's message would show the password
-            "the dsn is no connection string that Postgres understands; write "
-            "postgresql://user:password@host:5432/database or host=... dbname=..."
-        ) from None
-    ours = {
-        "autocommit": True,
-        "prepare_threshold": None,  # a transaction pooler has no session to prepare in
-        "connect_timeout": max(2, round(timeout)),
-        "application_name": application_name,
-        "keepalives_idle": 10,
-        "keepalives_interval": 5,
-        "keepalives_count": 3,
-    }
-    return {**ours, **given}
 
 
 async def together(calls: Sequence[Call[Row]], conn: AsyncConnection[Any]) -> list[list[Row]]:

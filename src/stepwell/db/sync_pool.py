@@ -15,7 +15,8 @@ from psycopg import Connection
 from psycopg.pq import TransactionStatus
 
 from stepwell.db.call import Call, Row
-from stepwell.db.pool import LONGEST_IDLE, Patience, connect_options
+from stepwell.db.connect import connect_options
+from stepwell.db.pool import LONGEST_IDLE, Patience
 
 
 @dataclass(slots=True)

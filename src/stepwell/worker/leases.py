@@ -13,6 +13,7 @@ from uuid import UUID
 import psycopg
 
 from stepwell.db import presence
+from stepwell.db.connect import connect_options
 from stepwell.db.presence import Beat
 from stepwell.errors import StepwellError
 
@@ -60,13 +61,5 @@ class Heart:
             conn.close()
 
     def _connect(self) -> psycopg.Connection[Any]:
-        return psycopg.connect(
-            self._dsn,
-            autocommit=True,
-            prepare_threshold=None,
-            connect_timeout=max(2, int(self._lease / 3)),
-            application_name="stepwell heartbeat",
-            keepalives_idle=5,
-            keepalives_interval=2,
-            keepalives_count=3,
-        )
+        options = connect_options(self._dsn, self._lease / 3, "stepwell heartbeat")
+        return psycopg.connect(**options)
