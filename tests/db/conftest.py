@@ -14,6 +14,10 @@ from .invariants import broken
 Connect = Callable[[], Connection]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="record the schema as it is now")
+
+
 @pytest.fixture
 def connect(dsn: str) -> Iterator[Connect]:
     """Connections to the same database, closed at the end."""

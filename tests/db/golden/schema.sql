@@ -1,0 +1,1022 @@
+--
+-- PostgreSQL database dump
+--
+
+
+
+SET statement_timeout = 0;
+SET lock_timeout = 0;
+SET idle_in_transaction_session_timeout = 0;
+SET transaction_timeout = 0;
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+SELECT pg_catalog.set_config('search_path', '', false);
+SET check_function_bodies = false;
+SET xmloption = content;
+SET client_min_messages = warning;
+SET row_security = off;
+
+--
+-- Name: pgflow; Type: SCHEMA; Schema: -; Owner: -
+--
+
+CREATE SCHEMA pgflow;
+
+
+--
+-- Name: claimed_task; Type: TYPE; Schema: pgflow; Owner: -
+--
+
+CREATE TYPE pgflow.claimed_task AS (
+	message_id bigint,
+	claim_token bigint,
+	run_id uuid,
+	flow_slug text,
+	version_id integer,
+	step_slug text,
+	task_index integer,
+	attempt integer,
+	max_attempts integer,
+	timeout integer,
+	started_at timestamp with time zone,
+	input text,
+	flow_input text
+);
+
+
+--
+-- Name: entry; Type: TYPE; Schema: pgflow; Owner: -
+--
+
+CREATE TYPE pgflow.entry AS (
+	message_id bigint,
+	claim_token bigint,
+	run_id uuid,
+	version_id integer,
+	step_slug text,
+	task_index integer,
+	attempt integer,
+	started_at timestamp with time zone,
+	can_fail_early boolean,
+	verdict text,
+	output jsonb,
+	error_type text,
+	error_message text,
+	traceback text,
+	delay double precision,
+	round integer
+);
+
+
+--
+-- Name: run_summary; Type: TYPE; Schema: pgflow; Owner: -
+--
+
+CREATE TYPE pgflow.run_summary AS (
+	run_id uuid,
+	flow_slug text,
+	version integer,
+	status text,
+	key text,
+	started_at timestamp with time zone,
+	ended_at timestamp with time zone,
+	remaining_steps integer,
+	failed_step text,
+	error_message text
+);
+
+
+--
+-- Name: step_ref; Type: TYPE; Schema: pgflow; Owner: -
+--
+
+CREATE TYPE pgflow.step_ref AS (
+	run_id uuid,
+	version_id integer,
+	step_slug text
+);
+
+
+--
+-- Name: step_task_record; Type: TYPE; Schema: pgflow; Owner: -
+--
+
+CREATE TYPE pgflow.step_task_record AS (
+	flow_slug text,
+	run_id uuid,
+	step_slug text,
+	input jsonb,
+	msg_id bigint,
+	task_index integer,
+	flow_input jsonb
+);
+
+
+--
+-- Name: is_valid_slug(text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: steps; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.steps (
+    flow_slug text NOT NULL,
+    step_slug text NOT NULL,
+    step_type text DEFAULT 'single'::text NOT NULL,
+    step_index integer DEFAULT 0 NOT NULL,
+    deps_count integer DEFAULT 0 NOT NULL,
+    opt_max_attempts integer,
+    opt_base_delay integer,
+    opt_timeout integer,
+    opt_start_delay integer,
+    required_input_pattern jsonb,
+    forbidden_input_pattern jsonb,
+    when_unmet text DEFAULT 'skip'::text NOT NULL,
+    when_exhausted text DEFAULT 'fail'::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    version_id integer NOT NULL,
+    takes_input boolean,
+    opt_max_delay integer,
+    opt_jitter real,
+    deployed_options jsonb,
+    CONSTRAINT forbidden_input_pattern_is_object CHECK (((forbidden_input_pattern IS NULL) OR (jsonb_typeof(forbidden_input_pattern) = 'object'::text))),
+    CONSTRAINT opt_base_delay_is_nonnegative CHECK ((opt_base_delay >= 0)),
+    CONSTRAINT opt_jitter_is_a_fraction CHECK (((opt_jitter >= (0)::double precision) AND (opt_jitter <= (1)::double precision))),
+    CONSTRAINT opt_max_attempts_is_nonnegative CHECK ((opt_max_attempts >= 0)),
+    CONSTRAINT opt_max_delay_is_nonnegative CHECK ((opt_max_delay >= 0)),
+    CONSTRAINT opt_start_delay_is_nonnegative CHECK ((opt_start_delay >= 0)),
+    CONSTRAINT opt_timeout_is_positive CHECK ((opt_timeout > 0)),
+    CONSTRAINT required_input_pattern_is_object CHECK (((required_input_pattern IS NULL) OR (jsonb_typeof(required_input_pattern) = 'object'::text))),
+    CONSTRAINT steps_deps_count_check CHECK ((deps_count >= 0)),
+    CONSTRAINT steps_step_slug_check CHECK (pgflow.is_valid_slug(step_slug)),
+    CONSTRAINT steps_step_type_check CHECK ((step_type = ANY (ARRAY['single'::text, 'map'::text]))),
+    CONSTRAINT when_exhausted_is_valid CHECK ((when_exhausted = ANY (ARRAY['fail'::text, 'skip'::text, 'skip-cascade'::text]))),
+    CONSTRAINT when_unmet_is_valid CHECK ((when_unmet = ANY (ARRAY['fail'::text, 'skip'::text, 'skip-cascade'::text])))
+);
+
+
+--
+-- Name: add_step(text, text, text[], integer, integer, integer, integer, text, jsonb, jsonb, text, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: add_version(text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: advance_flows(pgflow.step_ref[], pgflow.step_ref[], pgflow.step_ref[], timestamp with time zone, uuid, text[], integer[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: apply_entries(pgflow.entry[], timestamp with time zone, uuid, text[], integer[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: flows; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.flows (
+    flow_slug text NOT NULL,
+    opt_max_attempts integer DEFAULT 3 NOT NULL,
+    opt_base_delay integer DEFAULT 1 NOT NULL,
+    opt_timeout integer DEFAULT 60 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    kind text DEFAULT 'flow'::text NOT NULL,
+    queue text,
+    version_id integer,
+    opt_max_delay integer,
+    opt_jitter real DEFAULT 0 NOT NULL,
+    opt_max_crashes integer DEFAULT 3 NOT NULL,
+    deployed_options jsonb,
+    CONSTRAINT kind_is_valid CHECK ((kind = ANY (ARRAY['flow'::text, 'machine'::text, 'job'::text]))),
+    CONSTRAINT opt_base_delay_is_nonnegative CHECK ((opt_base_delay >= 0)),
+    CONSTRAINT opt_jitter_is_a_fraction CHECK (((opt_jitter >= (0)::double precision) AND (opt_jitter <= (1)::double precision))),
+    CONSTRAINT opt_max_attempts_is_nonnegative CHECK ((opt_max_attempts >= 0)),
+    CONSTRAINT opt_max_crashes_is_nonnegative CHECK ((opt_max_crashes >= 0)),
+    CONSTRAINT opt_max_delay_is_nonnegative CHECK ((opt_max_delay >= 0)),
+    CONSTRAINT opt_timeout_is_positive CHECK ((opt_timeout > 0)),
+    CONSTRAINT slug_is_valid CHECK (pgflow.is_valid_slug(flow_slug))
+);
+
+
+--
+-- Name: apply_flow_options(jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: apply_step_options(jsonb, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: begin_runs(uuid[], integer, timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: calculate_retry_delay(numeric, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: cancel_run(uuid, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: check_inputs(text, integer, jsonb[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: claim_tasks(uuid, text[], integer[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: close_runs(uuid[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: close_tasks(pgflow.entry[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: commit_and_claim(uuid, bigint[], bigint[], text[], jsonb[], text[], text[], text[], text[], integer[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: commit_tasks(uuid, bigint[], bigint[], text[], jsonb[], text[], text[], text[], text[], integer[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: complete_empty(pgflow.step_ref[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: step_tasks; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.step_tasks (
+    flow_slug text NOT NULL,
+    run_id uuid NOT NULL,
+    step_slug text NOT NULL,
+    message_id bigint NOT NULL,
+    task_index integer DEFAULT 0 NOT NULL,
+    status text DEFAULT 'queued'::text NOT NULL,
+    attempts_count integer DEFAULT 0 NOT NULL,
+    error_message text,
+    output jsonb,
+    queued_at timestamp with time zone DEFAULT now() NOT NULL,
+    started_at timestamp with time zone,
+    completed_at timestamp with time zone,
+    failed_at timestamp with time zone,
+    last_worker_id uuid,
+    requeued_count integer DEFAULT 0 NOT NULL,
+    last_requeued_at timestamp with time zone,
+    permanently_stalled_at timestamp with time zone,
+    version_id integer NOT NULL,
+    queue text NOT NULL,
+    priority smallint DEFAULT 0 NOT NULL,
+    stage text DEFAULT 'ready'::text NOT NULL,
+    ready_at timestamp with time zone DEFAULT now() NOT NULL,
+    claim_token bigint,
+    input jsonb,
+    concurrency_key text,
+    rate_limit text,
+    weight real,
+    CONSTRAINT attempts_count_nonnegative CHECK ((attempts_count >= 0)),
+    CONSTRAINT completed_at_is_after_queued_at CHECK ((completed_at >= queued_at)),
+    CONSTRAINT completed_at_is_after_started_at CHECK ((completed_at >= started_at)),
+    CONSTRAINT completed_at_or_failed_at CHECK ((num_nonnulls(completed_at, failed_at) <= 1)),
+    CONSTRAINT failed_at_is_after_queued_at CHECK ((failed_at >= queued_at)),
+    CONSTRAINT failed_at_is_after_started_at CHECK ((failed_at >= started_at)),
+    CONSTRAINT output_valid_only_for_completed CHECK (((output IS NULL) OR (status = ANY (ARRAY['completed'::text, 'failed'::text])))),
+    CONSTRAINT running_has_a_token CHECK (((stage = 'running'::text) = (claim_token IS NOT NULL))),
+    CONSTRAINT stage_is_valid CHECK ((stage = ANY (ARRAY['ready'::text, 'delayed'::text, 'running'::text, 'closed'::text]))),
+    CONSTRAINT started_at_is_after_queued_at CHECK ((started_at >= queued_at)),
+    CONSTRAINT valid_status CHECK ((status = ANY (ARRAY['queued'::text, 'started'::text, 'completed'::text, 'failed'::text])))
+)
+WITH (fillfactor='85');
+
+
+--
+-- Name: complete_task(uuid, text, integer, jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: condition_met(uuid, pgflow.steps); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: count_down(pgflow.step_ref[], integer[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: create_flow(text, integer, integer, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: create_version(jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: describe_tasks(bigint[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: end_lapsed_workers(timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: ended_runs(uuid[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: ensure_flow(jsonb, boolean); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: exhaust_steps(pgflow.entry[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: fail_steps(pgflow.step_ref[], text[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: fail_task(uuid, text, integer, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: fail_violations(pgflow.step_ref[], integer[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: flow_named(text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: get_runs(uuid[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: heartbeat(uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: insert_tasks(pgflow.step_ref[], timestamp with time zone, uuid, text[], integer[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: judge_entries(bigint[], bigint[], text[], jsonb[], text[], text[], text[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: judge_ready(pgflow.step_ref[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: leave(uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: list_runs(text, text, uuid, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: lock_run(uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: lock_runs_of(bigint[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: workers; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.workers (
+    worker_id uuid NOT NULL,
+    queue_name text NOT NULL,
+    function_name text NOT NULL,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    deprecated_at timestamp with time zone,
+    stopped_at timestamp with time zone,
+    last_heartbeat_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_heartbeat timestamp with time zone GENERATED ALWAYS AS (last_heartbeat_at) STORED,
+    lease interval,
+    host text,
+    pid integer
+)
+WITH (fillfactor='50');
+
+
+--
+-- Name: mark_worker_stopped(uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: new_run_id(); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: now(); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: outputs_for(uuid, integer, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: pick_tasks(text[], integer[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: promote_tasks(integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: raise(text, text, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: reclaim_tasks(interval); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: register_worker(uuid, text, text[], double precision, text, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: release_children(pgflow.step_ref[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: release_held(uuid, bigint[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: release_tasks(bigint[], bigint[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: requeue_lost(timestamp with time zone, interval); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: resolve_wave(pgflow.step_ref[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: retry_delay(integer, integer, integer, real); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: retry_run(uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: run_attempts(uuid, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: run_started_as(uuid, text, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: run_steps(uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: settle_runs(pgflow.step_ref[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: skip_below(pgflow.step_ref[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: skip_steps(pgflow.step_ref[], text, timestamp with time zone, text[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: stalled_tasks(timestamp with time zone, interval); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: runs; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.runs (
+    run_id uuid DEFAULT gen_random_uuid() NOT NULL,
+    flow_slug text NOT NULL,
+    status text DEFAULT 'started'::text NOT NULL,
+    input jsonb NOT NULL,
+    output jsonb,
+    remaining_steps integer DEFAULT 0 NOT NULL,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    completed_at timestamp with time zone,
+    failed_at timestamp with time zone,
+    version_id integer NOT NULL,
+    kind text DEFAULT 'flow'::text NOT NULL,
+    cancelled_at timestamp with time zone,
+    error_message text,
+    failed_step text,
+    key text,
+    key_guard text,
+    priority smallint DEFAULT 0 NOT NULL,
+    state jsonb,
+    awaits text[],
+    parent_run_id uuid,
+    children_pending integer DEFAULT 0 NOT NULL,
+    deadline_at timestamp with time zone,
+    CONSTRAINT completed_at_is_after_started_at CHECK ((completed_at >= started_at)),
+    CONSTRAINT completed_at_or_failed_at CHECK ((num_nonnulls(completed_at, failed_at, cancelled_at) <= 1)),
+    CONSTRAINT failed_at_is_after_started_at CHECK ((failed_at >= started_at)),
+    CONSTRAINT runs_remaining_steps_check CHECK ((remaining_steps >= 0)),
+    CONSTRAINT status_is_valid CHECK ((status = ANY (ARRAY['started'::text, 'completed'::text, 'failed'::text, 'cancelled'::text])))
+)
+WITH (fillfactor='80');
+
+
+--
+-- Name: start_flow(text, jsonb, uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: start_runs(text, jsonb[], uuid[], text[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: start_steps(pgflow.step_ref[], timestamp with time zone, uuid, text[], integer[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: start_tasks(text, bigint[], uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: structure_in(jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: deps; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.deps (
+    flow_slug text NOT NULL,
+    dep_slug text NOT NULL,
+    step_slug text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    version_id integer NOT NULL,
+    CONSTRAINT deps_check CHECK ((dep_slug <> step_slug))
+);
+
+
+--
+-- Name: structure_of(integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: take_tasks(uuid, bigint[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: versions_of(text[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: wake_flows(text[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: write_one(uuid, text, integer, text, jsonb, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: write_outcomes(uuid, bigint[], bigint[], text[], jsonb[], text[], text[], text[], text[], integer[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: attempts; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.attempts (
+    attempt_id bigint NOT NULL,
+    run_id uuid NOT NULL,
+    step_slug text NOT NULL,
+    task_index integer NOT NULL,
+    attempt integer NOT NULL,
+    error_type text NOT NULL,
+    error_message text NOT NULL,
+    traceback text,
+    worker_id uuid,
+    started_at timestamp with time zone,
+    failed_at timestamp with time zone NOT NULL
+);
+
+
+--
+-- Name: attempts_attempt_id_seq; Type: SEQUENCE; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE pgflow.attempts ALTER COLUMN attempt_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME pgflow.attempts_attempt_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: claim_tokens; Type: SEQUENCE; Schema: pgflow; Owner: -
+--
+
+CREATE SEQUENCE pgflow.claim_tokens
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+
+--
+-- Name: step_states; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.step_states (
+    flow_slug text NOT NULL,
+    run_id uuid NOT NULL,
+    step_slug text NOT NULL,
+    status text DEFAULT 'created'::text NOT NULL,
+    remaining_tasks integer,
+    initial_tasks integer,
+    remaining_deps integer DEFAULT 0 NOT NULL,
+    output jsonb,
+    error_message text,
+    skip_reason text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    started_at timestamp with time zone,
+    completed_at timestamp with time zone,
+    failed_at timestamp with time zone,
+    skipped_at timestamp with time zone,
+    CONSTRAINT completed_at_is_after_started_at CHECK ((completed_at >= started_at)),
+    CONSTRAINT completed_at_or_failed_at_or_skipped_at CHECK ((num_nonnulls(completed_at, failed_at, skipped_at) <= 1)),
+    CONSTRAINT failed_at_is_after_started_at CHECK ((failed_at >= started_at)),
+    CONSTRAINT initial_tasks_known_when_started CHECK (((status <> 'started'::text) OR (initial_tasks IS NOT NULL))),
+    CONSTRAINT output_only_for_completed_or_null CHECK (((output IS NULL) OR (status = 'completed'::text))),
+    CONSTRAINT remaining_tasks_state_consistency CHECK (((remaining_tasks IS NULL) OR (status <> ALL (ARRAY['created'::text, 'skipped'::text])))),
+    CONSTRAINT skip_reason_matches_status CHECK (((status = 'skipped'::text) = (skip_reason IS NOT NULL))),
+    CONSTRAINT skipped_at_is_after_created_at CHECK ((skipped_at >= created_at)),
+    CONSTRAINT started_at_is_after_created_at CHECK ((started_at >= created_at)),
+    CONSTRAINT status_and_remaining_tasks_match CHECK (((status <> 'completed'::text) OR (remaining_tasks = 0))),
+    CONSTRAINT status_is_valid CHECK ((status = ANY (ARRAY['created'::text, 'started'::text, 'completed'::text, 'failed'::text, 'skipped'::text]))),
+    CONSTRAINT step_states_initial_tasks_check CHECK ((initial_tasks >= 0)),
+    CONSTRAINT step_states_remaining_deps_check CHECK ((remaining_deps >= 0))
+)
+WITH (fillfactor='70');
+
+
+--
+-- Name: live_steps; Type: VIEW; Schema: pgflow; Owner: -
+--
+
+CREATE VIEW pgflow.live_steps AS
+ SELECT r.run_id,
+    r.flow_slug,
+    s.step_slug,
+    s.status,
+    s.remaining_deps,
+    s.remaining_tasks,
+    t.task_index,
+    t.stage,
+    t.attempts_count,
+    t.ready_at,
+    t.last_worker_id
+   FROM ((pgflow.runs r
+     JOIN pgflow.step_states s ON (((s.run_id = r.run_id) AND (s.status = ANY (ARRAY['created'::text, 'started'::text])))))
+     LEFT JOIN pgflow.step_tasks t ON (((t.run_id = s.run_id) AND (t.step_slug = s.step_slug) AND (t.stage <> 'closed'::text))))
+  WHERE (r.status = 'started'::text);
+
+
+--
+-- Name: step_tasks_message_id_seq; Type: SEQUENCE; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE pgflow.step_tasks ALTER COLUMN message_id ADD GENERATED BY DEFAULT AS IDENTITY (
+    SEQUENCE NAME pgflow.step_tasks_message_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: stepwell_migrations; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.stepwell_migrations (
+    name text NOT NULL,
+    checksum text NOT NULL,
+    breaking boolean NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+
+--
+-- Name: stepwell_schema; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.stepwell_schema (
+    only_row boolean DEFAULT true NOT NULL,
+    library text NOT NULL,
+    functions text NOT NULL,
+    migrated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT stepwell_schema_only_row_check CHECK (only_row)
+);
+
+
+--
+-- Name: versions; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.versions (
+    version_id integer NOT NULL,
+    flow_slug text NOT NULL,
+    version integer NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    can_fail_early boolean DEFAULT false NOT NULL
+);
+
+
+--
+-- Name: versions_version_id_seq; Type: SEQUENCE; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE pgflow.versions ALTER COLUMN version_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME pgflow.versions_version_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: worker_functions; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.worker_functions (
+    function_name text NOT NULL,
+    enabled boolean DEFAULT true NOT NULL,
+    debounce interval DEFAULT '00:00:06'::interval NOT NULL,
+    last_invoked_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT worker_functions_debounce_check CHECK ((debounce >= '00:00:01'::interval))
+);
+
+
+--
+-- Name: attempts attempts_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.attempts
+    ADD CONSTRAINT attempts_pkey PRIMARY KEY (attempt_id);
+
+
+--
+-- Name: deps deps_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.deps
+    ADD CONSTRAINT deps_pkey PRIMARY KEY (version_id, dep_slug, step_slug);
+
+
+--
+-- Name: flows flows_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.flows
+    ADD CONSTRAINT flows_pkey PRIMARY KEY (flow_slug);
+
+
+--
+-- Name: runs runs_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.runs
+    ADD CONSTRAINT runs_pkey PRIMARY KEY (run_id);
+
+
+--
+-- Name: step_states step_states_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.step_states
+    ADD CONSTRAINT step_states_pkey PRIMARY KEY (run_id, step_slug);
+
+
+--
+-- Name: step_tasks step_tasks_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.step_tasks
+    ADD CONSTRAINT step_tasks_pkey PRIMARY KEY (run_id, step_slug, task_index);
+
+
+--
+-- Name: steps steps_flow_slug_step_index_key; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.steps
+    ADD CONSTRAINT steps_flow_slug_step_index_key UNIQUE (version_id, step_index);
+
+
+--
+-- Name: steps steps_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.steps
+    ADD CONSTRAINT steps_pkey PRIMARY KEY (version_id, step_slug);
+
+
+--
+-- Name: stepwell_migrations stepwell_migrations_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.stepwell_migrations
+    ADD CONSTRAINT stepwell_migrations_pkey PRIMARY KEY (name);
+
+
+--
+-- Name: stepwell_schema stepwell_schema_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.stepwell_schema
+    ADD CONSTRAINT stepwell_schema_pkey PRIMARY KEY (only_row);
+
+
+--
+-- Name: versions versions_flow_slug_version_key; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.versions
+    ADD CONSTRAINT versions_flow_slug_version_key UNIQUE (flow_slug, version);
+
+
+--
+-- Name: versions versions_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.versions
+    ADD CONSTRAINT versions_pkey PRIMARY KEY (version_id);
+
+
+--
+-- Name: worker_functions worker_functions_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.worker_functions
+    ADD CONSTRAINT worker_functions_pkey PRIMARY KEY (function_name);
+
+
+--
+-- Name: workers workers_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.workers
+    ADD CONSTRAINT workers_pkey PRIMARY KEY (worker_id);
+
+
+--
+-- Name: idx_attempts_run; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE INDEX idx_attempts_run ON pgflow.attempts USING btree (run_id, step_slug, task_index);
+
+
+--
+-- Name: idx_deps_by_flow_step; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE INDEX idx_deps_by_flow_step ON pgflow.deps USING btree (version_id, step_slug);
+
+
+--
+-- Name: idx_runs_flow_slug; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE INDEX idx_runs_flow_slug ON pgflow.runs USING btree (flow_slug, started_at);
+
+
+--
+-- Name: idx_runs_key; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE UNIQUE INDEX idx_runs_key ON pgflow.runs USING btree (key_guard) WHERE (key_guard IS NOT NULL);
+
+
+--
+-- Name: idx_step_tasks_delayed; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE INDEX idx_step_tasks_delayed ON pgflow.step_tasks USING btree (ready_at) WHERE (stage = 'delayed'::text);
+
+
+--
+-- Name: idx_step_tasks_message_id; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE UNIQUE INDEX idx_step_tasks_message_id ON pgflow.step_tasks USING btree (message_id);
+
+
+--
+-- Name: idx_step_tasks_ready; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE INDEX idx_step_tasks_ready ON pgflow.step_tasks USING btree (queue, version_id, priority, ready_at, message_id) WHERE (stage = 'ready'::text);
+
+
+--
+-- Name: idx_step_tasks_running; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE INDEX idx_step_tasks_running ON pgflow.step_tasks USING btree (last_worker_id) WHERE (stage = 'running'::text);
+
+
+--
+-- Name: idx_steps_flow_slug; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE INDEX idx_steps_flow_slug ON pgflow.steps USING btree (flow_slug, step_slug);
+
+
+--
+-- Name: idx_workers_live; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE INDEX idx_workers_live ON pgflow.workers USING btree (worker_id) WHERE (stopped_at IS NULL);
+
+
+--
+-- Name: idx_workers_queue_name; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE INDEX idx_workers_queue_name ON pgflow.workers USING btree (queue_name);
+
+
+--
+-- Name: deps deps_flow_slug_dep_slug_fkey; Type: FK CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.deps
+    ADD CONSTRAINT deps_flow_slug_dep_slug_fkey FOREIGN KEY (version_id, dep_slug) REFERENCES pgflow.steps(version_id, step_slug);
+
+
+--
+-- Name: deps deps_flow_slug_fkey; Type: FK CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.deps
+    ADD CONSTRAINT deps_flow_slug_fkey FOREIGN KEY (flow_slug) REFERENCES pgflow.flows(flow_slug);
+
+
+--
+-- Name: deps deps_flow_slug_step_slug_fkey; Type: FK CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.deps
+    ADD CONSTRAINT deps_flow_slug_step_slug_fkey FOREIGN KEY (version_id, step_slug) REFERENCES pgflow.steps(version_id, step_slug);
+
+
+--
+-- Name: steps steps_flow_slug_fkey; Type: FK CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.steps
+    ADD CONSTRAINT steps_flow_slug_fkey FOREIGN KEY (flow_slug) REFERENCES pgflow.flows(flow_slug);
+
+
+--
+-- Name: steps steps_version_id_fkey; Type: FK CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.steps
+    ADD CONSTRAINT steps_version_id_fkey FOREIGN KEY (version_id) REFERENCES pgflow.versions(version_id);
+
+
+--
+-- Name: versions versions_flow_slug_fkey; Type: FK CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.versions
+    ADD CONSTRAINT versions_flow_slug_fkey FOREIGN KEY (flow_slug) REFERENCES pgflow.flows(flow_slug);
+
+
+--
+-- PostgreSQL database dump complete
+--
+
+
