@@ -1,0 +1,138 @@
+"""Run the blocks of a page in order, with a worker beside them, as `stepwell dev` would."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import sys
+import threading
+from types import ModuleType, TracebackType
+from typing import Any, Self
+
+import psycopg
+
+from stepwell import Flow, Settings, Worker
+from tests.docs.pages import Block, name_of
+
+AnyFlow = Flow[Any, Any]
+MODULE = "stepwell_docs_page"
+
+
+class Notebook:
+    """One page: its blocks share a module, an event loop and a database."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._module = ModuleType(MODULE)
+        self._runner = asyncio.Runner()
+        self._serving: Serving | None = None
+
+    def __enter__(self) -> Self:
+        sys.modules[MODULE] = self._module
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._serve({})
+        self._runner.close()
+        del sys.modules[MODULE]
+
+    def run(self, block: Block) -> None:
+        if block.language == "sql":
+            self._run_sql(block.text)
+        elif block.raises is None:
+            self._run_python(block)
+        else:
+            self._run_failing(block, block.raises)
+
+    def _run_sql(self, text: str) -> None:
+        with psycopg.connect(self._dsn, autocommit=True) as conn:
+            conn.execute(text.encode())
+
+    def _run_failing(self, block: Block, expected: str) -> None:
+        try:
+            self._run_python(block)
+        except Exception as error:
+            names = [cls.__name__ for cls in type(error).__mro__]
+            assert expected in names, f"{names[0]} and not {expected}: {error}"
+        else:
+            raise AssertionError(f"{name_of(block.page)}:{block.line} did not raise {expected}")
+
+    def _run_python(self, block: Block) -> None:
+        """What a block defines is served before the block goes on to use it."""
+        defining, using = halves(block)
+        self._execute(defining, block)
+        if using.body:
+            self._serve(self._flows())
+            self._execute(using, block)
+
+    def _execute(self, tree: ast.Module, block: Block) -> None:
+        result = eval(as_code(tree, block), vars(self._module))
+        if inspect.iscoroutine(result):
+            self._runner.run(result)
+
+    def _flows(self) -> dict[str, AnyFlow]:
+        """A flow that was written anew takes the place of the old one."""
+        return {f.slug: f for f in vars(self._module).values() if isinstance(f, Flow) and f.steps}
+
+    def _serve(self, flows: dict[str, AnyFlow]) -> None:
+        if self._serving is not None and self._serving.flows == flows:
+            return
+        if self._serving is not None:
+            self._serving.stop()
+        self._serving = Serving(flows, self._dsn) if flows else None
+
+
+class Serving:
+    """A worker in a thread of its own, so that blocking blocks do not stop it."""
+
+    def __init__(self, flows: dict[str, AnyFlow], dsn: str) -> None:
+        self.flows = flows
+        self._settings = Settings(dsn=dsn, grace=1.0, poll=0.1)
+        self._started = threading.Event()
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+        self._thread.start()
+        assert self._started.wait(5)
+
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._worker = Worker(list(self.flows.values()), self._settings)
+        self._started.set()
+        try:
+            await self._worker.run()
+        except Exception as error:
+            self._error = error
+
+    def stop(self) -> None:
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._worker.stop)
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+        if self._error is not None:
+            raise self._error
+
+
+def compiled(block: Block) -> Any:
+    return as_code(tree_of(block), block)
+
+
+def tree_of(block: Block) -> ast.Module:
+    """With the line numbers of the page."""
+    return ast.parse("\n" * block.line + block.text, name_of(block.page))
+
+
+def halves(block: Block) -> tuple[ast.Module, ast.Module]:
+    """Up to the first `with`, which opens a client, and from there."""
+    body = tree_of(block).body
+    opens = (at for at, part in enumerate(body) if isinstance(part, ast.With | ast.AsyncWith))
+    first = next(opens, len(body))
+    return ast.Module(body[:first], []), ast.Module(body[first:], [])
+
+
+def as_code(tree: ast.Module, block: Block) -> Any:
+    """`await` is allowed at the top."""
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    return compile(tree, name_of(block.page), "exec", flags=flags, dont_inherit=True)
