@@ -21,8 +21,9 @@ begin
   end if;
   perform pgflow.check_inputs(flow.flow_slug, shape, inputs);
   with wanted as (
-    select w.id, w.input, w.key from unnest(ids, inputs, keys) as w (id, input, key)
-    order by w.key, w.id                     -- two callers with the same keys take them in the same order
+    select w.id, w.input, w.key from unnest(ids, inputs, keys) with ordinality as w (id, input, key, place)
+    -- two callers with the same keys take them in the same order; of one caller's twins the first counts
+    order by w.key, case when w.key is null then w.id end, w.place
   ), inserted as (
     insert into pgflow.runs (run_id, flow_slug, version_id, kind, input, key, key_guard, remaining_steps, started_at)
     select w.id, flow.flow_slug, shape, flow.kind, w.input, w.key, w.key, s.steps, at
@@ -35,7 +36,8 @@ begin
 
   return query
   select w.position::int,
-    case when f.id is null then pgflow.run_started_as(w.id, w.key, flow.flow_slug) else w.id end, f.id is not null
+    case when f.id is null then pgflow.run_started_as(w.id, w.key, flow.flow_slug) else w.id end,
+    f.id is not null and row_number() over (partition by w.id order by w.position) = 1
   from unnest(ids, keys) with ordinality as w (id, key, "position")
   left join unnest(fresh) as f (id) on f.id = w.id
   order by w.position;
