@@ -1,6 +1,8 @@
 """What was typed leads to the app that is meant, or to a sentence that says what to type."""
 
 import itertools
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -143,3 +145,11 @@ def test_a_file_named_like_a_loaded_module_is_refused(tmp_path: Path) -> None:
     (tmp_path / "json.py").write_text(APP)
     with pytest.raises(UsageError, match="give the file another name"):
         load_app(str(tmp_path / "json.py"))
+
+
+@pytest.mark.parametrize(("name", "flow"), [("hello", "greet"), ("article", "analyze_article")])
+def test_the_examples_are_apps(name: str, flow: str) -> None:
+    path = Path(__file__).parents[2] / "examples" / name / "app.py"
+    code = f"from stepwell.cli.load import load_app; print(load_app({str(path)!r}).flows)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert f"<Flow {flow}: " in done.stdout, done.stderr

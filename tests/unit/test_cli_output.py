@@ -13,7 +13,7 @@ import pytest
 from stepwell.cli.exits import Exit, LoadError, UsageError, exit_of, message_of
 from stepwell.cli.logs import JsonLines
 from stepwell.cli.main import COMMANDS, run
-from stepwell.cli.output import compact, seconds
+from stepwell.cli.output import compact, seconds, visible
 from stepwell.errors import (
     DatabaseUnavailable,
     EmbeddedError,
@@ -136,6 +136,13 @@ def test_durations_are_for_people(value: float, said: str) -> None:
 )
 def test_values_are_shown_as_short_json(value: object, said: str) -> None:
     assert compact(value, 10) == said
+
+
+def test_what_others_wrote_cannot_steer_the_terminal() -> None:
+    assert visible("no \x1b[2J luck\x9b\x07\n\tü") == "no \N{REPLACEMENT CHARACTER}[2J luck" + (
+        "\N{REPLACEMENT CHARACTER}" * 2 + "\n\tü"
+    )
+    assert "\x1b" not in compact("\x1b[2J")
 
 
 @pytest.fixture

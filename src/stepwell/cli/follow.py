@@ -9,7 +9,7 @@ from uuid import UUID
 from rich.console import Console, Group
 from rich.live import Live
 
-from stepwell.cli.output import seconds
+from stepwell.cli.output import seconds, visible
 from stepwell.cli.show import Picture, drawn, picture
 from stepwell.client.client import Client
 
@@ -39,7 +39,7 @@ async def tell(client: Client, run_ids: Sequence[UUID], console: Console) -> lis
             for line in changes(each):
                 if line not in told:
                     told.add(line)
-                    console.print(line, markup=False)
+                    console.print(visible(line), markup=False)
         if all(each.ended for each in shown):
             return shown
         await asyncio.sleep(INTERVAL)

@@ -16,7 +16,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from stepwell.cli.output import seconds
+from stepwell.cli.output import seconds, shortened
 from stepwell.observe import events
 from stepwell.observe.events import Event
 from stepwell.observe.logs import log_event
@@ -71,7 +71,7 @@ class StepLines:
                 self._task(event, "✓", "green", seconds(event.seconds))
             case events.TaskFailed():
                 then = "tries again" if event.will_retry else "gives up"
-                first = (event.message.splitlines() or [""])[0]
+                first = shortened(event.message, 200)
                 said = f"attempt {event.attempt} {then} ({event.error_type}: {first})"
                 self._task(event, "✗", "yellow" if event.will_retry else "red", said)
             case events.TaskReleased():

@@ -26,7 +26,7 @@ def note(text: str, style: str = "dim") -> None:
 
 
 def complain(text: str) -> None:
-    first, *rest = text.splitlines() or ["failed"]
+    first, *rest = visible(text).splitlines() or ["failed"]
     where = Console(stderr=True, highlight=False, soft_wrap=True)
     where.print(Text.assemble(("error: ", "bold red"), first))
     for line in rest:
@@ -50,12 +50,19 @@ def plain(value: object) -> Any:
 
 
 def compact(value: object, limit: int = 60) -> str:
-    """A value as JSON on one line, shortened in the middle of nowhere if it must be."""
+    """A value as JSON on one line, cut off at the limit."""
     return shortened(msgspec.json.encode(value).decode(), limit)
 
 
+def visible(text: str) -> str:
+    """What others wrote, without what a terminal would obey."""
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
+
+
 def shortened(text: str, limit: int) -> str:
-    line = " ".join(text.split())
+    line = " ".join(visible(text).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 

@@ -78,7 +78,12 @@ async def show(
         if attempts and shown.attempts:
             console().print(attempt_list(shown.attempts))
         elif shown.attempts:
-            note(f"{len(shown.attempts)} failed attempts: add --attempts to see them")
+            many = (
+                "1 failed attempt"
+                if len(shown.attempts) == 1
+                else f"{len(shown.attempts)} failed attempts"
+            )
+            note(f"{many}: add --attempts to see why")
     return Exit.FAILED if watch and shown.run.status != "completed" else Exit.OK
 
 

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from stepwell.cli.output import compact, plain, seconds, shortened
+from stepwell.cli.output import compact, plain, seconds, shortened, visible
 from stepwell.client.client import Client
 from stepwell.client.run import AttemptInfo, RunInfo, RunSummary, StepInfo
 
@@ -22,6 +22,8 @@ STYLES = {
     "failed": "red",
     "skipped": "yellow",
     "cancelled": "yellow",
+    "not run": "dim",
+    "cut off": "yellow",
 }
 MARKS = {
     "created": "·",
@@ -30,7 +32,10 @@ MARKS = {
     "failed": "✗",
     "skipped": "↷",
     "cancelled": "∅",
+    "not run": "·",
+    "cut off": "∅",
 }
+UNFINISHED = {"created": "not run", "started": "cut off"}
 BAR = 8  # cells of a map step's progress
 
 
@@ -90,7 +95,7 @@ def described(shown: Picture) -> RenderableType:
         ("error", error_of(run)),
     ):
         if value:
-            facts.add_row(Text(name, style="dim"), Text(value))
+            facts.add_row(Text(name, style="dim"), Text(visible(value)))
     return Group(headline(shown), facts, "", step_table(shown))
 
 
@@ -136,9 +141,8 @@ def step_table(shown: Picture) -> Table:
 
 
 def open_state(step: StepInfo, shown: Picture) -> str:
-    """What a run that ended early never came to is not `created` for ever."""
-    cut_off = shown.ended and step.status in ("created", "started")
-    return "cancelled" if cut_off else step.status
+    """What a run that ended early did not finish is not `started` for ever."""
+    return UNFINISHED.get(step.status, step.status) if shown.ended else step.status
 
 
 def tasks_of(step: StepInfo) -> Text:
@@ -177,9 +181,9 @@ def attempt_list(attempts: Sequence[AttemptInfo]) -> RenderableType:
         first = f"\n{each.step}[{each.task_index}] attempt {each.attempt}"
         moment = f"  {each.failed_at:%Y-%m-%d %H:%M:%S} UTC"
         lines.append(Text.assemble((first, "bold"), (moment, "dim")))
-        lines.append(Text(f"{each.error_type}: {each.error_message}", style="red"))
+        lines.append(Text(visible(f"{each.error_type}: {each.error_message}"), style="red"))
         if each.traceback:
-            lines.append(Text(each.traceback.rstrip(), style="dim"))
+            lines.append(Text(visible(each.traceback.rstrip()), style="dim"))
     return Group(*lines)
 
 
@@ -189,7 +193,7 @@ def run_table(runs: Sequence[RunSummary]) -> Table:
     for run in runs:
         began = run.started_at.astimezone()
         form = "%H:%M:%S" if began.date() == today else "%Y-%m-%d %H:%M"
-        more = [("key ", "dim"), f"{run.key}  "] if run.key else []
+        more = [("key ", "dim"), f"{visible(run.key)}  "] if run.key else []
         error = (shortened(error_of(run) or "", 200), STYLES.get(run.status, ""))
         table.add_row(
             str(run.id),
