@@ -73,6 +73,9 @@ class Link:
             if self._conn is None or self._conn.closed:
                 await self.close()
             raise
+        except psycopg.errors.ReadOnlySqlTransaction as error:  # after a failover: find the primary
+            await self.close()
+            raise psycopg.OperationalError(str(error)) from error
         self._outage.ended()
         return answer
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ class Desk:
         self.coming = 0  # tasks that turns under way asked for
         self.lingering = 0  # threads whose handler was given up
         self.closing = False
+        self.leased_until = 0.0  # by the monotonic clock; past it our claims would not be ours
         self.look = True  # there may be something to claim
         self.changed = asyncio.Event()
 
@@ -52,7 +54,8 @@ class Desk:
     def free(self) -> int:
         """How many more tasks fit."""
         taken = len(self.running) + self.coming + self.lingering
-        return 0 if self.closing else max(0, self.concurrency - taken)
+        stale = self.closing or time.monotonic() > self.leased_until
+        return 0 if stale else max(0, self.concurrency - taken)
 
     @property
     def empty(self) -> bool:
@@ -80,6 +83,13 @@ class Desk:
         """There may be work in the database."""
         self.look = True
         self.changed.set()
+
+    def lease(self, until: float) -> None:
+        """The database heard of us."""
+        late = time.monotonic() > self.leased_until
+        self.leased_until = until
+        if late:
+            self.changed.set()
 
     def close(self) -> None:
         """Take on nothing more."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -96,13 +97,16 @@ class Incarnation:
 
     async def _registered(self, link: Link) -> bool:
         """False: stopped before the database answered."""
+        until = time.monotonic() + self._settings.lease
         registering = asyncio.create_task(link.run(self._register()))
         stopping = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait({registering, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if registering.done():
-                registering.result()
-            return registering.done()
+            if not registering.done():
+                return False
+            registering.result()
+            self._desk.lease(until)
+            return True
         finally:
             registering.cancel()
             stopping.cancel()
@@ -189,7 +193,7 @@ class Incarnation:
         self._desk.running.clear()
         self._cut_off = len(cut_off)
 
-    def _heard(self, beat: Beat, before: set[int]) -> None:
+    def _heard(self, beat: Beat, before: set[int], until: float) -> None:
         if not beat.alive:
             if not self.lapsed:
                 self.lapsed = True
@@ -197,6 +201,8 @@ class Incarnation:
             self.stop(now=True)
         elif beat.draining:
             self.stop()
+        else:
+            self._desk.lease(until)
         self._desk.drop(before.difference(beat.held))
 
     def _due(self, queues: Sequence[str]) -> None:

@@ -4,7 +4,9 @@ loop does not look like a crash."""
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -17,11 +19,12 @@ from stepwell.db.connect import connect_options
 from stepwell.db.presence import Beat
 from stepwell.errors import StepwellError
 
-Told = Callable[[Beat, set[int]], None]
+Told = Callable[[Beat, set[int], float], None]
 
 
 class Heart:
-    """Beats three times per lease. Tells the event loop what it learnt of tokens held before."""
+    """Beats three times per lease. Tells the event loop what it learnt of tokens held before,
+    and until when the lease is good."""
 
     def __init__(self, dsn: str, worker: UUID, lease: float, held: Callable[[], set[int]]) -> None:
         self._dsn = dsn
@@ -33,8 +36,14 @@ class Heart:
 
     def start(self, told: Told) -> None:
         loop = asyncio.get_running_loop()
+        context = contextvars.copy_context()  # whoever listens to events here hears of these too
+
+        def tell(beat: Beat, before: set[int], until: float) -> None:
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(told, beat, before, until, context=context)
+
         self._thread = threading.Thread(
-            target=self._beat_on, args=(loop, told), name="stepwell-heartbeat", daemon=True
+            target=self._beat_on, args=(tell,), name="stepwell-heartbeat", daemon=True
         )
         self._thread.start()
 
@@ -42,21 +51,22 @@ class Heart:
         """The thread ends by itself; one that hangs in a dead connection is a daemon."""
         self._stop.set()
 
-    def _beat_on(self, loop: asyncio.AbstractEventLoop, told: Told) -> None:
+    def _beat_on(self, tell: Told) -> None:
         conn: psycopg.Connection[Any] | None = None
         pause = self._lease / 3
         while not self._stop.wait(pause):
             try:
                 if conn is None or conn.closed:
                     conn = self._connect()
-                before = self._held()
+                before, until = self._held(), time.monotonic() + self._lease
                 beat = presence.heartbeat(self._worker).on_sync(conn)[0]
             except (psycopg.Error, StepwellError, RuntimeError):  # or the desk changed just now
                 pause = min(1.0, self._lease / 10)
+                if conn is not None:
+                    conn.close()  # the next one may lead to a server that takes it
                 continue
             pause = self._lease / 3
-            with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(told, beat, before)
+            tell(beat, before, until)
         if conn is not None:
             conn.close()
 

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from uuid import UUID
 
 import psycopg
@@ -18,7 +19,7 @@ import psycopg
 from stepwell.db import claim, presence
 from stepwell.db.claim import Task
 from stepwell.db.commit import Entry, Turn, commit_and_claim, refused, take_turn
-from stepwell.db.link import Link
+from stepwell.db.link import LONGEST_PAUSE, Link
 from stepwell.observe.emit import emit
 from stepwell.observe.events import BatchCommitted, CommitFailed, OutcomeDropped
 from stepwell.worker.desk import Desk, Ended
@@ -29,6 +30,7 @@ LARGEST = 500
 FIRST_PAUSE = 0.05
 PATIENCE = 5  # tries of a batch that Postgres turns down for a passing reason
 PASSING = ("40", "53", "55", "57")  # rollbacks, no resources, locks, operator intervention
+OUTAGE = ("53100", "53300", "57P")  # a full disk, no connection left: no entry is to blame
 
 
 class Turns:
@@ -104,7 +106,15 @@ class Turns:
         finally:
             desk.coming -= want
             desk.writing -= tokens
+        if desk.closing and turn.tasks:
+            turn = await self._give_back(link, turn)
         self._settle(batch, turn, want, time.perf_counter() - began)
+
+    async def _give_back(self, link: Link, turn: Turn) -> Turn:
+        """What a turn claimed while the worker was told to stop is not even begun."""
+        ids = [task.message_id for task in turn.tasks]
+        await link.run(claim.release_tasks(ids, [task.claim_token for task in turn.tasks]))
+        return replace(turn, tasks=())
 
     def _settle(self, batch: list[Ended], turn: Turn, want: int, seconds: float) -> None:
         for ended in batch:
@@ -125,14 +135,14 @@ class Turns:
     async def _write(self, link: Link, entries: list[Entry], want: int) -> Turn:
         """One batch, however long the database is away. What Postgres refuses is found by halving
         and written as a failed attempt, so that it harms no other entry."""
-        tries = 0
+        tries, pause = 0, FIRST_PAUSE
         while True:
             try:
                 return await self._once(link, entries, want)
             except psycopg.OperationalError as error:
                 if not link.broken and not (error.sqlstate or "").startswith(PASSING):
                     return await self._halve(link, entries, want, error)
-                tries += not link.broken
+                tries += not link.broken and not (error.sqlstate or "").startswith(OUTAGE)
                 if tries > PATIENCE and entries:
                     return await self._halve(link, entries, want, error)
                 self._suspect = self._suspect or link.broken
@@ -140,7 +150,8 @@ class Turns:
                 raise  # the schema is not the one this code was written for
             except psycopg.Error as error:
                 return await self._halve(link, entries, want, error)
-            await asyncio.sleep(0.05 * 2 ** min(tries, 5))
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
             want = 0 if self._desk.closing else want
             if not (entries or want):
                 return Turn(frozenset(), (), ())

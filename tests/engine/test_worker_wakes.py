@@ -1,0 +1,94 @@
+"""How soon a worker looks, and how seldom when there is nothing to do."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from typing import Any
+
+from stepwell import Context, Flow
+from tests.chaos.proxy import proxied
+
+from .workshop import Workshop
+
+
+def stamped(**options: Any) -> tuple[Flow[int, Any], list[float]]:
+    flow = Flow[int, Any]("stamped")
+    at: list[float] = []
+
+    @flow.step(**options)
+    async def note(flow_input: int) -> None:  # pyright: ignore[reportUnusedFunction]
+        at.append(time.monotonic())
+
+    return flow, at
+
+
+async def test_a_start_wakes_an_idle_worker_at_once(workshop: Workshop) -> None:
+    flow, at = stamped()
+    late: list[float] = []
+    async with workshop.worker(flow, poll=30.0):
+        for number in range(20):
+            await asyncio.sleep(0.06)
+            began = time.monotonic()
+            run = await workshop.client.start(flow, number)
+            await run.result(10)
+            late.append(at[-1] - began)
+    print(f"start to body: median {statistics.median(late) * 1000:.1f} ms, max {max(late):.3f} s")
+    assert statistics.median(late) < 0.1
+
+
+async def test_polling_alone_finds_the_work(workshop: Workshop) -> None:
+    flow, at = stamped()
+    nowhere = "host=127.0.0.1 port=1 connect_timeout=1"
+    async with workshop.worker(flow, poll=0.3, listen_dsn=nowhere):
+        await asyncio.sleep(1.0)
+        began = time.monotonic()
+        run = await workshop.client.start(flow, 1)
+        await run.result(10)
+        assert at[-1] - began < 0.6
+
+
+async def test_retries_and_start_delays_are_on_time(workshop: Workshop) -> None:
+    flow = Flow[int, Any]("timed", base_delay=1, max_attempts=3)
+    at: list[float] = []
+
+    @flow.step
+    async def again(flow_input: int, ctx: Context) -> None:
+        at.append(time.monotonic())
+        if ctx.attempt == 1:
+            raise ValueError
+
+    @flow.step(start_delay=1)
+    def later(again: None) -> None:
+        at.append(time.monotonic())
+
+    async with workshop.worker(flow, poll=30.0):
+        run = await workshop.client.start(flow, 1)
+        await run.result(15)
+    retry, delayed = at[1] - at[0] - 2, at[2] - at[1] - 1
+    print(f"retry {retry * 1000:.0f} ms late, start delay {delayed * 1000:.0f} ms late")
+    assert 0 <= retry < 0.1
+    assert 0 <= delayed < 0.1
+
+
+async def test_a_run_that_starts_delayed_is_on_time(workshop: Workshop) -> None:
+    flow, at = stamped(start_delay=1)
+    async with workshop.worker(flow, poll=30.0):
+        await asyncio.sleep(0.2)
+        began = time.monotonic()
+        run = await workshop.client.start(flow, 1)
+        await run.result(10)
+        assert 0 <= at[0] - began - 1 < 0.15
+
+
+async def test_an_idle_worker_hardly_asks(workshop: Workshop) -> None:
+    flow, _ = stamped()
+    async with proxied(workshop.dsn) as proxy:
+        async with workshop.worker(flow, dsn=proxy.dsn, poll=2.0, lease=30.0):
+            await asyncio.sleep(4)  # until it sleeps as long as it ever does
+            proxy.statements.clear()
+            await asyncio.sleep(6)
+            rate = len(proxy.statements) / 6
+    print(f"an idle worker: {rate:.2f} statements per second")
+    assert rate <= 1.5
