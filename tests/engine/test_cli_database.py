@@ -1,6 +1,7 @@
 """Which database a command works on, what `migrate` says, and who is refused."""
 
 import json
+import time
 from pathlib import Path
 
 import psycopg
@@ -113,14 +114,21 @@ def test_a_worker_in_a_process_logs_json_and_stops_when_told(dsn: str, tmp_path:
     try:
         line = json.loads(worker.wait_for("WorkerStarted"))
         assert (line["flows"], line["concurrency"]) == (["f"], 3)
+        while not registered(dsn):  # it says that it started a moment before it is known
+            time.sleep(0.02)
         worker.process.terminate()
         assert worker.end() == 0
         assert "WorkerStopped" in worker.lines[-1]
     finally:
         worker.close()
+    assert registered(dsn) == [("tester", False)]
+
+
+def registered(dsn: str) -> list[tuple[str, bool]]:
+    """The workers by name, and whether they are there still."""
     with psycopg.connect(dsn) as connection:
         found = connection.execute("select function_name, stopped_at is null from pgflow.workers")
-        assert found.fetchall() == [("tester", False)]
+        return found.fetchall()
 
 
 @pytest.mark.timeout(120)
