@@ -56,7 +56,7 @@ def any_server(request: pytest.FixtureRequest) -> Generator[DatabaseServer]:
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture  # of the file's own server, so no wider than a test
 def template(server: DatabaseServer) -> str:
     """The name of a database with the schema, to clone from."""
     return server.template
