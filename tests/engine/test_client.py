@@ -213,7 +213,7 @@ async def test_a_name_starts_the_current_version(client: Client, worker: Worker)
     second = await client.start(newer, 1)  # its own version, which does not become current
     third = await client.start("orders", 1)
     assert [(await run.info()).version for run in (second, third)] == [2, 1]
-    assert [step.step_slug for step in await second.steps()] == ["ship", "bill"]
+    assert [step.step for step in await second.steps()] == ["ship", "bill"]
     assert bill.slug == "bill"
 
 

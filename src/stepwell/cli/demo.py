@@ -139,7 +139,7 @@ class DemoWorker:
 def result_of(ended: Picture) -> str:
     if ended.run.output is not None:
         return compact(ended.run.output, 300)
-    skipped = [step.step_slug for step in ended.steps if step.status == "skipped"]
+    skipped = [step.step for step in ended.steps if step.status == "skipped"]
     return f"{ended.run.status} without output: {', '.join(skipped)} was skipped"
 
 

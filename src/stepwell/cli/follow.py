@@ -56,9 +56,9 @@ def changes(shown: Picture) -> list[str]:
     for step in shown.steps:
         if step.started_at and step.status in ("completed", "failed") and step.ended_at:
             length = seconds((step.ended_at - step.started_at).total_seconds())
-            lines.append(f"{run}  {step.step_slug} {step.status} after {length}")
+            lines.append(f"{run}  {step.step} {step.status} after {length}")
         elif step.status == "skipped":
-            lines.append(f"{run}  {step.step_slug} skipped: {step.skip_reason}")
+            lines.append(f"{run}  {step.step} skipped: {step.skip_reason}")
     if shown.ended:
         lines.append(f"{run}  run {shown.run.status}")
     return lines

@@ -54,7 +54,7 @@ class Picture:
 
     def error_of(self, step: StepInfo) -> str | None:
         """What made it fail, or its last attempt while there will be another."""
-        last = next((a for a in reversed(self.attempts) if a.step == step.step_slug), None)
+        last = next((a for a in reversed(self.attempts) if a.step == step.step), None)
         if last is not None and step.status in ("started", "failed"):
             return f"{last.error_type}: {step.error_message or last.error_message}"
         return step.error_message
@@ -69,15 +69,8 @@ async def picture(client: Client, run: RunInfo) -> Picture:
 
 
 def as_data(shown: Picture, *, attempts: bool) -> dict[str, object]:
-    steps = [step_data(step) for step in shown.steps]
     tried = {"attempts": plain(shown.attempts)} if attempts else {}
-    return {**plain(shown.run), "steps": steps, **tried}
-
-
-def step_data(step: StepInfo) -> dict[str, object]:
-    """With the names that attempts and events have too."""
-    data = plain(step)
-    return {"step": data.pop("step_slug"), "type": data.pop("step_type"), **data}
+    return {**plain(shown.run), "steps": plain(shown.steps), **tried}
 
 
 def drawn(shown: Picture) -> RenderableType:
@@ -130,7 +123,7 @@ def step_table(shown: Picture) -> Table:
     table = narrow_table("step", "state", "tasks", "✗", "time", "result")
     for step in shown.steps:
         table.add_row(
-            step.step_slug,
+            step.step,
             state(open_state(step, shown)),
             tasks_of(step),
             Text(f"{step.failed_attempts}x", style="yellow") if step.failed_attempts else "",
@@ -147,7 +140,7 @@ def open_state(step: StepInfo, shown: Picture) -> str:
 
 def tasks_of(step: StepInfo) -> Text:
     total = step.initial_tasks
-    if step.step_type != "map" or total is None or step.status == "skipped":
+    if step.type != "map" or total is None or step.status == "skipped":
         return Text("")
     done = step.completed_tasks
     full = BAR if total == 0 else BAR * done // total

@@ -40,8 +40,8 @@ class RunInfo:
 class StepInfo:
     """A step of a run. `completed_tasks` of `initial_tasks` are done (None: not known yet)."""
 
-    step_slug: str
-    step_type: str
+    step: str
+    type: str
     status: str
     dependencies: list[str]
     initial_tasks: int | None

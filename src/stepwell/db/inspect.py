@@ -53,8 +53,8 @@ class RunSummary:
 
 @dataclass(frozen=True, slots=True)
 class StepRow:
-    step_slug: str
-    step_type: str
+    step: str
+    type: str
     status: str
     dependencies: list[str]
     initial_tasks: int | None
@@ -130,7 +130,8 @@ def list_runs(
 
 def run_steps(run_id: UUID) -> Call[StepRow]:
     return Call(
-        "select step_slug, step_type, status, dependencies, initial_tasks, completed_tasks,"
+        "select step_slug as step, step_type as type, status, dependencies, initial_tasks,"
+        " completed_tasks,"
         " running_tasks, failed_attempts, lost_workers, skip_reason, error_message, output::text,"
         " started_at, ended_at, next_at from pgflow.run_steps(run_id => %s)",
         (run_id,),

@@ -66,7 +66,7 @@ class BatchCommitted(Event):
 
 @dataclass(frozen=True, slots=True)
 class WorkerStarted(Event):
-    """A worker registered and starts to claim. `unserved`: flows it has no version of."""
+    """A worker registered and starts to claim. After a lapsed lease this happens again."""
 
     worker_id: UUID
     flows: tuple[str, ...]

@@ -21,7 +21,13 @@ from stepwell.db.link import Link, Outage
 from stepwell.db.presence import Beat
 from stepwell.define.outcome import Completed, Failed, Outcome
 from stepwell.observe.emit import emit
-from stepwell.observe.events import TaskReleased, WorkerLapsed, WorkerStopped, WorkerStopping
+from stepwell.observe.events import (
+    TaskReleased,
+    WorkerLapsed,
+    WorkerStarted,
+    WorkerStopped,
+    WorkerStopping,
+)
 from stepwell.settings import Settings
 from stepwell.worker import chores, turns, wake
 from stepwell.worker.binding import Binding
@@ -81,6 +87,8 @@ class Incarnation:
         async with self._link() as link:
             if not await self._registered(link):
                 return
+            flows = tuple(dict.fromkeys(flow for flow, _ in self._bindings))
+            emit(WorkerStarted(self.id, flows, self._settings.concurrency))
             try:
                 async with self._beating(), asyncio.TaskGroup() as group:
                     helping = [group.create_task(chore) for chore in self._chores(link)]

@@ -13,8 +13,6 @@ from stepwell.db.link import Link, Outage
 from stepwell.define.app import Stepwell
 from stepwell.define.flow import Flow
 from stepwell.errors import DefinitionError
-from stepwell.observe.emit import emit
-from stepwell.observe.events import WorkerStarted
 from stepwell.settings import Settings
 from stepwell.worker.binding import bind_all
 from stepwell.worker.incarnation import Incarnation
@@ -81,8 +79,6 @@ class Worker:
         while not self._stopping.is_set():
             current = Incarnation(self._settings, self._name, bindings, self._lanes, outage)
             self._current = current
-            slugs = tuple(self._app.registry.flows)
-            emit(WorkerStarted(current.id, slugs, self._settings.concurrency))
             await current.run()
             if not current.lapsed:
                 self._stopping.set()  # drained from outside
