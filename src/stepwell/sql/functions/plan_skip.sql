@@ -125,7 +125,7 @@ declare
   skipped_messages text[];
   cascading pgflow.step_ref[];
 begin
-  with ended as (                            -- a round holds one exhausted task per run (commit.sql)
+  with ended as (                            -- a round holds one exhausted task per run (judge.sql)
     select e.verdict, e.error_message, (e.run_id, e.version_id, e.step_slug)::pgflow.step_ref as ref from unnest(exhausted) e
   )
   select coalesce(array_agg(e.ref) filter (where e.verdict = 'fail'), '{}'),

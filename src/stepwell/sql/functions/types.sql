@@ -19,7 +19,7 @@ begin
       attempt int, max_attempts int, timeout int, started_at timestamptz, input text, flow_input text);
   end if;
   if to_regtype('pgflow.entry') is null then
-    -- one outcome of a batch, judged; `round` orders what cannot be written at once (commit.sql)
+    -- one outcome of a batch, judged; `round` orders what cannot be written at once (judge.sql)
     create type pgflow.entry as (
       message_id bigint, claim_token bigint, run_id uuid, version_id int, step_slug text, task_index int,
       attempt int, started_at timestamptz, can_fail_early boolean, verdict text, output jsonb,
