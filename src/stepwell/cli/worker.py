@@ -17,7 +17,7 @@ from stepwell.cli.exits import Exit
 from stepwell.cli.load import load_app
 from stepwell.cli.logs import Style, subscriber
 from stepwell.observe.emit import subscribed
-from stepwell.worker.stop import on_signals
+from stepwell.worker.stop import on_signals, run_loop
 from stepwell.worker.worker import Worker
 
 Verbose = Annotated[bool, Parameter(("--verbose", "-v"), negative=(), help="Log every task.")]
@@ -63,7 +63,7 @@ def worker(
         with subscribed(say), on_signals(serving), while_parent_lives(serving, until_eof):
             await serving.run()
 
-    asyncio.run(serve())
+    run_loop(serve())
     return Exit.OK
 
 

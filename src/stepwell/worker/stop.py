@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Generator
-from contextlib import contextmanager
-from typing import Protocol
+from collections.abc import Coroutine, Generator
+from contextlib import closing, contextmanager
+from typing import Any, Protocol, TypeVar
+
+Result = TypeVar("Result")
 
 
 class Stoppable(Protocol):
@@ -32,3 +34,17 @@ def on_signals(worker: Stoppable) -> Generator[None]:
     finally:
         for number in signals:
             loop.remove_signal_handler(number)
+
+
+def run_loop(main: Coroutine[Any, Any, Result], patience: float = 1.0) -> Result:
+    """As asyncio.run, but a handler that swallows its cancellation does not keep the process."""
+    with closing(asyncio.new_event_loop()) as loop:
+        try:
+            return loop.run_until_complete(main)
+        finally:
+            left = asyncio.all_tasks(loop)
+            for task in left:
+                task.cancel()
+            if left:
+                loop.run_until_complete(asyncio.wait(left, timeout=patience))
+            loop.run_until_complete(loop.shutdown_asyncgens())

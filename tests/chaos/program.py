@@ -1,0 +1,124 @@
+"""The program that the chaos tests run in processes and kill. Each body says in a file that it ran.
+
+Run it with `python -m tests.chaos.program '{"dsn": ...}' LOG`: settings as JSON, then the file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+import time
+from contextlib import suppress
+from typing import Any
+
+from stepwell import Context, Flow, Settings, Stepwell, Worker
+from stepwell.observe.emit import subscribed
+from stepwell.observe.events import Event
+from stepwell.worker.stop import on_signals, run_loop
+
+WIDTH = 4
+log = -1
+
+
+def note(ctx: Context) -> None:
+    """One short write to a file opened for appending is whole or absent."""
+    line = f"{ctx.run_id} {ctx.step} {ctx.task_index} {os.getpid()} {ctx.worker_id}\n"
+    os.write(log, line.encode())
+
+
+diamond = Flow[int, dict[str, int]]("diamond", max_crashes=50, base_delay=0)
+
+
+@diamond.step
+async def split(flow_input: int, ctx: Context) -> list[int]:
+    note(ctx)
+    await asyncio.sleep(random.uniform(0, 0.02))
+    return [flow_input + index for index in range(WIDTH)]
+
+
+@diamond.map(over=split)
+async def double(element: int, ctx: Context) -> int:
+    note(ctx)
+    await asyncio.sleep(random.uniform(0, 0.02))
+    return 2 * element
+
+
+@diamond.step
+def half(split: list[int], ctx: Context) -> int:
+    note(ctx)
+    time.sleep(random.uniform(0, 0.01))
+    return split[0]
+
+
+@diamond.step
+async def join(double: list[int], half: int, ctx: Context) -> int:
+    note(ctx)
+    return sum(double) + half
+
+
+def expected(number: int) -> dict[str, int]:
+    return {"join": sum(2 * (number + index) for index in range(WIDTH)) + number}
+
+
+patient = Flow[float, dict[str, int]]("patient")
+
+
+@patient.step
+async def wait(flow_input: float, ctx: Context) -> int:
+    note(ctx)
+    await asyncio.sleep(flow_input)
+    return os.getpid()
+
+
+blocking = Flow[float, dict[str, int]]("blocking")
+
+
+@blocking.step
+async def block(flow_input: float, ctx: Context) -> int:
+    note(ctx)
+    time.sleep(flow_input)  # noqa: ASYNC251 - what nobody should do
+    return ctx.attempt
+
+
+murderous = Flow[None, Any]("murderous", max_crashes=1)
+
+
+@murderous.step
+async def kill(ctx: Context) -> None:
+    note(ctx)
+    await asyncio.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+stubborn = Flow[None, Any]("stubborn")
+
+
+@stubborn.step
+async def stay(ctx: Context) -> None:
+    note(ctx)
+    while True:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+
+app = Stepwell(flows=[diamond, patient, blocking, murderous, stubborn], name="chaos")
+
+
+def say(event: Event) -> None:
+    name = type(event).__name__
+    if name.startswith(("Worker", "OutcomeDropped", "Database")):
+        print(name, flush=True)
+
+
+async def serve(settings: Settings) -> None:
+    worker = Worker(app, settings)
+    with subscribed(say), on_signals(worker):
+        await worker.run()
+
+
+if __name__ == "__main__":
+    log = os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    run_loop(serve(Settings(**json.loads(sys.argv[1]))))

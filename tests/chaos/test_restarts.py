@@ -1,0 +1,142 @@
+"""Postgres dies under load, and connections break at random. Clients and workers go on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Generator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from psycopg import AsyncConnection
+
+from stepwell import Client, Run
+from stepwell.db.migrate import migrate
+from stepwell.dev.postgres import EmbeddedPostgres
+from tests.engine.workshop import Workshop, workshop_on
+
+from .crew import Crew, until
+from .program import diamond, expected
+from .proxy import proxied
+
+LONG = [pytest.mark.chaos, pytest.mark.timeout(240)]
+NOT_ONCE = "select 1 from pgflow.step_tasks where status <> 'completed' or stage <> 'closed'"
+
+
+class Postgres:
+    """A server of its own, with fsync, that can be killed."""
+
+    def __init__(self, home: Path) -> None:
+        self._embedded = EmbeddedPostgres(home)
+        self.dsn = self._embedded.start()
+
+    async def restart(self) -> None:
+        """What `pg_ctl restart -m immediate` does: no farewell, no checkpoint, then recovery."""
+        pid = self._embedded.status().pid
+        assert pid is not None
+        os.kill(pid, signal.SIGQUIT)
+        await until(lambda: self._embedded.status().pid != pid, lambda: "Postgres lives")
+        await asyncio.to_thread(self._embedded.start)
+
+    def stop(self) -> None:
+        self._embedded.stop()
+
+
+@pytest.fixture
+def postgres() -> Generator[Postgres]:
+    top = Path(tempfile.mkdtemp(prefix="stepwell-chaos-", dir="/tmp"))
+    top.chmod(0o755)
+    server = Postgres(top / "home")
+    try:
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(top, ignore_errors=True)
+
+
+@pytest_asyncio.fixture
+async def restarted(postgres: Postgres) -> AsyncGenerator[Workshop]:
+    async with await AsyncConnection.connect(postgres.dsn, autocommit=True) as conn:
+        await migrate(conn)
+    async with workshop_on(postgres.dsn) as workshop:
+        yield workshop
+
+
+async def keep_starting(client: Client, end: float) -> list[Run[dict[str, int]]]:
+    """Start runs one by one, each with a key, whatever happens to the database."""
+    runs: list[Run[dict[str, int]]] = []
+    while time.monotonic() < end:
+        number = len(runs)
+        runs.append(await client.start(diamond, number, key=f"number {number}"))
+        await asyncio.sleep(0.01)
+    return runs
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("rounds", [3, pytest.param(12, marks=LONG)])
+async def test_postgres_dies_under_load_and_everybody_goes_on(
+    restarted: Workshop, postgres: Postgres, tmp_path: Path, rounds: int
+) -> None:
+    with Crew(postgres.dsn, tmp_path) as crew:
+        members = [crew.start(concurrency=8, lease=5.0) for _ in range(2)]
+        for member in members:
+            await member.says("WorkerStarted")
+        end = time.monotonic() + 2.0 * rounds
+        starting = asyncio.create_task(keep_starting(restarted.client, end))
+        pauses: list[float] = []
+        for _ in range(rounds):
+            await asyncio.sleep(1.0)
+            began = time.monotonic()
+            await postgres.restart()
+            pauses.append(time.monotonic() - began)
+        runs = await starting
+        waiting = [asyncio.create_task(run.result(30)) for run in runs]
+        for number, result in enumerate(waiting):
+            assert await result == expected(number)
+        assert [member.process.poll() for member in members] == [None, None]
+        assert all("DatabaseBack" in member.said() for member in members)
+        assert [m.said().count("WorkerLapsed") for m in members] == [0, 0]
+        print(
+            f"{rounds} restarts, {len(runs)} runs, {crew.repeats()} bodies ran again;"
+            f" away for {max(pauses):.1f} s at most"
+        )
+    assert restarted.rows(NOT_ONCE) == []
+    assert restarted.rows("select count(*)::int from pgflow.runs") == [(len(runs),)]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("seconds", [4, pytest.param(25, marks=LONG)])
+async def test_lost_answers_and_terminated_backends_together(
+    workshop: Workshop, tmp_path: Path, seconds: int
+) -> None:
+    """Two workers behind a proxy that loses answers, while their backends are terminated."""
+    seed = random.SystemRandom().randrange(10**6)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    async with proxied(workshop.dsn) as proxy:
+        proxy.cut = lambda statement: "pgflow." in statement and chance.random() < 0.05
+        with Crew(proxy.dsn, tmp_path) as crew:
+            members = [crew.start(concurrency=8, lease=5.0) for _ in range(2)]
+            end = time.monotonic() + seconds
+            starting = asyncio.create_task(keep_starting(workshop.client, end))
+            while time.monotonic() < end:
+                await asyncio.sleep(chance.uniform(0.1, 0.6))
+                workshop.rows(
+                    "select pg_terminate_backend(pid) from pg_stat_activity"
+                    " where datname = current_database() and pid <> pg_backend_pid()"
+                    " and random() < 0.5"
+                )
+            runs = await starting
+            for number, run in enumerate(runs):
+                assert await run.result(30) == expected(number)
+            assert [member.process.poll() for member in members] == [None, None]
+            print(f"{len(runs)} runs, {proxy.cuts} answers lost, {crew.repeats()} repeats")
+            assert crew.repeats() == 0
+    assert workshop.rows(NOT_ONCE) == []
+    assert workshop.rows("select * from pgflow.attempts") == []
