@@ -14,15 +14,15 @@ language sql as $$
         status = case when s.remaining_tasks = d.tasks then 'completed' else s.status end,
         completed_at = case when s.remaining_tasks = d.tasks then greatest(at, s.started_at) end,
         output = case when s.remaining_tasks <> d.tasks then null
-          when p.step_type = 'single' then (
+          when 'single' = (
+            select p.step_type from pgflow.steps p where p.version_id = d.version_id and p.step_slug = d.step_slug) then (
             select t.output from pgflow.step_tasks t
             where t.run_id = s.run_id and t.step_slug = s.step_slug and t.task_index = 0)
           else (
             select jsonb_agg(coalesce(t.output, 'null') order by t.task_index)
             from pgflow.step_tasks t where t.run_id = s.run_id and t.step_slug = s.step_slug) end
     from unnest(done, counts) as d (run_id, version_id, step_slug, tasks)
-    join pgflow.steps p on p.version_id = any (array[d.version_id]) and p.step_slug = d.step_slug
-    where s.run_id = any (array[d.run_id]) and s.step_slug = any (array[d.step_slug]) and s.status || '' = 'started'
+    where s.run_id = any (array[d.run_id]) and s.step_slug = d.step_slug and s.status || '' = 'started'
     returning s.status, (d.run_id, d.version_id, d.step_slug)::pgflow.step_ref as ref
   )
   select coalesce(array_agg(c.ref) filter (where c.status = 'completed'), '{}') from counted c;

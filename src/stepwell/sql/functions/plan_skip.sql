@@ -49,8 +49,9 @@ language sql stable as $$
       when t.initial_tasks = 0 then 'empty' else 'start' end
   from unnest(ready) u
   join pgflow.steps s on s.version_id = any (array[u.version_id]) and s.step_slug = u.step_slug
-  join pgflow.step_states t
-    on t.run_id = any (array[u.run_id]) and t.step_slug = any (array[u.step_slug]) and t.status = 'created';
+  cross join lateral (
+    select t.initial_tasks from pgflow.step_states t
+    where t.run_id = u.run_id and t.step_slug = u.step_slug and t.status = 'created' offset 0) t;
 $$;
 
 -- A root step's patterns are about the flow's input. A dependent step's are about its dependencies' outputs by
@@ -78,9 +79,10 @@ create or replace function pgflow.complete_empty(empty pgflow.step_ref[], at tim
 language sql as $$
   update pgflow.step_states t
   set status = 'completed', remaining_tasks = 0, started_at = greatest(at, t.created_at),
-      completed_at = greatest(at, t.created_at), output = case when s.step_type = 'map' then '[]'::jsonb end
-  from unnest(empty) u join pgflow.steps s on s.version_id = any (array[u.version_id]) and s.step_slug = u.step_slug
-  where t.run_id = any (array[u.run_id]) and t.step_slug = any (array[u.step_slug]);
+      completed_at = greatest(at, t.created_at), output = case when 'map' = (
+        select s.step_type from pgflow.steps s where s.version_id = u.version_id and s.step_slug = u.step_slug) then '[]'::jsonb end
+  from unnest(empty) u
+  where t.run_id = any (array[u.run_id]) and t.step_slug = u.step_slug;
 $$;
 
 create or replace function pgflow.skip_steps(
