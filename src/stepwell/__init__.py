@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from stepwell.errors import DatabaseUnavailable as DatabaseUnavailable
     from stepwell.errors import DefinitionError as DefinitionError
     from stepwell.errors import EmbeddedError as EmbeddedError
-    from stepwell.errors import LeaseLost as LeaseLost
     from stepwell.errors import NotFound as NotFound
     from stepwell.errors import PayloadError as PayloadError
     from stepwell.errors import PermanentError as PermanentError
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from stepwell.errors import RunTimeout as RunTimeout
     from stepwell.errors import SchemaError as SchemaError
     from stepwell.errors import SettingsError as SettingsError
-    from stepwell.errors import ShapeMismatch as ShapeMismatch
     from stepwell.errors import StepwellError as StepwellError
     from stepwell.settings import Settings as Settings
     from stepwell.worker.worker import Worker as Worker
@@ -39,7 +37,6 @@ __all__ = [
     "DefinitionError",
     "EmbeddedError",
     "Flow",
-    "LeaseLost",
     "NotFound",
     "PayloadError",
     "PermanentError",
@@ -50,7 +47,6 @@ __all__ = [
     "SchemaError",
     "Settings",
     "SettingsError",
-    "ShapeMismatch",
     "Step",
     "Stepwell",
     "StepwellError",
@@ -66,7 +62,6 @@ _HOME = {
     "DefinitionError": "errors",
     "EmbeddedError": "errors",
     "Flow": "define.flow",
-    "LeaseLost": "errors",
     "NotFound": "errors",
     "PayloadError": "errors",
     "PermanentError": "errors",
@@ -77,7 +72,6 @@ _HOME = {
     "SchemaError": "errors",
     "Settings": "settings",
     "SettingsError": "errors",
-    "ShapeMismatch": "errors",
     "Step": "define.step",
     "Stepwell": "define.app",
     "StepwellError": "errors",

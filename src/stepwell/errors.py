@@ -8,10 +8,8 @@ StepwellError
 ├── EmbeddedError        the embedded Postgres cannot be found, started or stopped
 ├── DatabaseUnavailable  no connection to Postgres (with what to do about it)
 ├── SchemaError          the database is missing our schema, or is too old or too new
-├── ShapeMismatch        the deployed shape differs from the code
 ├── NotFound             no such run, flow or step
-├── Conflict             that key already belongs to other input
-├── LeaseLost            another worker owns the task now; its result was not written
+├── Conflict             that key already belongs to a run of another flow
 ├── RunFailed            you awaited a run that failed
 │   └── RunCancelled     you awaited a run that somebody cancelled
 ├── RunTimeout           the run had not ended when your timeout had (also a TimeoutError)
@@ -65,12 +63,6 @@ class SchemaError(StepwellError):
     """The database is missing our schema, or its schema is too old or too new."""
 
 
-class ShapeMismatch(StepwellError):
-    """The deployed shape differs from the code."""
-
-    sqlstate = "PF001"
-
-
 class NotFound(StepwellError):
     """No such run, flow or step."""
 
@@ -78,15 +70,9 @@ class NotFound(StepwellError):
 
 
 class Conflict(StepwellError):
-    """That key already belongs to other input."""
+    """That key already belongs to a run of another flow."""
 
     sqlstate = "PF409"
-
-
-class LeaseLost(StepwellError):
-    """Another worker owns the task now; this result was not written."""
-
-    sqlstate = "PF410"
 
 
 class RunFailed(StepwellError):

@@ -16,7 +16,7 @@ from stepwell.errors import SettingsError
 
 PREFIX = "STEPWELL_"
 # read by the embedded Postgres and by our own tests
-EXTRAS = frozenset({"STEPWELL_HOME", "STEPWELL_PG_BIN", "STEPWELL_PG_USER"})
+EXTRAS = frozenset({"STEPWELL_HOME", "STEPWELL_PG_BIN"})
 TEST_PREFIX = "STEPWELL_TEST_"
 _KINDS = {"str": "text", "int": "a whole number", "float": "a number of seconds"}
 

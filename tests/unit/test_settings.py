@@ -77,7 +77,7 @@ def test_the_environment_is_refused_by_name(environ: dict[str, str], says: str) 
 
 
 def test_names_that_others_read_are_no_typos() -> None:
-    known = ("HOME", "PG_BIN", "PG_USER", "TEST_DSN", "TEST_HOME")
+    known = ("HOME", "PG_BIN", "TEST_DSN", "TEST_HOME")
     assert Settings.from_env({f"STEPWELL_{name}": "x" for name in known}) == Settings()
 
 

@@ -61,7 +61,8 @@ class Link:
             except psycopg.OperationalError as error:
                 if hopeless(error):
                     raise DatabaseUnavailable(str(error).strip()) from error
-                self._outage.began(error)
+                if self.broken:
+                    self._outage.began(error)
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version as installed_version
@@ -159,6 +160,11 @@ def pending(schema: Schema) -> list[Script]:
             "this database has a schema 'pgflow' that Stepwell did not make. Use another database, "
             "or rename it first: alter schema pgflow rename to pgflow_before"
         )
+    if release(schema.library) > release(LIBRARY):
+        raise SchemaError(
+            f"this database was migrated by a newer Stepwell ({schema.library}; this is "
+            f"{LIBRARY}): its functions are not taken back. Upgrade: pip install -U stepwell"
+        )
     known = {script.name: script for script in migrations()}
     for name, checksum, _ in schema.migrations:
         if name not in known:
@@ -172,6 +178,11 @@ def pending(schema: Schema) -> list[Script]:
                 "never changes. Reinstall the package, or write a new migration"
             )
     return [script for name, script in known.items() if name not in schema.checksums]
+
+
+def release(version: str) -> tuple[int, ...]:
+    """The numbers that a version begins with: 0.10.2.dev1 is (0, 10, 2)."""
+    return tuple(int(part) for part in re.findall(r"(?:^|\.)(\d+)(?=\.|$)", version))
 
 
 def check(schema: Schema) -> None:

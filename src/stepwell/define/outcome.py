@@ -22,9 +22,4 @@ class Failed:
     permanent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Released:
-    """The worker stopped before the handler ended; the attempt does not count."""
-
-
-Outcome = Completed | Failed | Released
+Outcome = Completed | Failed

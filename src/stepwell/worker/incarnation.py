@@ -248,13 +248,11 @@ class Incarnation:
             await link.close()
 
 
-def entry_of(task: Task, outcome: Outcome) -> Entry | None:
-    """An outcome as the row that the commit takes; None gives the claim back."""
+def entry_of(task: Task, outcome: Outcome) -> Entry:
+    """An outcome as the row that the commit takes."""
     match outcome:
         case Completed(output):
             return Entry(task.message_id, task.claim_token, "completed", output.decode())
         case Failed(error_type, message, trace, permanent):
             word = "failed_permanently" if permanent else "failed"
             return Entry(task.message_id, task.claim_token, word, None, error_type, message, trace)
-        case _:
-            return None

@@ -131,11 +131,12 @@ create or replace function pgflow.insert_tasks(
           where d.version_id = u.version_id and d.step_slug = u.step_slug) end
       end) with ordinality as e (value, index) on true
   ), offered as (
-    select f.*, want > 0 and f.delay = 0
-        and row_number() over (order by f.priority) <= want
-        and exists (select from unnest(lane_queues, lane_versions) l (queue, version_id)
-          where l.queue = f.queue and l.version_id = f.version_id) as handed
-    from fresh f
+    select f.*, f.served and row_number() over (partition by f.served order by f.priority) <= want as handed
+    from (
+      select f.*, want > 0 and f.delay = 0 and exists (
+          select from unnest(lane_queues, lane_versions) l (queue, version_id)
+          where l.queue = f.queue and l.version_id = f.version_id) as served
+      from fresh f) f
   ), inserted as (
     insert into pgflow.step_tasks (
       flow_slug, run_id, step_slug, task_index, version_id, queue, priority, input, queued_at, ready_at,

@@ -27,13 +27,13 @@ begin
 end
 $$;
 
--- A worker that leaves gives back what it holds, uncounted.
+-- A worker that leaves gives back what it holds, uncounted. Locks: the worker before the runs, as reclaim_tasks does.
 create or replace function pgflow.leave(id uuid) returns void
 language plpgsql set search_path = '' set enable_seqscan = off as $$
 begin
+  update pgflow.workers w set stopped_at = pgflow.now() where w.worker_id = id and w.stopped_at is null;
   perform pgflow.release_tasks(array_agg(t.message_id), array_agg(t.claim_token))
   from pgflow.step_tasks t where t.last_worker_id = id and t.stage = 'running';
-  update pgflow.workers w set stopped_at = pgflow.now() where w.worker_id = id and w.stopped_at is null;
 end
 $$;
 
