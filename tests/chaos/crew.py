@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -49,6 +50,11 @@ class Member:
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         os.kill(self.pid, number)
+
+    def resume(self) -> None:
+        """Let a paused process go on, if it was not killed meanwhile."""
+        with suppress(ProcessLookupError):
+            self.kill(signal.SIGCONT)
 
     async def ended(self, patience: float = PATIENCE) -> int:
         """Its exit code, once it has ended."""

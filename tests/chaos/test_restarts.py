@@ -9,6 +9,7 @@ import shutil
 import signal
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
@@ -26,6 +27,10 @@ from .program import diamond, expected
 from .proxy import proxied
 
 LONG = [pytest.mark.chaos, pytest.mark.timeout(240)]
+TERMINATE = """
+  select pg_terminate_backend(pid) from pg_stat_activity
+  where datname = current_database() and pid <> pg_backend_pid() and random() < 0.5
+"""
 NOT_ONCE = "select 1 from pgflow.step_tasks where status <> 'completed' or stage <> 'closed'"
 
 
@@ -127,11 +132,7 @@ async def test_lost_answers_and_terminated_backends_together(
             starting = asyncio.create_task(keep_starting(workshop.client, end))
             while time.monotonic() < end:
                 await asyncio.sleep(chance.uniform(0.1, 0.6))
-                workshop.rows(
-                    "select pg_terminate_backend(pid) from pg_stat_activity"
-                    " where datname = current_database() and pid <> pg_backend_pid()"
-                    " and random() < 0.5"
-                )
+                workshop.rows(TERMINATE)
             runs = await starting
             for number, run in enumerate(runs):
                 assert await run.result(30) == expected(number)
@@ -140,3 +141,42 @@ async def test_lost_answers_and_terminated_backends_together(
             assert crew.repeats() == 0
     assert workshop.rows(NOT_ONCE) == []
     assert workshop.rows("select * from pgflow.attempts") == []
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(200)
+async def test_any_faults_together(restarted: Workshop, postgres: Postgres, tmp_path: Path) -> None:
+    """Restarts, kills, pauses and terminated backends, in any order and on top of each other."""
+    seed = random.SystemRandom().randrange(10**6)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    faults: Counter[str] = Counter()
+    with Crew(postgres.dsn, tmp_path) as crew:
+        for _ in range(3):
+            crew.start(concurrency=8)
+        end = time.monotonic() + 30
+        starting = asyncio.create_task(keep_starting(restarted.client, end))
+        while time.monotonic() < end:
+            fault = chance.choice(["restart", "kill", "kill", "pause", "pause", "terminate"])
+            faults[fault] += 1
+            victim = chance.choice(crew.members)
+            match fault:
+                case "restart":
+                    await postgres.restart()
+                case "kill":
+                    crew.replace(victim, concurrency=8)
+                case "pause":
+                    victim.kill(signal.SIGSTOP)
+                    resume = asyncio.get_running_loop().call_later
+                    resume(chance.uniform(0.5, 4), victim.resume)
+                case _:
+                    await restarted.client.list(limit=1)
+                    restarted.rows(TERMINATE)
+            await asyncio.sleep(chance.uniform(0, 1.0))
+        runs = await starting
+        for number, run in enumerate(runs):
+            assert await run.result(60) == expected(number)
+        print(f"{dict(faults)}, {len(runs)} runs, {crew.repeats()} bodies ran again")
+        dropped = [member.said().count("OutcomeDropped") for member in crew.members]
+        print(f"outcomes dropped by those who live: {dropped}")
+    assert restarted.rows(NOT_ONCE) == []
