@@ -130,3 +130,36 @@ async def test_an_outcome_that_was_rolled_back_for_others_sake_is_written(
         assert [await run.result(15) for run in runs] == [{"make": n} for n in range(5)]
         assert serving.events.of(CommitFailed) == []
     assert sorted(bodies) == [0, 1, 2, 3, 4]
+
+
+async def test_a_task_that_cannot_be_claimed_stands_in_nobodys_way(workshop: Workshop) -> None:
+    flow, other = Flow[int, Any]("too_large", queue="shared"), Flow[int, Any]("other")
+
+    @flow.step
+    def first(flow_input: int) -> int:
+        return flow_input
+
+    @flow.step
+    def poisoned(first: int) -> None: ...
+
+    @other.step
+    async def fine(flow_input: int) -> int:
+        return flow_input
+
+    workshop.rows(  # as if what `first` gives were more than jsonb can hold
+        "alter function pgflow.describe_tasks(bigint[]) rename to describe_tasks_really;"
+        " create function pgflow.describe_tasks(ids bigint[]) returns setof pgflow.claimed_task"
+        " language plpgsql as $$ begin if exists (select from pgflow.step_tasks t where"
+        " t.message_id = any (ids) and t.step_slug = 'poisoned') then"
+        " raise 'total size exceeds' using errcode = '54000'; end if;"
+        " return query select * from pgflow.describe_tasks_really(ids); end $$"
+    )
+    async with workshop.worker(flow, other, concurrency=4, poll=0.2) as serving:
+        bad = await workshop.client.start_many(flow, range(3))
+        good = await workshop.client.start_many(other, range(30))
+        for number, run in enumerate(good):
+            assert await run.result(10) == {"fine": number}
+        for run in bad:
+            with pytest.raises(RunFailed, match="total size exceeds"):
+                await run.result(10)
+        assert not serving.task.done()

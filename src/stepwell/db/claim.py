@@ -60,3 +60,15 @@ def release_held(worker: UUID, tokens: Sequence[int]) -> Call[Count]:
         (worker, list(tokens)),
         Count,
     )
+
+
+def refuse_tasks(
+    worker: UUID, queues: Sequence[str], versions: Sequence[int], want: int
+) -> Call[Count]:
+    """After a claim that failed: end those of its tasks that cannot be told to anybody."""
+    return Call(
+        "select pgflow.refuse_tasks(worker => %s, lane_queues => %s::text[],"
+        " lane_versions => %s::int[], want => %s::int) as count",
+        (worker, list(queues), list(versions), want),
+        Count,
+    )

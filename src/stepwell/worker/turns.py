@@ -28,6 +28,7 @@ from stepwell.worker.lanes import Lanes
 AT_ONCE = 2
 LARGEST = 500
 FIRST_PAUSE = 0.05
+NOTHING = Turn(frozenset(), (), ())
 PATIENCE = 5  # tries of a batch that Postgres turns down for a passing reason
 PASSING = ("40", "53", "55", "57")  # rollbacks, no resources, locks, operator intervention
 OUTAGE = ("53100", "53300", "57P")  # a full disk, no connection left: no entry is to blame
@@ -58,6 +59,7 @@ class Turns:
         self._look_at = 0.0  # when the loops, taken together, look again without being told
         self._permits = asyncio.Semaphore(AT_ONCE)
         self._recovering = asyncio.Lock()
+        self._fruitless = 0  # claims in a row that failed, and no task was to blame
         self._suspect = False  # a turn broke off: it may have claimed what nobody here knows of
         self._closed = False
 
@@ -154,7 +156,7 @@ class Turns:
             pause = min(pause * 2, LONGEST_PAUSE)
             want = 0 if self._desk.closing else want
             if not (entries or want):
-                return Turn(frozenset(), (), ())
+                return NOTHING
 
     async def _once(self, link: Link, entries: Sequence[Entry], want: int) -> Turn:
         if self._suspect or link.broken:
@@ -163,26 +165,43 @@ class Turns:
             self._worker, entries, self._lanes.queues, self._lanes.versions, want
         )
         async with self._permits:
-            return await link.once(lambda conn: take_turn(conn, call))
+            turn = await link.once(lambda conn: take_turn(conn, call))
+        self._fruitless = 0 if want else self._fruitless
+        return turn
 
     async def _halve(
         self, link: Link, entries: list[Entry], want: int, error: psycopg.Error
     ) -> Turn:
+        if want:  # perhaps it is not the entries: the next turn claims again
+            self._desk.wake()
         if not entries:
-            raise error
+            return await self._sift(link, want, error)
+        if want:
+            return await self._write(link, entries, 0)
         if len(entries) == 1:
-            return await self._refuse(link, entries[0], want, error)
+            return await self._refuse(link, entries[0], error)
         half = len(entries) // 2
         first = await self._write(link, entries[:half], 0)
-        second = await self._write(link, entries[half:], want)
-        return Turn(first.stale | second.stale, first.ready + second.ready, second.tasks)
+        second = await self._write(link, entries[half:], 0)
+        return Turn(first.stale | second.stale, first.ready + second.ready, ())
 
-    async def _refuse(self, link: Link, entry: Entry, want: int, error: psycopg.Error) -> Turn:
+    async def _sift(self, link: Link, want: int, error: psycopg.Error) -> Turn:
+        """A task that cannot be claimed must not keep all others from being claimed."""
+        lanes = self._lanes
+        call = claim.refuse_tasks(self._worker, lanes.queues, lanes.versions, want)
+        found = (await link.run(call))[0].count
+        self._fruitless = 0 if found else self._fruitless + 1
+        if self._fruitless > PATIENCE:  # others may have been quicker, but not so often
+            raise error
+        await asyncio.sleep(self._fruitless * FIRST_PAUSE)
+        return NOTHING
+
+    async def _refuse(self, link: Link, entry: Entry, error: psycopg.Error) -> Turn:
         reason = (error.diag.message_primary or str(error)).strip()
         emit(CommitFailed(entry.message_id, reason))
         if entry.error_type == "OutputRefused":
-            return await self._write(link, [], want)  # left to the step's deadline
-        return await self._write(link, [refused(entry, reason)], want)
+            return NOTHING  # left to the step's deadline
+        return await self._write(link, [refused(entry, reason)], 0)
 
     async def _recover(self, link: Link) -> None:
         """Connect again, and give back claims of a turn whose answer never came."""

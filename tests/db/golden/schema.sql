@@ -440,6 +440,10 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: refuse_tasks(uuid, text[], integer[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: register_worker(uuid, text, text[], double precision, text, integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 

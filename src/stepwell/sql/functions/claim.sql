@@ -144,3 +144,33 @@ language sql set enable_seqscan = off as $$
   select pgflow.release_tasks(array_agg(t.message_id), array_agg(t.claim_token))
   from pgflow.step_tasks t where t.last_worker_id = worker and t.stage = 'running' and t.claim_token = any (tokens);
 $$;
+
+-- When a claim fails: end those of its tasks that nobody can be told of (inputs beyond what Postgres can put together),
+-- so that they stand in nobody's way. Locks: tasks, then their runs; it is rare, and a deadlock means once more.
+create or replace function pgflow.refuse_tasks(worker uuid, lane_queues text[], lane_versions int[], want int)
+returns int
+language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan as $$
+declare
+  refused int := 0;
+  id bigint;
+  reason text;
+begin
+  foreach id in array pgflow.pick_tasks(lane_queues, lane_versions, want) loop
+    reason := null;
+    begin
+      perform d.input, d.flow_input from pgflow.describe_tasks(array[id]) d;
+    exception when program_limit_exceeded or out_of_memory or data_exception then
+      reason := sqlerrm;
+    end;
+    if reason is not null then
+      perform pgflow.take_tasks(worker, array[id], pgflow.now());
+      perform pgflow.write_outcomes(
+        worker, array[id], array(select t.claim_token from pgflow.step_tasks t where t.message_id = id),
+        array['failed_permanently'], array[null::jsonb], array['InputRefused'],
+        array['Postgres cannot put the input of this task together: ' || reason], array[null::text], '{}', '{}', 0);
+      refused := refused + 1;
+    end if;
+  end loop;
+  return refused;
+end
+$$;
