@@ -37,7 +37,7 @@ class Settings:
     name: str = _knob("worker", "what the worker is called in the database and in logs")
     concurrency: int = _knob(10, "tasks one worker runs at once", least=1)
     threads: int = _knob(0, "sync handlers it runs at once; 0: as many as concurrency", least=0)
-    lease: float = _knob(30.0, "seconds a claim lives without a heartbeat", above=0)
+    lease: float = _knob(30.0, "seconds until a lost worker's tasks are in other hands", above=0)
     grace: float = _knob(20.0, "seconds running tasks get to finish after a stop", least=0)
     poll: float = _knob(2.0, "longest sleep between two looks for work when idle", above=0)
     listen_dsn: str = _knob("", "direct address for LISTEN when dsn is a transaction pooler")

@@ -74,7 +74,7 @@ class Crew:
         self.members: list[Member] = []
 
     def start(self, **settings: Any) -> Member:
-        knobs = {"dsn": self._dsn, "lease": 1.5, "grace": 5.0, "poll": 0.5, **settings}
+        knobs = {"dsn": self._dsn, "lease": 3.0, "grace": 5.0, "poll": 0.5, **settings}
         output = self._folder / f"member-{next(self._number)}"
         with output.open("wb") as file:
             process = subprocess.Popen(

@@ -89,7 +89,7 @@ async def test_postgres_dies_under_load_and_everybody_goes_on(
     restarted: Workshop, postgres: Postgres, tmp_path: Path, rounds: int
 ) -> None:
     with Crew(postgres.dsn, tmp_path) as crew:
-        members = [crew.start(concurrency=8, lease=5.0) for _ in range(2)]
+        members = [crew.start(concurrency=8, lease=10.0) for _ in range(2)]
         for member in members:
             await member.says("WorkerStarted")
         end = time.monotonic() + 2.0 * rounds
@@ -127,7 +127,7 @@ async def test_lost_answers_and_terminated_backends_together(
     async with proxied(workshop.dsn) as proxy:
         proxy.cut = lambda statement: "pgflow." in statement and chance.random() < 0.05
         with Crew(proxy.dsn, tmp_path) as crew:
-            members = [crew.start(concurrency=8, lease=5.0) for _ in range(2)]
+            members = [crew.start(concurrency=8, lease=10.0) for _ in range(2)]
             end = time.monotonic() + seconds
             starting = asyncio.create_task(keep_starting(workshop.client, end))
             while time.monotonic() < end:

@@ -99,7 +99,7 @@ async def test_a_server_that_became_read_only_is_left_for_the_primary(workshop: 
     with psycopg.connect(workshop.dsn, autocommit=True) as admin:
         change = sql.SQL("alter database {} set default_transaction_read_only = {}")
         async with proxied(workshop.dsn) as proxy:
-            async with workshop.worker(flow, dsn=proxy.dsn, lease=2.0, poll=0.2) as serving:
+            async with workshop.worker(flow, dsn=proxy.dsn, lease=4.0, poll=0.2) as serving:
                 admin.execute(change.format(database, sql.SQL("on")))
                 proxy.cut_all()
                 await serving.events.first(DatabaseLost)
@@ -146,7 +146,7 @@ async def test_a_worker_that_lost_its_lease_begins_anew(workshop: Workshop) -> N
             return -1
         return len(attempts)
 
-    async with workshop.worker(flow, lease=0.9) as serving:
+    async with workshop.worker(flow, lease=1.8) as serving:
         run = await workshop.client.start(flow, 1)
         while not attempts:
             await asyncio.sleep(0.01)

@@ -152,7 +152,7 @@ async def test_a_worker_is_drained_from_outside(workshop: Workshop) -> None:
     async def wait(flow_input: bool) -> None:
         await go.wait()
 
-    async with workshop.worker(flow, lease=1.0) as serving:
+    async with workshop.worker(flow, lease=2.0) as serving:
         run = await workshop.client.start(flow, True)
         await serving.events.first(TaskStarted)
         workshop.rows("update pgflow.workers set deprecated_at = now()")
@@ -189,7 +189,7 @@ async def test_cancelling_a_run_reaches_its_bodies(workshop: Workshop) -> None:
             told.append("stubborn")
         return "done anyway"
 
-    async with workshop.worker(flow, lease=0.9) as serving:
+    async with workshop.worker(flow, lease=1.8) as serving:
         run = await workshop.client.start(flow, True)
         await serving.events.first(TaskStarted, 3)
         assert await run.cancel("changed our mind")

@@ -79,7 +79,7 @@ class Workshop:
     @asynccontextmanager
     async def worker(self, *flows: Flow[Any, Any], **settings: Any) -> AsyncGenerator[Serving]:
         """A worker that serves, and is stopped at the end if it still does."""
-        knobs: dict[str, Any] = {"dsn": self.dsn, "grace": 2.0, "lease": 5.0, "poll": 1.0}
+        knobs: dict[str, Any] = {"dsn": self.dsn, "grace": 2.0, "lease": 10.0, "poll": 1.0}
         events = Events()
         with subscribed(events.take):
             serving = Serving(Worker(flows, Settings(**knobs | settings)), events)

@@ -35,9 +35,11 @@ class Timers:
                 due(swept.queues)
             if swept.promoted == AT_ONCE:
                 continue
-            pause = self._longest if swept.next_due is None else swept.next_due
+            pause = 2 * self._longest  # nothing is delayed: who delays something tells us
+            if swept.next_due is not None:
+                pause = min(max(swept.next_due, SOONEST), self._longest)
             with suppress(TimeoutError):
-                async with asyncio.timeout(min(max(pause, SOONEST), self._longest)):
+                async with asyncio.timeout(pause):
                     await self._sooner.wait()
 
 

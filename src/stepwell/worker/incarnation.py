@@ -35,7 +35,7 @@ from stepwell.worker.context import TaskContext
 from stepwell.worker.desk import Desk, Running
 from stepwell.worker.execute import execute
 from stepwell.worker.lanes import Lanes
-from stepwell.worker.leases import Heart
+from stepwell.worker.leases import BEAT, SILENCE, Heart
 from stepwell.worker.threads import Threads
 
 LAST_WORDS = 5.0  # seconds for what must be written at the very end
@@ -105,7 +105,7 @@ class Incarnation:
 
     async def _registered(self, link: Link) -> bool:
         """False: stopped before the database answered."""
-        until = time.monotonic() + self._settings.lease
+        until = time.monotonic() + self._settings.lease * SILENCE
         registering = asyncio.create_task(link.run(self._register()))
         stopping = asyncio.create_task(self._stop.wait())
         try:
@@ -150,7 +150,7 @@ class Incarnation:
     def _chores(self, link: Link) -> Iterator[Coroutine[Any, Any, None]]:
         settings = self._settings
         yield self._timers.run(link, self._due)
-        yield chores.reclaim(link, settings.lease / 3, self._desk.wake)
+        yield chores.reclaim(link, settings.lease * BEAT, self._desk.wake)
         yield self._pokes.send(link)
         yield wake.listen(settings.listen_dsn or settings.dsn, self._woken)
 
@@ -234,7 +234,7 @@ class Incarnation:
             self.id,
             self._name,
             sorted(set(self._lanes.queues)),
-            self._settings.lease,
+            self._settings.lease * SILENCE,
             socket.gethostname(),
             os.getpid(),
         )
