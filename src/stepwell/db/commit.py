@@ -50,11 +50,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one round trip brought: tokens of dropped outcomes, queues with work left, tasks."""
+    """What one round trip brought: tokens of dropped outcomes, queues with work left, tasks,
+    and tokens of outcomes that were not written because somebody holds their run."""
 
     stale: frozenset[int]
     ready: tuple[str, ...]
     tasks: tuple[Task, ...]
+    busy: frozenset[int] = frozenset()
 
 
 def commit_and_claim(
@@ -63,12 +65,16 @@ def commit_and_claim(
     queues: Sequence[str],
     versions: Sequence[int],
     want: int,
+    *,
+    patient: bool = True,
 ) -> Call[Row]:
+    """Without patience the outcomes of a run that somebody holds come back as busy."""
     return Call(
         "select * from pgflow.commit_and_claim(worker => %b, message_ids => %b::bigint[],"
         " tokens => %b::bigint[], outcomes => %b::text[], outputs => %b::text[]::jsonb[],"
         " error_types => %b::text[], error_messages => %b::text[], tracebacks => %b::text[],"
-        " lane_queues => %b::text[], lane_versions => %b::int[], want => %b::int)",
+        " lane_queues => %b::text[], lane_versions => %b::int[], want => %b::int,"
+        " patient => %b)",
         (
             worker,
             [e.message_id for e in entries],
@@ -81,6 +87,7 @@ def commit_and_claim(
             list(queues),
             list(versions),
             want,
+            patient,
         ),
         Row,
     )
@@ -94,6 +101,7 @@ async def take_turn(conn: AsyncConnection[Any], call: Call[Row]) -> Turn:
         stale=frozenset(row[3] for row in rows if row[0] == "stale"),
         ready=tuple(row[1] for row in rows if row[0] == "ready"),
         tasks=tuple(Task(*row[2:]) for row in rows if row[0] is None),
+        busy=frozenset(row[3] for row in rows if row[0] == "busy"),
     )
 
 

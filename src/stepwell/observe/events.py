@@ -55,6 +55,11 @@ class OutcomeDropped(TaskEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class OutcomeHeld(TaskEvent):
+    """Another transaction holds the run, so its outcome waits; others are written meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
 class BatchCommitted(Event):
     """One round trip: outcomes written, of which stale were dropped, and tasks taken on."""
 

@@ -13,6 +13,7 @@ log = logging.getLogger("stepwell")
 LEVELS: dict[type[Event], int] = {
     events.TaskFailed: logging.WARNING,
     events.OutcomeDropped: logging.WARNING,
+    events.OutcomeHeld: logging.WARNING,
     events.CommitFailed: logging.WARNING,
     events.TasksReclaimed: logging.WARNING,
     events.WorkerLapsed: logging.WARNING,

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stepwell.db.claim import Task
 from stepwell.db.commit import Entry
@@ -33,6 +33,7 @@ class Ended:
 
     task: Task
     entry: Entry
+    held: bool = False  # somebody held its run when we tried to write it
 
 
 class Desk:
@@ -42,6 +43,7 @@ class Desk:
         self.concurrency = concurrency
         self.running: dict[int, Running] = {}  # by claim token
         self.ended: deque[Ended] = deque()
+        self.aside: dict[int, Ended] = {}  # outcomes whose run somebody holds, tried again later
         self.writing: set[int] = set()  # tokens of the outcomes in a turn under way
         self.coming = 0  # tasks that turns under way asked for
         self.lingering = 0  # threads whose handler was given up
@@ -59,13 +61,13 @@ class Desk:
 
     @property
     def empty(self) -> bool:
-        return not (self.running or self.ended or self.writing)
+        return not (self.running or self.ended or self.writing or self.aside)
 
     @property
     def known(self) -> set[int]:
         """Every token that is in some hand here."""
         waiting = {e.task.claim_token for e in self.ended}
-        return self.running.keys() | waiting | self.writing
+        return self.running.keys() | waiting | self.writing | self.aside.keys()
 
     def end(self, task: Task, entry: Entry | None) -> None:
         """A handler ended; its place is free, its outcome, if any, goes into the next turn."""
@@ -73,6 +75,16 @@ class Desk:
         if entry is not None:
             self.ended.append(Ended(task, entry))
         self.changed.set()
+
+    def put_aside(self, ended: Ended, seconds: float) -> None:
+        """Its run is held by another transaction; others need not wait for that."""
+        self.aside[ended.task.claim_token] = replace(ended, held=True)
+        asyncio.get_running_loop().call_later(seconds, self._take_up, ended.task.claim_token)
+
+    def _take_up(self, token: int) -> None:
+        if ended := self.aside.pop(token, None):
+            self.ended.append(ended)
+            self.changed.set()
 
     def linger(self, change: int) -> None:
         """A given-up handler goes on in its thread (+1), or ended at last (-1)."""

@@ -68,6 +68,7 @@ class Incarnation:
             self._desk,
             lanes,
             poll=settings.poll,
+            knows=lambda task: (task.flow_slug, task.step_slug) in bindings,
             begin=self._begin,
             more_ready=self._pokes.add,
             delayed=self._timers.look_again,

@@ -21,13 +21,14 @@ from stepwell.db.claim import Task
 from stepwell.db.commit import Entry, Turn, commit_and_claim, refused, take_turn
 from stepwell.db.link import LONGEST_PAUSE, Link
 from stepwell.observe.emit import emit
-from stepwell.observe.events import BatchCommitted, CommitFailed, OutcomeDropped
+from stepwell.observe.events import BatchCommitted, CommitFailed, OutcomeDropped, OutcomeHeld
 from stepwell.worker.desk import Desk, Ended
 from stepwell.worker.lanes import Lanes
 
 AT_ONCE = 2
 LARGEST = 500
 FIRST_PAUSE = 0.05
+AGAIN = 1.0  # until an outcome is tried again whose run somebody held
 NOTHING = Turn(frozenset(), (), ())
 PATIENCE = 5  # tries of a batch that Postgres turns down for a passing reason
 PASSING = ("40", "53", "55", "57")  # rollbacks, no resources, locks, operator intervention
@@ -44,6 +45,7 @@ class Turns:
         lanes: Lanes,
         *,
         poll: float,
+        knows: Callable[[Task], bool],
         begin: Callable[[Turn], None],
         more_ready: Callable[[Sequence[str]], None],
         delayed: Callable[[], None],
@@ -52,6 +54,7 @@ class Turns:
         self._desk = desk
         self._lanes = lanes
         self._poll = poll
+        self._knows = knows
         self._begin = begin
         self._more_ready = more_ready
         self._delayed = delayed
@@ -104,65 +107,83 @@ class Turns:
         desk.writing |= tokens
         began = time.perf_counter()
         try:
-            turn = await self._write(link, [e.entry for e in batch], want)
+            patient = not any(ended.held for ended in batch)
+            turn = await self._write(link, [e.entry for e in batch], want, patient)
         finally:
             desk.coming -= want
             desk.writing -= tokens
-        if desk.closing and turn.tasks:
-            turn = await self._give_back(link, turn)
+        strange = tuple(task for task in turn.tasks if not self._knows(task))
+        if strange:  # somebody added a step to a version that we serve
+            self._lanes.forget({task.version_id for task in strange})
+        unwanted = turn.tasks if desk.closing else strange
+        if unwanted:
+            turn = await self._give_back(link, turn, unwanted)
         self._settle(batch, turn, want, time.perf_counter() - began)
 
-    async def _give_back(self, link: Link, turn: Turn) -> Turn:
-        """What a turn claimed while the worker was told to stop is not even begun."""
-        ids = [task.message_id for task in turn.tasks]
-        await link.run(claim.release_tasks(ids, [task.claim_token for task in turn.tasks]))
-        return replace(turn, tasks=())
+    async def _give_back(self, link: Link, turn: Turn, tasks: Sequence[Task]) -> Turn:
+        """What was claimed while the worker was told to stop, or has no code here, is not begun."""
+        tokens = [task.claim_token for task in tasks]
+        await link.run(claim.release_tasks([task.message_id for task in tasks], tokens))
+        return replace(turn, tasks=tuple(t for t in turn.tasks if t.claim_token not in tokens))
 
     def _settle(self, batch: list[Ended], turn: Turn, want: int, seconds: float) -> None:
         for ended in batch:
-            if ended.task.claim_token in turn.stale:
-                emit(OutcomeDropped(*facts(ended.task)))
+            self._answer(ended, turn)
         if turn.ready or any(e.entry.outcome == "failed" for e in batch):
             self._delayed()  # perhaps: what became ready may have a start delay
         if want:
             self._look_in(FIRST_PAUSE if turn.tasks else self._pause)
         if want and len(turn.tasks) == want:
             self._desk.wake()
-            if turn.ready:
-                self._more_ready(turn.ready)
+            self._more_ready(turn.ready)
         if batch or turn.tasks:
             emit(BatchCommitted(len(batch), len(turn.stale), len(turn.tasks), seconds))
         self._begin(turn)
 
-    async def _write(self, link: Link, entries: list[Entry], want: int) -> Turn:
+    def _answer(self, ended: Ended, turn: Turn) -> None:
+        """What became of one outcome; most are written, and there is nothing to say."""
+        if ended.task.claim_token in turn.stale:
+            emit(OutcomeDropped(*facts(ended.task)))
+        elif ended.task.claim_token in turn.busy:
+            if not ended.held:
+                emit(OutcomeHeld(*facts(ended.task)))
+            self._desk.put_aside(ended, AGAIN)
+
+    async def _write(
+        self, link: Link, entries: list[Entry], want: int, patient: bool = True
+    ) -> Turn:
         """One batch, however long the database is away. What Postgres refuses is found by halving
-        and written as a failed attempt, so that it harms no other entry."""
+        and written as a failed attempt, so that it harms no other entry. A run that somebody
+        holds is no reason to refuse: the batch is written without it."""
         tries, pause = 0, FIRST_PAUSE
-        while True:
+        while entries or want:
             try:
-                return await self._once(link, entries, want)
-            except psycopg.OperationalError as error:
-                if not link.broken and not (error.sqlstate or "").startswith(PASSING):
-                    return await self._halve(link, entries, want, error)
-                tries += not link.broken and not (error.sqlstate or "").startswith(OUTAGE)
-                if tries > PATIENCE and entries:
-                    return await self._halve(link, entries, want, error)
-                self._suspect = self._suspect or link.broken
+                return await self._once(link, entries, want, patient)
             except psycopg.ProgrammingError:
                 raise  # the schema is not the one this code was written for
             except psycopg.Error as error:
-                return await self._halve(link, entries, want, error)
+                if link.broken:
+                    self._suspect = True
+                elif not (error.sqlstate or "").startswith(OUTAGE):
+                    tries += 1
+                    if gives_up(error, tries, entries):
+                        return await self._halve(link, entries, want, error)
+                    patient = patient and not isinstance(error, psycopg.errors.LockNotAvailable)
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
             want = 0 if self._desk.closing else want
-            if not (entries or want):
-                return NOTHING
+        return NOTHING
 
-    async def _once(self, link: Link, entries: Sequence[Entry], want: int) -> Turn:
+    async def _once(self, link: Link, entries: Sequence[Entry], want: int, patient: bool) -> Turn:
         if self._suspect or link.broken:
             await self._recover(link)
         call = commit_and_claim(
-            self._worker, entries, self._lanes.queues, self._lanes.versions, want
+            self._worker,
+            entries,
+            self._lanes.queues,
+            self._lanes.versions,
+            want,
+            patient=patient,
         )
         async with self._permits:
             turn = await link.once(lambda conn: take_turn(conn, call))
@@ -179,11 +200,18 @@ class Turns:
         if want:
             return await self._write(link, entries, 0)
         if len(entries) == 1:
+            if (error.sqlstate or "").startswith(PASSING):  # others are in the way, not the entry
+                return replace(NOTHING, busy=frozenset({entries[0].token}))
             return await self._refuse(link, entries[0], error)
         half = len(entries) // 2
         first = await self._write(link, entries[:half], 0)
         second = await self._write(link, entries[half:], 0)
-        return Turn(first.stale | second.stale, first.ready + second.ready, ())
+        return Turn(
+            stale=first.stale | second.stale,
+            ready=first.ready + second.ready,
+            tasks=(),
+            busy=first.busy | second.busy,
+        )
 
     async def _sift(self, link: Link, want: int, error: psycopg.Error) -> Turn:
         """A task that cannot be claimed must not keep all others from being claimed."""
@@ -219,6 +247,14 @@ class Turns:
             finally:
                 for _ in range(AT_ONCE):
                     self._permits.release()
+
+
+def gives_up(error: psycopg.Error, tries: int, entries: Sequence[Entry]) -> bool:
+    """Whether to look for the entry to blame, instead of trying the whole batch again."""
+    if not (error.sqlstate or "").startswith(PASSING):
+        return True
+    patience = 1 if isinstance(error, psycopg.errors.LockNotAvailable) else PATIENCE
+    return tries > patience and bool(entries)
 
 
 def facts(task: Task) -> tuple[UUID, str, str, int, int]:

@@ -24,7 +24,8 @@ class Pokes:
 
     def add(self, queues: Sequence[str]) -> None:
         self._queues.update(queues)
-        self._some.set()
+        if queues:
+            self._some.set()
 
     async def send(self, link: Link) -> None:
         while True:

@@ -183,7 +183,6 @@ CREATE TABLE pgflow.flows (
     opt_timeout integer DEFAULT 60 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     kind text DEFAULT 'flow'::text NOT NULL,
-    queue text,
     version_id integer,
     opt_max_delay integer,
     opt_jitter real DEFAULT 0 NOT NULL,
@@ -225,6 +224,10 @@ CREATE TABLE pgflow.flows (
 --
 
 --
+-- Name: check_worker(uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: claim_tasks(uuid, text[], integer[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -237,7 +240,7 @@ CREATE TABLE pgflow.flows (
 --
 
 --
--- Name: commit_and_claim(uuid, bigint[], bigint[], text[], jsonb[], text[], text[], text[], text[], integer[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
+-- Name: commit_and_claim(uuid, bigint[], bigint[], text[], jsonb[], text[], text[], text[], text[], integer[], integer, boolean); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -301,6 +304,10 @@ WITH (fillfactor='85');
 
 --
 -- Name: condition_met(uuid, pgflow.steps); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: copy_version(text, integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -384,7 +391,11 @@ WITH (fillfactor='85');
 --
 
 --
--- Name: lock_runs_of(bigint[]); Type: FUNCTION; Schema: pgflow; Owner: -
+-- Name: lock_runs_of(bigint[], boolean); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: now(); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -413,10 +424,6 @@ WITH (fillfactor='50');
 
 --
 -- Name: new_run_id(); Type: FUNCTION; Schema: pgflow; Owner: -
---
-
---
--- Name: now(); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -590,11 +597,15 @@ CREATE TABLE pgflow.deps (
 --
 
 --
+-- Name: want_input(jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: write_one(uuid, text, integer, text, jsonb, text); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
--- Name: write_outcomes(uuid, bigint[], bigint[], text[], jsonb[], text[], text[], text[], text[], integer[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
+-- Name: write_outcomes(uuid, bigint[], bigint[], text[], jsonb[], text[], text[], text[], text[], integer[], integer, boolean); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -749,6 +760,7 @@ CREATE TABLE pgflow.versions (
     flow_slug text NOT NULL,
     version integer NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    queue text,
     can_fail_early boolean DEFAULT false NOT NULL
 );
 

@@ -96,12 +96,27 @@ language sql stable as $$
   where d.version_id = version and d.step_slug = step;
 $$;
 
+-- Tasks in the hands of a worker that nobody knows would be taken back at once.
+create or replace function pgflow.check_worker(id uuid) returns boolean
+language plpgsql stable as $$
+begin
+  if id is not null and not exists (select from pgflow.workers w where w.worker_id = id) then
+    raise foreign_key_violation using constraint = 'step_tasks_last_worker_id_fkey', table = 'step_tasks', schema = 'pgflow',
+      message = 'insert or update on table "step_tasks" violates foreign key constraint "step_tasks_last_worker_id_fkey"',
+      detail = format('Key (last_worker_id)=(%s) is not present in table "workers".', id),
+      hint = 'Insert the worker into pgflow.workers first.';
+  end if;
+  return true;
+end
+$$;
+
 -- pgflow's claim: of these messages, those that are still to be had.
 create or replace function pgflow.start_tasks(flow_slug text, msg_ids bigint[], worker_id uuid)
 returns setof pgflow.step_task_record
 language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
+  known constant boolean := pgflow.check_worker(start_tasks.worker_id);
   taken constant bigint[] := pgflow.take_tasks(start_tasks.worker_id, array(
     select t.message_id from pgflow.step_tasks t
     where t.message_id = any (msg_ids) and t.flow_slug = start_tasks.flow_slug and t.stage in ('ready', 'delayed')

@@ -9,7 +9,8 @@
 
 -- Write outcomes ('completed', 'failed', 'failed_permanently'); the arrays are parallel. Up to `want` of the tasks
 -- that become ready in the worker's lanes are handed to it, claimed already: verdict 'handed'. A row with a queue
--- says that more became ready there than was handed: verdict 'ready'.
+-- says that more became ready there than was handed: verdict 'ready'. (Of several tasks of a step that are out of
+-- attempts in one batch, the first ends the step; the others are late, but what they said is kept.)
 create or replace function pgflow.commit_tasks(
   worker uuid, message_ids bigint[], tokens bigint[], outcomes text[], outputs jsonb[],
   error_types text[] default null, error_messages text[] default null, tracebacks text[] default null,
@@ -31,20 +32,22 @@ end
 $$;
 
 -- One turn of a worker in one round trip: write what ended, then take on up to `want` tasks, handed ones first.
--- Rows with a verdict are of the commit ('stale' and 'ready' as above); the others are tasks to run.
+-- Rows with a verdict are of the commit ('stale' and 'ready' as above); the others are tasks to run. A run that somebody
+-- holds for long ends the call (lock_not_available); without patience its outcomes come back as 'busy' instead.
 create or replace function pgflow.commit_and_claim(
   worker uuid, message_ids bigint[], tokens bigint[], outcomes text[], outputs jsonb[],
-  error_types text[], error_messages text[], tracebacks text[], lane_queues text[], lane_versions int[], want int
+  error_types text[], error_messages text[], tracebacks text[], lane_queues text[], lane_versions int[], want int,
+  patient boolean default true
 ) returns table (
   verdict text, queue text, message_id bigint, claim_token bigint, run_id uuid, flow_slug text, version_id int,
   step_slug text, task_index int, attempt int, max_attempts int, timeout int, started_at timestamptz,
   input text, flow_input text)
 language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan
-set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+set lock_timeout = '1s' set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
   done constant record := pgflow.write_outcomes(worker, message_ids, tokens, outcomes, outputs,
-    error_types, error_messages, tracebacks, lane_queues, lane_versions, want);
+    error_types, error_messages, tracebacks, lane_queues, lane_versions, want, patient);
   taken bigint[] := done.handed;
 begin
   if cardinality(taken) < want then
@@ -53,7 +56,7 @@ begin
   end if;
   return query select null::text, null::text, d.* from pgflow.describe_tasks(taken) d;
   if cardinality(done.written) < cardinality(message_ids) then
-    return query select 'stale', null::text, e.id, e.token, null::uuid, null::text, null::int, null::text,
+    return query select case when e.token = any (done.busy) then 'busy' else 'stale' end, null::text, e.id, e.token, null::uuid, null::text, null::int, null::text,
       null::int, null::int, null::int, null::int, null::timestamptz, null::text, null::text
     from unnest(message_ids, tokens) e (id, token) where e.token <> all (done.written);
   end if;
@@ -66,16 +69,27 @@ $$;
 create or replace function pgflow.write_outcomes(
   worker uuid, message_ids bigint[], tokens bigint[], outcomes text[], outputs jsonb[],
   error_types text[], error_messages text[], tracebacks text[], lane_queues text[], lane_versions int[], want int,
-  out written bigint[], out handed bigint[], out woken text[]     -- tokens, message ids, queues
+  patient boolean default true,
+  out written bigint[], out handed bigint[], out woken text[], out busy bigint[]    -- tokens, ids, queues, tokens
 ) language plpgsql as $$
 declare
   at constant timestamptz := pgflow.now();
+  locked uuid[];
   judged pgflow.entry[];
   last_round int;
   applied record;
 begin
-  perform pgflow.lock_runs_of(message_ids);
+  if not outcomes <@ array['completed', 'failed', 'failed_permanently'] then
+    raise invalid_parameter_value using message = format(
+      'an outcome is completed, failed or failed_permanently, not %s', array_to_string(outcomes, ', '));
+  end if;
+  locked := pgflow.lock_runs_of(message_ids, patient);
   judged := pgflow.judge_entries(message_ids, tokens, outcomes, outputs, error_types, error_messages, tracebacks);
+  busy := '{}';
+  if not patient then
+    busy := array(select j.claim_token from unnest(judged) j where j.run_id <> all (locked));
+    judged := array(select j::pgflow.entry from unnest(judged) j where j.run_id = any (locked));
+  end if;
   last_round := coalesce((select max(j.round) from unnest(judged) j), -1);
   written := '{}';
   handed := '{}';
@@ -91,14 +105,18 @@ begin
 end
 $$;
 
--- Lock the runs of these tasks, in the one order that everybody keeps.
-create or replace function pgflow.lock_runs_of(message_ids bigint[]) returns void
+-- Lock the runs of these tasks, in the one order that everybody keeps; without patience those that nobody holds.
+create or replace function pgflow.lock_runs_of(message_ids bigint[], patient boolean default true) returns uuid[]
 language plpgsql as $$
 declare
   run_ids constant uuid[] := array(
     select t.run_id from pgflow.step_tasks t where t.message_id = any (message_ids));
 begin
-  perform from pgflow.runs r where r.run_id = any (run_ids) order by r.run_id for no key update;
+  if patient then
+    return array(select r.run_id from pgflow.runs r where r.run_id = any (run_ids) order by r.run_id for no key update);
+  end if;
+  return array(
+    select r.run_id from pgflow.runs r where r.run_id = any (run_ids) order by r.run_id for no key update skip locked);
 end
 $$;
 
@@ -153,14 +171,22 @@ create or replace function pgflow.close_tasks(
         completed_at = case when e.verdict = 'completed' then greatest(at, t.started_at) end,
         failed_at = case when e.verdict not in ('completed', 'retry') then greatest(at, t.started_at) end
     from unnest(entries) e
-    where t.message_id = any (array[e.message_id]) and t.claim_token = e.claim_token
+    where t.message_id = any (array[e.message_id]) and t.claim_token = e.claim_token and e.verdict <> 'late'
     returning e.*, e as entry, t.last_worker_id
   ), logged as (
     insert into pgflow.attempts (
       run_id, step_slug, task_index, attempt, error_type, error_message, traceback, worker_id, started_at, failed_at)
     select c.run_id, c.step_slug, c.task_index, c.attempt, coalesce(c.error_type, 'Error'), coalesce(c.error_message, ''),
       c.traceback, c.last_worker_id, c.started_at, greatest(at, c.started_at)
-    from closed c where c.verdict <> 'completed'
+    from (
+      select c.run_id, c.step_slug, c.task_index, c.attempt, c.error_type, c.error_message, c.traceback, c.last_worker_id,
+        c.started_at
+      from closed c where c.verdict <> 'completed'
+      union all
+      select e.run_id, e.step_slug, e.task_index, e.attempt, e.error_type, e.error_message, e.traceback,
+        (select t.last_worker_id from pgflow.step_tasks t where t.message_id = e.message_id), e.started_at
+      from unnest(entries) e where e.verdict = 'late'
+    ) c
   ), counted as (
     select c.run_id, c.version_id, c.step_slug, count(*)::int as tasks
     from closed c where c.verdict = 'completed' group by c.run_id, c.version_id, c.step_slug

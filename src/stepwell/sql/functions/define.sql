@@ -37,6 +37,25 @@ begin
 end
 $$;
 
+-- The same steps in a version of its own, which is the flow's current one from now on.
+create or replace function pgflow.copy_version(flow_slug text, version int) returns int
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+  copied constant int := pgflow.add_version(copy_version.flow_slug);
+begin
+  update pgflow.versions v set queue = o.queue, can_fail_early = o.can_fail_early
+  from pgflow.versions o where v.version_id = copied and o.version_id = copy_version.version;
+  insert into pgflow.steps
+  select (jsonb_populate_record(s, jsonb_build_object('version_id', copied))).*
+  from pgflow.steps s where s.version_id = copy_version.version;
+  insert into pgflow.deps
+  select (jsonb_populate_record(d, jsonb_build_object('version_id', copied))).*
+  from pgflow.deps d where d.version_id = copy_version.version;
+  return copied;
+end
+$$;
+
 -- A step of the flow's current version, with its edges. An existing step comes back as it is.
 create or replace function pgflow.add_step(
   flow_slug text, step_slug text, deps_slugs text[] default '{}', max_attempts int default null,
@@ -58,6 +77,12 @@ begin
   -- the lock makes two add_steps of one flow take turns at the step index
   select f.version_id into current_version
   from pgflow.flows f where f.flow_slug = add_step.flow_slug for update;
+  if exists (select from pgflow.runs r where r.flow_slug = add_step.flow_slug and r.version_id = current_version)
+    and not exists (
+      select from pgflow.steps s where s.version_id = current_version and s.step_slug = add_step.step_slug)
+  then
+    current_version := pgflow.copy_version(add_step.flow_slug, current_version);  -- its runs keep their shape
+  end if;
 
   insert into pgflow.steps (
     flow_slug, version_id, step_slug, step_type, step_index, deps_count, opt_max_attempts, opt_base_delay,

@@ -17,6 +17,7 @@ begin
   select f.version_id into current_version from pgflow.flows f where f.flow_slug = slug;
   select v.version_id into found_version from pgflow.versions v
   where v.flow_slug = slug and pgflow.structure_of(v.version_id) = wanted
+    and v.queue is not distinct from shape -> 'options' ->> 'queue'
   order by v.version desc limit 1;
 
   if found_version is null then
@@ -32,6 +33,7 @@ begin
   if make_current or outcome = 'created' then
     perform pgflow.apply_step_options(shape, found_version);
   end if;
+  perform pgflow.want_input(shape);
   return query select v.version_id, v.version, outcome from pgflow.versions v where v.version_id = found_version;
 end
 $$;
@@ -66,6 +68,8 @@ begin
       when_unmet => step ->> 'whenUnmet',
       when_exhausted => step ->> 'whenExhausted');
   end loop;
+  update pgflow.versions v set queue = shape -> 'options' ->> 'queue'
+  from pgflow.flows f where f.flow_slug = slug and v.version_id = f.version_id;
   return (select f.version_id from pgflow.flows f where f.flow_slug = slug);
 end
 $$;
@@ -76,7 +80,6 @@ language sql set search_path = ''
 begin atomic
   update pgflow.flows f
   set kind = coalesce(shape ->> 'kind', 'flow'),
-      queue = o.said ->> 'queue',
       opt_max_attempts = coalesce((o.said ->> 'maxAttempts')::int, 3),
       opt_base_delay = coalesce((o.said ->> 'baseDelay')::int, 1),
       opt_timeout = coalesce((o.said ->> 'timeout')::int, 60),
@@ -92,7 +95,7 @@ create or replace function pgflow.apply_step_options(shape jsonb, version int) r
 language sql set search_path = ''
 begin atomic
   update pgflow.steps s
-  set takes_input = coalesce(s.takes_input, false) or (o.said ->> 'takesInput')::boolean,  -- older code may still want it
+  set takes_input = coalesce(s.takes_input, false) or (o.said ->> 'takesInput')::boolean,
       opt_max_attempts = (o.said ->> 'maxAttempts')::int,
       opt_base_delay = (o.said ->> 'baseDelay')::int,
       opt_timeout = (o.said ->> 'timeout')::int,
@@ -106,4 +109,15 @@ begin atomic
     from jsonb_array_elements(shape -> 'steps') step
   ) o
   where s.version_id = version and s.step_slug = o.slug and s.deployed_options is distinct from o.said;
+end;
+
+-- New code also serves older versions, and older code newer ones: once a handler of a step wants the flow's input, every
+-- version of the step gets it.
+create or replace function pgflow.want_input(shape jsonb) returns void
+language sql set search_path = ''
+begin atomic
+  update pgflow.steps s set takes_input = true
+  from jsonb_array_elements(shape -> 'steps') e
+  where s.flow_slug = shape ->> 'slug' and s.step_slug = e ->> 'slug'
+    and (e ->> 'takesInput')::boolean and s.takes_input is not true;
 end;

@@ -90,7 +90,7 @@ $$;
 create or replace function pgflow.versions_of(flow_slugs text[])
 returns table (flow_slug text, version_id int, version int, queue text, structure jsonb)
 language sql stable set search_path = '' as $$
-  select v.flow_slug, v.version_id, v.version, coalesce(f.queue, f.flow_slug), pgflow.structure_of(v.version_id)
-  from pgflow.versions v join pgflow.flows f on f.flow_slug = v.flow_slug
+  select v.flow_slug, v.version_id, v.version, coalesce(v.queue, v.flow_slug), pgflow.structure_of(v.version_id)
+  from pgflow.versions v
   where v.flow_slug = any (flow_slugs);
 $$;

@@ -13,7 +13,9 @@ language sql stable as $$
       case when e.outcome = 'completed' then 'completed'
         when e.outcome = 'failed' and t.attempts_count < coalesce(s.opt_max_attempts, f.opt_max_attempts) then 'retry'
         else s.when_exhausted end as verdict,
-      e.output, e.error_type, e.error_message, e.traceback,
+      e.output, e.error_type,
+      case when e.outcome <> 'completed' then coalesce(e.error_message, 'no reason was given') end as error_message,
+      e.traceback,
       pgflow.retry_delay(
         coalesce(s.opt_base_delay, f.opt_base_delay), t.attempts_count,
         coalesce(s.opt_max_delay, f.opt_max_delay), coalesce(s.opt_jitter, f.opt_jitter)) as delay
@@ -27,20 +29,19 @@ language sql stable as $$
   ), marked as (
     select j.*, j.verdict not in ('completed', 'retry') as exhausted,
       bool_or(j.can_fail_early or j.verdict not in ('completed', 'retry')) over (partition by j.run_id) as ordered,
-      row_number() over (
-        partition by j.run_id, j.step_slug, j.verdict in ('completed', 'retry') order by j.message_id) as place
+      min(j.message_id) over (
+        partition by j.run_id, j.step_slug, j.verdict in ('completed', 'retry')) as first_id
     from judged j
   )
   select array_agg((
     m.message_id, m.claim_token, m.run_id, m.version_id, m.step_slug, m.task_index, m.attempts_count, m.started_at,
-    m.can_fail_early, m.verdict, m.output, m.error_type, m.error_message, m.traceback, m.delay, m.round)::pgflow.entry)
+    m.can_fail_early, case when m.exhausted and m.message_id <> m.first_id then 'late' else m.verdict end, m.output, m.error_type, m.error_message, m.traceback, m.delay, m.round)::pgflow.entry)
   from (
     select m.*, case when m.ordered then dense_rank() over (
         partition by m.run_id order by m.exhausted, case when not m.exhausted then m.step_slug end collate "C",
-          case when m.exhausted then m.message_id end) - 1
+          case when m.exhausted then m.first_id end) - 1
       else 0 end as round
     from marked m
-    where not m.exhausted or m.place = 1     -- the first closes its step, so the others are late
   ) m;
 $$;
 

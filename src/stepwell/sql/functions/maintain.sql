@@ -53,7 +53,7 @@ language sql stable as $$
   join pgflow.steps s on s.version_id = any (array[t.version_id]) and s.step_slug = t.step_slug
   left join pgflow.workers w on w.worker_id = any (array[t.last_worker_id])
   cross join lateral (select coalesce(s.opt_timeout, f.opt_timeout) as timeout) d
-  cross join lateral (select w.worker_id is null or w.stopped_at is not null as lost) g
+  cross join lateral (select t.last_worker_id is not null and (w.worker_id is null or w.stopped_at is not null) as lost) g
   where t.stage = 'running' and (g.lost or t.started_at + make_interval(secs => d.timeout) + margin < at);
 $$;
 

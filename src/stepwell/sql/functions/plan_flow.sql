@@ -118,11 +118,11 @@ create or replace function pgflow.insert_tasks(
   out handed bigint[], out woken text[]
 ) language sql as $$
   with fresh as (
-    select s.flow_slug, u.run_id, u.version_id, u.step_slug, r.priority, coalesce(f.queue, f.flow_slug) as queue,
+    select s.flow_slug, u.run_id, u.version_id, u.step_slug, r.priority, coalesce(v.queue, s.flow_slug) as queue,
       coalesce(s.opt_start_delay, 0) as delay, coalesce(e.index - 1, 0) as task_index, e.value
     from unnest(started) u
     join pgflow.steps s on s.version_id = any (array[u.version_id]) and s.step_slug = u.step_slug
-    join pgflow.flows f on f.flow_slug = any (array[s.flow_slug])
+    join pgflow.versions v on v.version_id = any (array[u.version_id])
     join pgflow.runs r on r.run_id = any (array[u.run_id])
     left join lateral jsonb_array_elements(case when s.step_type = 'map' then
         case when s.deps_count = 0 then r.input else (

@@ -183,11 +183,19 @@ begin
   if failed is null then
     return;
   end if;
-  update pgflow.step_tasks t
-  set status = 'failed', failed_at = t.completed_at, completed_at = null,
-      error_message = format('[TYPE_VIOLATION] Produced %s instead of array', v.produced)
-  from unnest(failed, produced) as v (run_id, version_id, step_slug, produced)
-  where t.run_id = any (array[v.run_id]) and t.step_slug = v.step_slug;
+  with marked as (
+    update pgflow.step_tasks t
+    set status = 'failed', failed_at = t.completed_at, completed_at = null,
+        error_message = format('[TYPE_VIOLATION] Produced %s instead of array', v.produced)
+    from unnest(failed, produced) as v (run_id, version_id, step_slug, produced)
+    where t.run_id = any (array[v.run_id]) and t.step_slug = v.step_slug
+    returning t.*
+  )
+  insert into pgflow.attempts (
+    run_id, step_slug, task_index, attempt, error_type, error_message, worker_id, started_at, failed_at)
+  select m.run_id, m.step_slug, m.task_index, m.attempts_count, 'TypeViolation', m.error_message, m.last_worker_id,
+    m.started_at, m.failed_at
+  from marked m;
   perform pgflow.fail_steps(failed, messages, at);
   select coalesce(array_agg((d.run_id, d.version_id, d.step_slug)::pgflow.step_ref), '{}'), coalesce(array_agg(d.tasks), '{}')
   into done, counts

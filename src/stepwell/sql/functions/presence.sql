@@ -40,5 +40,5 @@ $$;
 create or replace function pgflow.mark_worker_stopped(worker_id uuid) returns void
 language sql
 begin atomic
-  update pgflow.workers w set stopped_at = clock_timestamp() where w.worker_id = mark_worker_stopped.worker_id;
+  update pgflow.workers w set stopped_at = pgflow.now() where w.worker_id = mark_worker_stopped.worker_id;
 end;

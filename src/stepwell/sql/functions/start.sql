@@ -52,7 +52,9 @@ declare
   queue text;
 begin
   for queue in
-    select distinct coalesce(f.queue, f.flow_slug) from pgflow.flows f where f.flow_slug = any (flow_slugs)
+    select distinct coalesce(v.queue, v.flow_slug)
+    from pgflow.flows f join pgflow.versions v on v.version_id = f.version_id
+    where f.flow_slug = any (flow_slugs)
   loop
     perform pg_notify('stepwell', queue);
     return next queue;

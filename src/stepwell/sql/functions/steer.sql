@@ -41,8 +41,10 @@ begin
   where s.run_id = retry_run.run_id and s.status = 'failed';
 
   update pgflow.step_tasks t
-  set stage = 'ready', status = 'queued', claim_token = null, attempts_count = 0, requeued_count = 0, output = null,
-      error_message = null, started_at = null, completed_at = null, failed_at = null, ready_at = at
+  set stage = case when t.attempts_count = 0 and t.ready_at > at then 'delayed' else 'ready' end,
+      ready_at = case when t.attempts_count = 0 then t.ready_at else at end,   -- a start delay goes on
+      status = 'queued', claim_token = null, attempts_count = 0, requeued_count = 0, output = null,
+      error_message = null, started_at = null, completed_at = null, failed_at = null
   from pgflow.step_states s
   where t.run_id = retry_run.run_id and t.status <> 'completed'
     and s.run_id = t.run_id and s.step_slug = t.step_slug and s.status = 'started';

@@ -20,7 +20,6 @@ create table pgflow.flows (
   opt_timeout int not null default 60,
   created_at timestamptz not null default now(),
   kind text not null default 'flow',
-  queue text,                                -- null: the queue is named like the flow
   version_id int,                            -- the version that a start by name gets
   opt_max_delay int,                         -- cap of a retry delay, null: none
   opt_jitter real not null default 0,        -- 0.2 spreads a retry delay by up to a fifth
@@ -42,6 +41,7 @@ create table pgflow.versions (
   flow_slug text not null,
   version int not null,
   created_at timestamptz not null default now(),
+  queue text,                                -- null: the queue is named like the flow
   can_fail_early boolean not null default false,  -- a step can end its run without failing an attempt (plan_flow.sql)
   constraint versions_pkey primary key (version_id),
   constraint versions_flow_slug_version_key unique (flow_slug, version),

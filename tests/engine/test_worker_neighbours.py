@@ -1,0 +1,172 @@
+"""What others do to a run, a flow or a version harms that one alone."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import psycopg
+import pytest
+
+from stepwell import Flow, RunFailed
+from stepwell.observe.events import OutcomeHeld
+
+from .workshop import Workshop
+
+
+def single(slug: str, **options: Any) -> Flow[int, Any]:
+    flow = Flow[int, Any](slug, base_delay=0, **options)
+
+    @flow.step
+    async def work(flow_input: int) -> int:
+        return flow_input
+
+    return flow
+
+
+async def test_a_held_run_keeps_nobody_else_waiting(workshop: Workshop) -> None:
+    flow = Flow[float, Any]("slow", max_attempts=1, timeout=30)
+    begun: list[float] = []
+
+    @flow.step
+    async def nap(flow_input: float) -> float:
+        begun.append(flow_input)
+        await asyncio.sleep(flow_input)
+        return flow_input
+
+    async with workshop.worker(flow) as serving:
+        held = await workshop.client.start_many(flow, [0.3] * 3)
+        while len(begun) < 3:
+            await asyncio.sleep(0.01)
+        with psycopg.connect(workshop.dsn) as holder:
+            holder.execute(
+                "select from pgflow.runs where run_id = any (%s) for update",
+                ([run.id for run in held],),
+            )
+            await serving.events.first(OutcomeHeld)
+            for _ in range(3):
+                other = await workshop.client.start(flow, 0.0)
+                assert await other.result(4) == {"nap": 0.0}
+            holder.rollback()
+        for run in held:
+            assert await run.result(5) == {"nap": 0.3}
+    assert workshop.rows("select count(*) from pgflow.attempts") == [(0,)]
+
+
+async def test_a_short_lock_timeout_refuses_no_outcome(workshop: Workshop) -> None:
+    workshop.rows(
+        "do $$ begin execute format('alter database %I set lock_timeout = %L',"
+        " current_database(), '50ms'); end $$"
+    )
+    flow = single("locked", max_attempts=1)
+    async with workshop.worker(flow) as serving:
+        with psycopg.connect(workshop.dsn) as holder:
+            run = await workshop.client.start(flow, 42)
+            holder.execute("select from pgflow.runs for update")
+            await serving.events.first(OutcomeHeld)
+            await asyncio.sleep(1.5)
+            holder.rollback()
+        assert await run.result(5) == {"work": 42}
+    assert workshop.rows("select count(*) from pgflow.attempts") == [(0,)]
+
+
+async def test_a_step_added_in_sql_stops_no_worker(workshop: Workshop) -> None:
+    flow, other = single("grown"), single("other")
+    async with workshop.worker(flow, other) as serving:
+        workshop.rows("select * from pgflow.add_step('grown', 'extra', array['work'])")
+        grown = await workshop.client.start("grown", 1)
+        assert await (await workshop.client.start(other, 2)).result(5) == {"work": 2}
+        assert not serving.task.done()
+        assert (await grown.info()).status == "started"  # nobody has code for it
+
+
+async def test_a_step_added_to_a_version_with_runs_makes_a_version(workshop: Workshop) -> None:
+    flow = single("kept")
+    run = await workshop.client.start(flow, 1)
+    workshop.rows("select * from pgflow.add_step('kept', 'extra', array['work'])")
+    counts = workshop.rows(
+        "select v.version, count(*) from pgflow.versions v join pgflow.steps s using (version_id)"
+        " group by 1 order by 1"
+    )
+    assert counts == [(1, 1), (2, 2)]
+    async with workshop.worker(flow):
+        assert await run.result(5) == {"work": 1}
+
+
+async def test_a_changed_queue_leaves_no_run_behind(workshop: Workshop) -> None:
+    before = await workshop.client.start(single("moved"), 1)
+    async with workshop.worker(single("moved", queue="fast")):
+        assert await before.result(5) == {"work": 1}
+        after = await workshop.client.start(single("moved", queue="fast"), 2)
+        assert await after.result(5) == {"work": 2}
+    queues = workshop.rows("select queue from pgflow.step_tasks order by message_id")
+    assert queues == [("moved",), ("fast",)]
+
+
+async def test_new_code_gets_the_input_of_old_runs(workshop: Workshop) -> None:
+    old = Flow[dict[str, int], Any]("wider")
+
+    @old.step
+    async def first(flow_input: dict[str, int]) -> int:
+        return 1
+
+    @old.step
+    async def second(first: int) -> int:
+        return first
+
+    new = Flow[dict[str, int], Any]("wider")
+
+    @new.step(slug="first")
+    async def first_again(flow_input: dict[str, int]) -> int:
+        return 1
+
+    @new.step(slug="second")
+    async def second_again(first: int, flow_input: dict[str, int]) -> int:
+        return first + flow_input["n"]
+
+    @new.step
+    async def third(second: int) -> int:
+        return second
+
+    run = await workshop.client.start(old, {"n": 41})
+    async with workshop.worker(new):
+        assert await run.result(5) == {"second": 42}
+
+
+async def test_every_element_that_failed_is_on_record(workshop: Workshop) -> None:
+    flow = Flow[list[int], Any]("sixfold", max_attempts=2, base_delay=0)
+
+    @flow.map
+    async def each(n: int) -> int:
+        raise ValueError(f"no {n}")
+
+    run = await workshop.client.start(flow, list(range(6)))
+    async with workshop.worker(flow, concurrency=20):
+        with pytest.raises(RunFailed, match="ValueError: no"):
+            await run.result(5)
+    tried = workshop.rows("select task_index, count(*) from pgflow.attempts group by 1")
+    assert len(tried) == 6
+    assert all(count >= 1 for _, count in tried)
+
+
+async def test_a_type_violation_is_an_attempt_of_its_own(workshop: Workshop) -> None:
+    flow = Flow[int, Any]("typed", max_attempts=2, base_delay=0)
+    tries: list[int] = []
+
+    @flow.step
+    async def make(flow_input: int) -> Any:
+        tries.append(1)
+        if len(tries) == 1:
+            raise ValueError("boo")
+        return {"no": "list"}
+
+    @flow.map(over=make)
+    async def each(n: int) -> int:
+        return n
+
+    run = await workshop.client.start(flow, 1)
+    async with workshop.worker(flow):
+        with pytest.raises(RunFailed, match="TypeViolation"):
+            await run.result(5)
+    types = workshop.rows("select error_type from pgflow.attempts order by attempt_id")
+    assert types == [("ValueError",), ("TypeViolation",)]
