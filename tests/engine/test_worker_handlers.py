@@ -316,20 +316,55 @@ async def test_a_sync_body_keeps_its_slot_until_its_thread_ends(workshop: Worksh
 
 
 async def test_a_sync_body_given_up_before_a_thread_was_free_never_runs(workshop: Workshop) -> None:
-    flow = Flow[list[int], Any]("queue_up", max_attempts=1)
+    flow = Flow[list[int], Any]("queue_up")
     let_go = threading.Event()
     ran: list[int] = []
 
-    @flow.map(timeout=1)
+    @flow.map
     def block(element: int) -> None:
         ran.append(element)
         let_go.wait(20)
 
-    async with workshop.worker(flow, threads=1, concurrency=2):
+    async with workshop.worker(flow, threads=1, concurrency=2, grace=0.1) as serving:
         run = await workshop.client.start(flow, [0, 1])
-        with pytest.raises(RunFailed, match="TimedOut"):
-            await run.result(10)
-        let_go.set()
-        again = await workshop.client.start(flow, [2])
-        await again.result(10)
-    assert ran[1:] == [2]
+        await serving.events.first(TaskStarted, 2)
+        serving.stop()
+        await serving.stopped(5)
+    let_go.set()
+    async with workshop.worker(flow, threads=1, concurrency=2):
+        await run.result(10)
+    assert sorted(ran) == [0, 0, 1]
+
+
+async def test_the_wait_for_a_thread_is_not_a_part_of_the_timeout(workshop: Workshop) -> None:
+    flow = Flow[list[int], Any]("few_threads", max_attempts=1)
+
+    @flow.map(timeout=2)
+    def work(element: int, ctx: Context) -> float:
+        left = (ctx.deadline - datetime.now(UTC)).total_seconds()
+        time.sleep(0.5)
+        return left
+
+    async with workshop.worker(flow, threads=2, concurrency=20):
+        run = await workshop.client.start(flow, list(range(12)))
+        left = (await run.result(15))["work"]
+    assert len(left) == 12
+    assert all(1.5 < seconds <= 2 for seconds in left)
+
+
+async def test_the_place_of_a_given_up_thread_is_free_once_it_ends(workshop: Workshop) -> None:
+    flow = Flow[list[int], Any]("one_thread", max_attempts=1, base_delay=0)
+    ran: list[int] = []
+
+    @flow.map(timeout=1, if_exhausted="skip")
+    def work(element: int) -> int:
+        ran.append(element)
+        time.sleep(1.5 if element == 0 else 0)
+        return element
+
+    async with workshop.worker(flow, threads=1, concurrency=1):
+        first = await workshop.client.start(flow, [0])
+        await first.wait(10)
+        again = await workshop.client.start(flow, [1])
+        assert await again.result(10) == {"work": [1]}
+    assert ran == [0, 1]

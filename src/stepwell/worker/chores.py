@@ -14,6 +14,7 @@ from stepwell.observe.events import TasksReclaimed
 
 AT_ONCE = 1000
 SOONEST = 0.002
+HELD = 0.05  # the first pause when what is due is in other hands
 
 
 class Timers:
@@ -28,7 +29,9 @@ class Timers:
         self._sooner.set()
 
     async def run(self, link: Link, due: Callable[[Sequence[str]], None]) -> None:
+        held = 0.0
         while True:
+            held = 0.0 if self._sooner.is_set() else held
             self._sooner.clear()
             swept = (await link.run(maintain.promote_tasks(AT_ONCE)))[0]
             if swept.promoted:
@@ -37,7 +40,9 @@ class Timers:
                 continue
             pause = 2 * self._longest  # nothing is delayed: who delays something tells us
             if swept.next_due is not None:
-                pause = min(max(swept.next_due, SOONEST), self._longest)
+                stuck = not swept.promoted and swept.next_due <= 0  # somebody else has its row
+                held = max(2 * held, HELD) if stuck else 0.0
+                pause = min(max(swept.next_due, SOONEST, held), self._longest)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._sooner.wait()

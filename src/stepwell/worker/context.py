@@ -22,8 +22,12 @@ class TaskContext:
         self._input_type = input_type
         self.worker_id = worker_id
         self.flow_input_json = flow_input_json
-        self.deadline = datetime.now(UTC) + timedelta(seconds=task.timeout)
         self.cancelled = False
+        self.begins()
+
+    def begins(self) -> None:
+        """The handler starts now; before, it may have waited for a free thread."""
+        self.deadline = datetime.now(UTC) + timedelta(seconds=self._task.timeout)
 
     @property
     def run_id(self) -> UUID:

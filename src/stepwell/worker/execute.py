@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
+from collections.abc import Callable
+from functools import partial
 
 from stepwell.db.claim import Task
 from stepwell.define.outcome import Completed, Failed, Outcome
@@ -21,7 +23,7 @@ LONGEST_TRACEBACK = 50_000
 
 
 async def execute(task: Task, binding: Binding, context: TaskContext, threads: Threads) -> Outcome:
-    """One attempt, bounded by the step's timeout."""
+    """One attempt, bounded by the step's timeout. Waiting for a free thread does not count."""
     facts = (task.run_id, task.flow_slug, task.step_slug, task.task_index, task.attempt)
     emit(TaskStarted(*facts))
     began = time.perf_counter()
@@ -47,10 +49,11 @@ async def attempt(
     threads: Threads,
     arguments: dict[str, object],
 ) -> Outcome:
-    deadline = asyncio.timeout(task.timeout)
+    deadline = asyncio.timeout(None)
+    begins = partial(begin, task, context, deadline)
     try:
         async with deadline:
-            value = await called(binding, threads, arguments)
+            value = await called(binding, threads, arguments, begins)
         return completed(task, value)
     except PermanentError as error:
         return failed(error, permanent=True)
@@ -74,10 +77,19 @@ async def attempt(
         return failed(error)
 
 
-async def called(binding: Binding, threads: Threads, arguments: dict[str, object]) -> object:
+def begin(task: Task, context: TaskContext, deadline: asyncio.Timeout) -> None:
+    """The handler can start: from now on its time counts."""
+    deadline.reschedule(asyncio.get_running_loop().time() + task.timeout)
+    context.begins()
+
+
+async def called(
+    binding: Binding, threads: Threads, arguments: dict[str, object], begins: Callable[[], None]
+) -> object:
     if binding.is_async:
+        begins()
         return await binding.handler(**arguments)
-    return await threads.run(binding.handler, arguments)
+    return await threads.run(binding.handler, arguments, begins)
 
 
 def forget_cancellation() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Coroutine, Generator
+from collections.abc import Collection, Coroutine, Generator
 from contextlib import closing, contextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -46,5 +46,16 @@ def run_loop(main: Coroutine[Any, Any, Result], patience: float = 1.0) -> Result
             for task in left:
                 task.cancel()
             if left:
-                loop.run_until_complete(asyncio.wait(left, timeout=patience))
+                _, abandoned = loop.run_until_complete(asyncio.wait(left, timeout=patience))
+                leave_in_peace(loop, abandoned)
             loop.run_until_complete(loop.shutdown_asyncgens())
+
+
+def leave_in_peace(loop: asyncio.AbstractEventLoop, abandoned: Collection[object]) -> None:
+    """What would not stop is known of; its end with the process is no news for the log."""
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if context.get("task") not in abandoned:
+            loop.default_exception_handler(context)
+
+    loop.set_exception_handler(handle)

@@ -14,27 +14,34 @@ Job = Callable[[], None]
 
 
 class Threads:
-    """At most `limit` daemon threads, started when needed.
+    """At most `limit` daemon threads, started when needed. Whoever finds none free waits for one.
 
     A thread cannot be stopped. One whose handler was given up (timeout, cancel) lingers until the
     handler ends, and still occupies a slot: `lingering` is told +1, and -1 when it is over.
     """
 
     def __init__(self, limit: int, lingering: Callable[[int], None]) -> None:
-        self._limit = limit
+        self._free = asyncio.Semaphore(limit)
         self._lingering = lingering
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._busy = 0
 
-    async def run(self, function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-        """Call `function` in a thread and wait for it."""
+    async def run(
+        self,
+        function: Callable[..., Any],
+        arguments: dict[str, Any],
+        begins: Callable[[], None],
+    ) -> Any:
+        """Call `function` in a thread and wait for it. `begins` is told once a thread is free."""
         loop = asyncio.get_running_loop()
+        await self._free.acquire()  # until the thread ends, however long we wait for it
+        begins()
         answer: asyncio.Future[Any] = loop.create_future()
         context = contextvars.copy_context()
 
         def job() -> None:
-            try:  # one that was given up before a thread was free is not begun
+            try:  # one that was given up at the last moment is not begun
                 result = None if answer.cancelled() else context.run(function, **arguments)
                 error = None
             except BaseException as raised:
@@ -57,7 +64,7 @@ class Threads:
     def _start(self, job: Job) -> None:
         self._busy += 1
         self._jobs.put(job)
-        if len(self._threads) < min(self._busy, self._limit):
+        if len(self._threads) < self._busy:
             name = f"stepwell-handler-{len(self._threads)}"
             thread = threading.Thread(target=self._work, name=name, daemon=True)
             self._threads.append(thread)
@@ -69,6 +76,7 @@ class Threads:
 
     def _ended(self, answer: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
         self._busy -= 1
+        self._free.release()
         if answer.cancelled():
             self._lingering(-1)
         elif isinstance(error, StopIteration):  # no future can carry one
