@@ -138,6 +138,8 @@ async def test_a_schema_with_nothing_but_a_function_is_not_ours_either(empty: Co
     await empty.execute("create schema pgflow; create function pgflow.f() returns int return 1")
     with pytest.raises(SchemaError, match="alter schema pgflow rename to"):
         await migrate(empty)
+    with pytest.raises(SchemaError, match="alter schema pgflow rename to"):
+        check(await read_schema(empty))
 
 
 async def test_an_empty_schema_that_waits_for_us_is_taken(empty: Connection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from psycopg import errors
 
 from .hands import Hands
 from .shapes import flow, single, step
@@ -108,3 +109,47 @@ def test_a_permanent_failure_takes_no_second_attempt(hands: Hands) -> None:
     [run] = hands.start("flow")
     hands.fail(hands.claim(), permanent=True)
     assert hands.status(run) == "failed"
+
+
+def test_a_retried_run_keeps_a_start_delay_that_is_not_over(hands: Hands) -> None:
+    hands.define(flow("later", step("a", startDelay=3600), step("b", maxAttempts=1)))
+    [run] = hands.start("later")
+    hands.fail(hands.claim())
+    assert hands.status(run) == "failed"
+    assert hands.value("select pgflow.retry_run(%s)", run)
+    [task] = hands.claim()
+    assert task.step_slug == "b"
+    promoted = hands.promote()
+    assert promoted.next_due is not None and promoted.next_due > 3500
+
+
+def test_an_outcome_that_is_no_outcome_is_refused(hands: Hands) -> None:
+    hands.define(single("flow"))
+    hands.start("flow")
+    [task] = hands.claim()
+    with pytest.raises(errors.InvalidParameterValue, match="completed, failed or failed_perm"):
+        hands.rows(
+            "select * from pgflow.commit_tasks(null, array[%s::bigint], array[%s::bigint],"
+            " array['Completed'], array[null::jsonb])",
+            task.message_id,
+            task.claim_token,
+        )
+
+
+def test_a_failure_without_a_reason_says_so_on_the_run(hands: Hands) -> None:
+    hands.define(single("flow", maxAttempts=1))
+    [run] = hands.start("flow")
+    [task] = hands.claim()
+    hands.rows("select * from pgflow.fail_task(%s, %s, 0, null)", task.run_id, task.step_slug)
+    reason = hands.value("select error_message from pgflow.runs where run_id = %s", run)
+    assert reason == "no reason was given"
+
+
+def test_a_worker_that_nobody_knows_gets_no_tasks(hands: Hands) -> None:
+    hands.define(single("flow"))
+    hands.start("flow")
+    with pytest.raises(errors.ForeignKeyViolation, match="step_tasks_last_worker_id_fkey"):
+        hands.rows(
+            "select * from pgflow.start_tasks('flow', array(select message_id from"
+            " pgflow.step_tasks), gen_random_uuid())"
+        )

@@ -54,7 +54,10 @@ async def current(pool: Pool) -> int:
 
 async def options(pool: Pool) -> tuple[Any, ...]:
     async with pool.connection() as conn:
-        cursor = await conn.execute("select opt_timeout, queue from pgflow.flows")
+        cursor = await conn.execute(
+            "select f.opt_timeout, v.queue from pgflow.flows f"
+            " join pgflow.versions v on v.version_id = f.version_id"
+        )
         return await cursor.fetchone() or ()
 
 
@@ -91,8 +94,8 @@ async def test_lanes_are_what_the_code_has_handlers_for(pool: Pool) -> None:
     old, new = flow("a", "b"), flow("a", "b", "c", queue="q")
     [one] = await deploy(pool, [old])
     [two] = await deploy(pool, [new])
-    assert await lanes(pool, [old]) == (["q"], [one.version_id])
-    assert await lanes(pool, [new]) == (["q", "q"], [one.version_id, two.version_id])
+    assert await lanes(pool, [old]) == (["orders"], [one.version_id])
+    assert await lanes(pool, [new]) == (["orders", "q"], [one.version_id, two.version_id])
     assert await lanes(pool, []) == ([], [])
 
 

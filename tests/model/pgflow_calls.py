@@ -37,6 +37,12 @@ class PgflowRun:
         self.engine = engine
         self.behaviour = behaviour
         self.model = ModelRun(flow, run_input)
+        engine.call(
+            "insert into pgflow.workers (worker_id, queue_name, function_name)"
+            " values (%s, %s, 'model') on conflict do nothing returning worker_id",
+            WORKER,
+            flow.slug,
+        )
         [row] = engine.call(START_FLOW, flow.slug, json.dumps(run_input))
         self.run_id: UUID = row["run_id"]
         assert row["status"] == self.model.run.status

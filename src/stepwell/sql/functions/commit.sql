@@ -2,7 +2,8 @@
 -- what comes next. An entry whose token is no longer the task's is dropped and comes back as 'stale'.
 --
 -- Lock order, here and in every function that takes more than one: runs by id, then tasks, then step_states.
--- A run's row lock serialises everything that moves that run; different runs never wait for each other.
+-- A run's row lock serialises everything that moves that run. A batch waits for the runs it names, a worker's for a second
+-- at most; then it is written without the runs that somebody holds.
 --
 -- A batch equals its entries written one after another, per run: completions by step, then the tasks that are out
 -- of attempts, by id. Where that order cannot show (nothing in the batch can end the run early), all go at once.
