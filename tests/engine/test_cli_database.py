@@ -6,11 +6,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from stepwell.cli.exits import Exit
+from stepwell.cli.load import load_app
 from stepwell.cli.main import run
 from tests.dev.conftest import new_home as new_home
-from tests.engine.cli_programs import Program, environment, write_program
+from tests.engine.cli_programs import Program, environment, working, write_program
 
 Out = pytest.CaptureFixture[str]
 PROGRAM = 'from stepwell import Flow\nflow = Flow("f")\n@flow.step\ndef one() -> int: return 1\n'
@@ -63,6 +65,67 @@ def test_without_a_schema_commands_exit_with_4_and_name_the_remedy(
     for command in (["runs", "list"], ["start", "f"], ["worker", program]):
         assert run([*command, "--dsn", empty_dsn]) == Exit.SCHEMA, command
         assert "stepwell migrate" in capsys.readouterr().err
+
+
+def test_a_schema_of_somebody_else_is_named_by_every_command(
+    empty_dsn: str, tmp_path: Path, capsys: Out
+) -> None:
+    with psycopg.connect(empty_dsn) as connection:
+        connection.execute("create schema pgflow; create table pgflow.flows (flow_slug text)")
+    program = write_program(tmp_path, PROGRAM)
+    for command in (["migrate"], ["runs", "list"], ["start", "f"], ["worker", program]):
+        assert run([*command, "--dsn", empty_dsn]) == Exit.SCHEMA, command
+        said = capsys.readouterr().err
+        assert "that Stepwell did not make" in said, command
+        assert "alter schema pgflow rename to" in said
+
+
+def test_a_role_without_rights_is_told_which_it_needs(
+    dsn: str, tmp_path: Path, capsys: Out
+) -> None:
+    stranger = make_conninfo(dsn, options="-c role=pg_monitor")
+    program = write_program(tmp_path, PROGRAM)
+    commands = (["runs", "list"], ["start", "f"], ["worker", program], ["migrate"])
+    for command in commands:
+        assert run([*command, "--dsn", stranger]) == Exit.FAILED, command
+        first, second, *_ = capsys.readouterr().err.splitlines()
+        assert first.startswith("error: permission denied for schema pgflow"), command
+        assert "usage on schema pgflow" in second
+        assert "run as the owner" in second
+    with psycopg.connect(dsn) as connection:
+        connection.execute("grant usage on schema pgflow to pg_monitor")
+    assert run(["start", "f", "--dsn", stranger]) == Exit.FAILED
+    assert "permission denied for table" in capsys.readouterr().err
+    with psycopg.connect(dsn) as connection:  # what it says is enough
+        connection.execute(
+            "grant execute on all functions in schema pgflow to pg_monitor;"
+            "grant select, insert, update, delete on all tables in schema pgflow to pg_monitor;"
+            "grant usage on all sequences in schema pgflow to pg_monitor"
+        )
+    with working(load_app(program), stranger):
+        assert run(["start", f"{program}:flow", "--wait", "--dsn", stranger]) == 0
+    assert run(["runs", "list", "--dsn", stranger]) == 0
+
+
+def test_what_else_postgres_refuses_is_told_without_a_traceback(dsn: str, capsys: Out) -> None:
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "create or replace function pgflow.run_steps(run_id uuid)"
+            " returns table (step_slug text, step_type text, status text, dependencies text[],"
+            " initial_tasks int, completed_tasks int, running_tasks int, failed_attempts int,"
+            " lost_workers int, skip_reason text, error_message text, output jsonb,"
+            " started_at timestamptz, ended_at timestamptz, next_at timestamptz)"
+            " language plpgsql as $$ begin raise division_by_zero; end $$"
+        )
+        connection.execute("select pgflow.create_flow('f'), pgflow.add_step('f', 's')")
+        connection.execute("select pgflow.start_flow('f', '1')")
+    run(["runs", "list", "--json", "--dsn", dsn])
+    [started] = json.loads(capsys.readouterr().out)
+    assert run(["runs", "show", started["id"], "--dsn", dsn]) == Exit.FAILED
+    said = capsys.readouterr().err
+    assert said.startswith("error: division_by_zero\n")
+    assert "SQLSTATE 22012" in said
+    assert len(said.splitlines()) == 2
 
 
 def test_a_worker_refuses_a_newer_schema(dsn: str, tmp_path: Path, capsys: Out) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
 from stepwell.errors import (
     DatabaseUnavailable,
@@ -30,6 +31,17 @@ MEANING = (
     "4 the schema does not fit."
 )
 
+REMEDIES = {  # by what Postgres calls it
+    "42501": (
+        "grant this role usage on schema pgflow, execute on its functions, select, insert, update "
+        "and delete on its tables, and usage on its sequences; or run as the owner of the schema"
+    ),
+    **dict.fromkeys(
+        ("3F000", "42883", "42P01", "42703"),
+        "the schema of this database is not the one of this code: run `stepwell migrate`",
+    ),
+}
+
 
 class UsageError(StepwellError):
     """What was typed cannot be meant. The message says what can."""
@@ -52,16 +64,31 @@ def exit_of(error: BaseException) -> Exit | None:
             return Exit.FAILED
         case KeyboardInterrupt():
             return Exit.INTERRUPTED
+        case _ if is_connection_error(error):
+            return Exit.DATABASE
         case _:
-            return Exit.DATABASE if is_connection_error(error) else None
+            return Exit.FAILED if is_of_driver(error) else None
 
 
 def is_connection_error(error: BaseException) -> bool:
+    return is_of_driver(error, "OperationalError")
+
+
+def is_of_driver(error: BaseException, name: str = "Error") -> bool:
     """By name, so that `--help` need not load the driver."""
     return any(
-        cls.__module__.startswith("psycopg") and cls.__name__ == "OperationalError"
-        for cls in type(error).__mro__
+        cls.__module__.startswith("psycopg") and cls.__name__ == name for cls in type(error).__mro__
     )
+
+
+def refused(error: Any) -> str:
+    """What Postgres did not let us do, and what helps."""
+    said = str(error.diag.message_primary or error).strip() or type(error).__name__
+    remedy = REMEDIES.get(error.sqlstate or "") or error.diag.message_hint
+    if not remedy:
+        state = f" (SQLSTATE {error.sqlstate})" if error.sqlstate else ""
+        remedy = f"see the log of Postgres{state}, and if `stepwell migrate --status` is content"
+    return f"{said.splitlines()[0]}\n{' '.join(remedy.split())}"
 
 
 def message_of(error: BaseException) -> str:
@@ -71,4 +98,6 @@ def message_of(error: BaseException) -> str:
     if isinstance(error, DatabaseUnavailable):
         first = (error.args or ("no connection to Postgres",))[0]
         return f"{str(first).strip().splitlines()[0]}\n{error.remedy}"
+    if is_of_driver(error):
+        return refused(error)
     return str(error).strip() or type(error).__name__

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, LiteralString, TypeVar
 
 from psycopg import AsyncConnection, Connection, DatabaseError
+from psycopg.pq import TransactionStatus
 from psycopg.rows import class_row
 
-from stepwell.errors import NotFound, SchemaError, from_sqlstate
+from stepwell.db.foreign import FOREIGN, not_ours
+from stepwell.errors import NotFound, SchemaError, StepwellError, from_sqlstate
 
 Row = TypeVar("Row")
 
@@ -24,35 +25,52 @@ class Call(Generic[Row]):
     row: type[Row]
 
     async def on(self, conn: AsyncConnection[Any]) -> list[Row]:
-        with translated_errors():
+        try:
             async with conn.cursor(row_factory=class_row(self.row)) as cursor:
                 return await (await cursor.execute(self.sql, self.args)).fetchall()
+        except DatabaseError as error:
+            asked = await conn.execute(FOREIGN) if lacks_schema(error, conn) else None
+            if asked and await asked.fetchone():
+                raise not_ours() from error
+            if ours := translated(error):
+                raise ours from error
+            raise
 
     def on_sync(self, conn: Connection[Any]) -> list[Row]:
-        with translated_errors(), conn.cursor(row_factory=class_row(self.row)) as cursor:
-            return cursor.execute(self.sql, self.args).fetchall()
+        try:
+            with conn.cursor(row_factory=class_row(self.row)) as cursor:
+                return cursor.execute(self.sql, self.args).fetchall()
+        except DatabaseError as error:
+            if lacks_schema(error, conn) and conn.execute(FOREIGN).fetchone():
+                raise not_ours() from error
+            if ours := translated(error):
+                raise ours from error
+            raise
 
 
 NO_SCHEMA = {"3F000", "42883", "42P01"}  # no such schema, function, table
 
 
-@contextmanager
-def translated_errors() -> Generator[None]:
-    """Errors of our SQL core come out as ours; the driver's own pass through untouched."""
-    try:
-        yield
-    except DatabaseError as error:
-        said = error.diag.message_primary or ""
-        if error.diag.message_hint:
-            said = f"{said}. {error.diag.message_hint}"
-        if ours := from_sqlstate(error.sqlstate, said):
-            raise ours from error
-        if error.sqlstate in NO_SCHEMA and "pgflow" in said:
-            raise SchemaError(
-                f"this database has no Stepwell schema of this version ({said}); "
-                "run `stepwell migrate`"
-            ) from error
-        raise
+def lacks_schema(error: DatabaseError, conn: AsyncConnection[Any] | Connection[Any]) -> bool:
+    """True when that is what it says, and the connection can be asked why: the error ended no
+    transaction of the caller."""
+    return says_no_schema(error) and conn.info.transaction_status == TransactionStatus.IDLE
+
+
+def says_no_schema(error: DatabaseError) -> bool:
+    return error.sqlstate in NO_SCHEMA and "pgflow" in (error.diag.message_primary or "")
+
+
+def translated(error: DatabaseError) -> StepwellError | None:
+    """Errors of our SQL core as ours; None for the driver's own, which pass through untouched."""
+    said = error.diag.message_primary or ""
+    if error.diag.message_hint:
+        said = f"{said}. {error.diag.message_hint}"
+    if says_no_schema(error):
+        return SchemaError(
+            f"this database has no Stepwell schema of this version ({said}); run `stepwell migrate`"
+        )
+    return from_sqlstate(error.sqlstate, said)
 
 
 def one(rows: Sequence[Row]) -> Row:

@@ -11,6 +11,7 @@ from typing import Any, LiteralString, cast
 
 from psycopg import AsyncConnection
 
+from stepwell.db.foreign import FILLED, OURS, not_ours
 from stepwell.errors import SchemaError
 
 SQL = files("stepwell") / "sql"
@@ -89,12 +90,7 @@ def read_folder(folder: str) -> list[Script]:
 async def read_schema(conn: AsyncConnection[Any]) -> Schema:
     """Look at a database without changing it."""
     row = await (
-        await conn.execute(
-            "select to_regnamespace('pgflow') is not null,"
-            " to_regclass('pgflow.stepwell_migrations') is not null,"
-            " exists (select from pg_class where relnamespace = to_regnamespace('pgflow'))"
-            " or exists (select from pg_proc where pronamespace = to_regnamespace('pgflow'))"
-        )
+        await conn.execute(f"select to_regnamespace('pgflow') is not null, {OURS}, {FILLED}")
     ).fetchone()
     assert row is not None
     exists, ours, filled = row
@@ -156,10 +152,7 @@ async def is_current(conn: AsyncConnection[Any]) -> bool:
 def pending(schema: Schema) -> list[Script]:
     """The migrations that this database lacks. Refuses a database that is not ours to change."""
     if schema.exists and not schema.ours:
-        raise SchemaError(
-            "this database has a schema 'pgflow' that Stepwell did not make. Use another database, "
-            "or rename it first: alter schema pgflow rename to pgflow_before"
-        )
+        raise not_ours()
     if release(schema.library) > release(LIBRARY):
         raise SchemaError(
             f"this database was migrated by a newer Stepwell ({schema.library}; this is "
@@ -189,6 +182,8 @@ def check(schema: Schema) -> None:
     """Refuse to work on a schema that this code does not fit, naming the command that helps."""
     if not schema.exists:
         raise SchemaError("this database has no Stepwell schema yet: run `stepwell migrate`")
+    if not schema.ours:
+        raise not_ours()
     known = {script.name for script in migrations()}
     if missing := known - schema.checksums.keys():
         raise SchemaError(
