@@ -10,6 +10,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from stepwell.cli import show
 from stepwell.cli.exits import Exit
 from stepwell.cli.load import load_app
 from stepwell.cli.main import run
@@ -212,6 +213,27 @@ def test_show_has_every_step_with_its_tasks_attempts_and_output(
     _, out, _ = command("runs", "show", run_id, "--attempts")
     assert "OSError: busy" in out
     assert "Traceback" in out
+
+
+def test_a_list_of_attempts_says_when_it_was_cut(
+    command: Command, worker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = json.loads(started(command, worker, [-1, -1], "--wait", "--json")[1])["id"]
+    every = asked(command, "runs", "show", run_id, "--attempts")["attempts"]
+    assert len(every) >= 2
+    monkeypatch.setattr(show, "MOST_ATTEMPTS", 1)
+    _, out, err = command("runs", "show", run_id, "--attempts")
+    assert out.count("attempt 1") + out.count("attempt 2") == 1
+    assert "more than 1 failed attempts: these are the first 1" in err
+    _, out, err = command("runs", "show", run_id, "--attempts", "--json")
+    assert len(json.loads(out)["attempts"]) == 1
+    assert "these are the first 1" in err
+    assert "more than 1 failed attempts: add --attempts" in command("runs", "show", run_id)[2]
+
+
+def test_a_limit_beyond_reason_is_wrong_usage(command: Command) -> None:
+    for limit in ("0", "10001"):
+        assert command("runs", "list", "--limit", limit)[0] == Exit.USAGE
 
 
 def test_a_failed_run_shows_the_error_with_its_type(command: Command, worker: str) -> None:

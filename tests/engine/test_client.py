@@ -195,10 +195,40 @@ async def test_a_map_over_the_input_wants_a_list(client: Client) -> None:
     assert await run.result(5) == {"each": []}
 
 
-@pytest.mark.parametrize("key", ["", "a\0b"])
+@pytest.mark.parametrize("key", ["", "a\0b", "a\ud800b"])
 async def test_what_cannot_be_a_key(client: Client, key: str) -> None:
     with pytest.raises(PayloadError, match="cannot be a key"):
         await client.start(orders, 1, key=key)
+
+
+async def test_a_key_is_short_enough_for_an_index(client: Client) -> None:
+    longest = "☃" * 512
+    run = await client.start(orders, 1, key=longest)
+    assert (await run.info()).key == longest
+    with pytest.raises(PayloadError, match=r"at most 512 characters; '☃+'… has 513"):
+        await client.start(orders, 1, key=longest + "!")
+
+
+@pytest.mark.parametrize("limit", [0, -1, 10_001, 2**40, 1.5])
+async def test_a_limit_that_no_list_has_is_refused(client: Client, limit: Any) -> None:
+    with pytest.raises(PayloadError, match=f"limit is {limit}; .* from 1 to 10000"):
+        await client.list(limit=limit)
+
+
+async def test_a_status_that_no_run_has_is_refused(client: Client) -> None:
+    with pytest.raises(PayloadError, match="no run has status 'running'; it is one of started, "):
+        await client.list(status="running")
+
+
+async def test_attempts_are_the_first_so_many(client: Client, worker: Worker) -> None:
+    run = await client.start(orders, 1)
+    for message in ("one", "two", "three"):
+        worker.fail(message)
+        await client.retry(run.id)
+    assert [a.error_message for a in await run.attempts(limit=2)] == ["one", "two"]
+    assert len(await run.attempts()) == 3
+    with pytest.raises(PayloadError, match="limit is 0"):
+        await run.attempts(limit=0)
 
 
 async def test_a_name_starts_the_current_version(client: Client, worker: Worker) -> None:

@@ -16,10 +16,12 @@ from stepwell import (
     Client,
     Conflict,
     NotFound,
+    PayloadError,
     Run,
     RunCancelled,
     RunFailed,
     RunTimeout,
+    SchemaError,
     Settings,
     SyncClient,
 )
@@ -114,6 +116,28 @@ def test_many_come_in_the_order_given(client: SyncClient) -> None:
     runs = client.start_many("orders" if client.list() else orders, range(1200))
     assert [r.id for r in client.list(limit=1200)] == [r.id for r in reversed(runs)]
     assert runs[1100].info().input == 1100
+
+
+def test_what_no_list_has_is_refused_here_too(client: SyncClient, worker: Worker) -> None:
+    with pytest.raises(PayloadError, match="limit is 0"):
+        client.list(limit=0)
+    with pytest.raises(PayloadError, match="no run has status 'done'"):
+        client.list(status="done")
+    run = client.start(orders, 1)
+    for message in ("one", "two"):
+        worker.fail(message)
+        run.retry()
+    assert [a.error_message for a in run.attempts(limit=1)] == ["one"]
+
+
+def test_a_schema_of_somebody_else(empty_dsn: str) -> None:
+    with psycopg.connect(empty_dsn) as conn, Client.sync(empty_dsn) as client:
+        conn.execute("create schema pgflow; create table pgflow.flows ()")
+        conn.commit()
+        with pytest.raises(SchemaError, match="that Stepwell did not make"):
+            client.list()
+        with pytest.raises(SchemaError, match="run `stepwell migrate`"):  # nothing can be asked
+            client.start("orders", 1, conn=conn)
 
 
 def test_threads_share_a_client(client: SyncClient, dsn: str) -> None:

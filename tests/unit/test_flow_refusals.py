@@ -320,6 +320,8 @@ def test_a_number_of_a_step_out_of_range(flow: Flow, name: str, value: Any, reme
         ("max_crashes", -1, "between 0"),
         ("queue", "", "must be a name"),
         ("queue", 7, "must be a name"),
+        ("queue", "q\ud800", "must be a name"),
+        ("queue", "q" * 129, "has 129 characters; it must have at most 128"),
     ],
 )
 def test_a_number_of_a_flow_out_of_range(name: str, value: Any, remedy: str) -> None:

@@ -14,8 +14,9 @@ from stepwell.cli.database import AsJson, Dsn, database, settings_of
 from stepwell.cli.exits import Exit, UsageError
 from stepwell.cli.follow import follow, pictures
 from stepwell.cli.output import complain, console, note, plain, print_json
-from stepwell.cli.show import as_data, attempt_list, described, run_table
+from stepwell.cli.show import Picture, as_data, attempt_list, described, run_table
 from stepwell.client.client import Client
+from stepwell.client.reading import LONGEST_LIST
 from stepwell.errors import NotFound
 
 runs = App(name="runs", help="List, show, cancel and retry runs.")
@@ -31,7 +32,9 @@ async def list_runs(
     *,
     flow: Annotated[str | None, Parameter(help="Only runs of this flow.")] = None,
     status: Annotated[Status | None, Parameter(help="Only runs in this state.")] = None,
-    limit: Annotated[int, Parameter(help="At most so many.", validator=Number(gte=1))] = 20,
+    limit: Annotated[
+        int, Parameter(help="At most so many.", validator=Number(gte=1, lte=LONGEST_LIST))
+    ] = 20,
     dsn: Dsn = None,
     json: AsJson = False,
 ) -> int:
@@ -78,13 +81,17 @@ async def show(
         if attempts and shown.attempts:
             console().print(attempt_list(shown.attempts))
         elif shown.attempts:
-            many = (
-                "1 failed attempt"
-                if len(shown.attempts) == 1
-                else f"{len(shown.attempts)} failed attempts"
-            )
-            note(f"{many}: add --attempts to see why")
+            note(f"{how_many(shown)}: add --attempts to see why")
+    if attempts and shown.attempts_cut:
+        note(f"{how_many(shown)}: these are the first {len(shown.attempts)}")
     return Exit.FAILED if watch and shown.run.status != "completed" else Exit.OK
+
+
+def how_many(shown: Picture) -> str:
+    many = len(shown.attempts)
+    if shown.attempts_cut:
+        return f"more than {many} failed attempts"
+    return "1 failed attempt" if many == 1 else f"{many} failed attempts"
 
 
 @runs.command

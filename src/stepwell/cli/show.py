@@ -36,6 +36,7 @@ MARKS = {
     "cut off": "∅",
 }
 UNFINISHED = {"created": "not run", "started": "cut off"}
+MOST_ATTEMPTS = 1000  # of one run
 BAR = 8  # cells of a map step's progress
 
 
@@ -47,6 +48,7 @@ class Picture:
     steps: Sequence[StepInfo]
     attempts: Sequence[AttemptInfo]
     seen_at: datetime
+    attempts_cut: bool = False  # there are more than these
 
     @property
     def ended(self) -> bool:
@@ -64,8 +66,11 @@ async def picture(client: Client, run: RunInfo) -> Picture:
     """The run as read before, and its steps and failed attempts as they are now."""
     handle = client.run(run.id)
     steps = await handle.steps()
-    attempts = await handle.attempts() if any(step.failed_attempts for step in steps) else []
-    return Picture(run, steps, attempts, datetime.now(UTC))
+    if not any(step.failed_attempts for step in steps):
+        return Picture(run, steps, [], datetime.now(UTC))
+    attempts = await handle.attempts(limit=MOST_ATTEMPTS + 1)
+    cut = len(attempts) > MOST_ATTEMPTS
+    return Picture(run, steps, attempts[:MOST_ATTEMPTS], datetime.now(UTC), cut)
 
 
 def as_data(shown: Picture, *, attempts: bool) -> dict[str, object]:

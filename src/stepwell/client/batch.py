@@ -13,11 +13,12 @@ from uuid import UUID
 from stepwell.db.call import Call
 from stepwell.db.start import Started, start_runs
 from stepwell.define.flow import Flow
-from stepwell.define.payload import decoder, encode
+from stepwell.define.payload import decoder, encode, storable
 from stepwell.errors import PayloadError
 
 AnyFlow = Flow[Any, Any]
 CHUNK = 1000
+LONGEST_KEY = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +93,21 @@ def has_root_map(flow: AnyFlow) -> bool:
 
 
 def checked_key(key: str | None) -> str | None:
-    """A key is text that Postgres can hold; an empty one is a mistake, not a key."""
+    """A key is text that an index of Postgres can hold; an empty one is a mistake, not a key."""
     if key is None:
         return None
     if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"a key is text, not {type(key).__name__}: write key=str(...)")
-    if not key or "\0" in key:
-        raise PayloadError(f"{key!r} cannot be a key; give some text, or None for no key")
+    if not key or not storable(key):
+        raise PayloadError(
+            f"{key[:LONGEST_KEY]!r} cannot be a key; give some text without U+0000 and without "
+            "half characters (lone surrogates), or None for no key"
+        )
+    if len(key) > LONGEST_KEY:
+        raise PayloadError(
+            f"a key has at most {LONGEST_KEY} characters; {key[:20]!r}… has {len(key)}: "
+            "use a digest of it"
+        )
     return key
 
 

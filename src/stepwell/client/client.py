@@ -10,13 +10,13 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from stepwell.client.batch import AnyFlow, Batch, batch_of, run_id_of
-from stepwell.client.reading import RunInfo, reader_of
+from stepwell.client.reading import RunInfo, listed, reader_of
 from stepwell.client.run import Run, Session
 from stepwell.client.sync import SyncClient
 from stepwell.client.versions import Versions
 from stepwell.client.waiter import Waiter
 from stepwell.client.wakes import Wakes
-from stepwell.db.inspect import RunSummary, list_runs
+from stepwell.db.inspect import RunSummary
 from stepwell.db.pool import Pool
 from stepwell.db.start import Started, wake_flows
 from stepwell.define.flow import Flow
@@ -161,9 +161,9 @@ class Client:
         before: UUID | None = None,
         limit: int = 50,
     ) -> list[RunSummary]:
-        """Runs, newest first. `before`, the id of the last one, continues a list."""
-        slug = flow.slug if isinstance(flow, Flow) else flow
-        return await self._session.pool.run(list_runs(slug, status, before, limit))
+        """Runs, newest first, at most 10,000. `before`, the id of the last one, continues a
+        list."""
+        return await self._session.pool.run(listed(flow, status, before, limit))
 
     async def cancel(self, run_id: UUID | str, reason: str | None = None) -> bool:
         """End a run now; False when it had ended already."""

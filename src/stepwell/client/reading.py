@@ -8,13 +8,24 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from stepwell.db.inspect import RunRow, StepRow
+from stepwell.db.call import Call
+from stepwell.db.inspect import (
+    AttemptInfo,
+    RunRow,
+    RunSummary,
+    StepRow,
+    list_runs,
+    run_attempts,
+)
 from stepwell.define.flow import Flow
 from stepwell.define.payload import decoder
 from stepwell.errors import NotFound, PayloadError, RunCancelled, RunFailed
 
 Out = TypeVar("Out")
 Read = Callable[[bytes | str], Out]
+STATUSES = ("started", "completed", "failed", "cancelled")
+LONGEST_LIST = 10_000
+MOST_ATTEMPTS = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +102,26 @@ def result_of(row: RunRow, read: Read[Out]) -> Out:
         reason = None if row.error_message == "cancelled" else row.error_message
         raise RunCancelled(row.run_id, message=reason)
     raise RunFailed(row.run_id, row.failed_step, row.error_type, row.error_message)
+
+
+def listed(
+    flow: Flow[Any, Any] | str | None, status: str | None, before: UUID | None, limit: int
+) -> Call[RunSummary]:
+    """The call that lists runs; PayloadError for what no list can have."""
+    if status is not None and status not in STATUSES:
+        raise PayloadError(f"no run has status {status!r}; it is one of {', '.join(STATUSES)}")
+    slug = flow.slug if isinstance(flow, Flow) else flow
+    return list_runs(slug, status, before, checked_limit(limit, LONGEST_LIST))
+
+
+def checked_limit(limit: int, most: int) -> int:
+    if not isinstance(limit, int) or not 1 <= limit <= most:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise PayloadError(f"limit is {limit!r}; it must be a whole number from 1 to {most}")
+    return limit
+
+
+def attempts_of(run_id: UUID, limit: int) -> Call[AttemptInfo]:
+    return run_attempts(run_id, checked_limit(limit, MOST_ATTEMPTS))
 
 
 def no_run(run_id: UUID) -> NotFound:

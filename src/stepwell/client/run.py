@@ -13,6 +13,7 @@ from stepwell.client.reading import (
     Read,
     RunInfo,
     StepInfo,
+    attempts_of,
     info_of,
     no_run,
     result_of,
@@ -25,7 +26,6 @@ from stepwell.db.inspect import (
     RunRow,
     RunSummary,
     get_runs,
-    run_attempts,
     run_steps,
 )
 from stepwell.db.pool import Pool
@@ -77,9 +77,9 @@ class Run(Generic[Out]):
             await self._row()
         return [step_of(row) for row in rows]
 
-    async def attempts(self) -> list[AttemptInfo]:
-        """Every attempt that did not succeed, oldest first."""
-        return await self._session.pool.run(run_attempts(self.id))
+    async def attempts(self, limit: int = 1000) -> list[AttemptInfo]:
+        """The first `limit` attempts that did not succeed, oldest first."""
+        return await self._session.pool.run(attempts_of(self.id, limit))
 
     async def cancel(self, reason: str | None = None) -> bool:
         """End the run now; False when it had ended already."""

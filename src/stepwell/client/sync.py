@@ -17,7 +17,9 @@ from stepwell.client.reading import (
     Read,
     RunInfo,
     StepInfo,
+    attempts_of,
     info_of,
+    listed,
     no_run,
     reader_of,
     result_of,
@@ -34,8 +36,6 @@ from stepwell.db.inspect import (
     RunSummary,
     ended_runs,
     get_runs,
-    list_runs,
-    run_attempts,
     run_steps,
 )
 from stepwell.db.start import Started, wake_flows
@@ -89,9 +89,9 @@ class SyncRun(Generic[RunOut]):
             self._row()
         return [step_of(row) for row in rows]
 
-    def attempts(self) -> list[AttemptInfo]:
-        """Every attempt that did not succeed, oldest first."""
-        return self._session.pool.run(run_attempts(self.id))
+    def attempts(self, limit: int = 1000) -> list[AttemptInfo]:
+        """The first `limit` attempts that did not succeed, oldest first."""
+        return self._session.pool.run(attempts_of(self.id, limit))
 
     def cancel(self, reason: str | None = None) -> bool:
         """End the run now; False when it had ended already."""
@@ -252,9 +252,9 @@ class SyncClient:
         before: UUID | None = None,
         limit: int = 50,
     ) -> list[RunSummary]:
-        """Runs, newest first. `before`, the id of the last one, continues a list."""
-        slug = flow.slug if isinstance(flow, Flow) else flow
-        return self._session.pool.run(list_runs(slug, status, before, limit))
+        """Runs, newest first, at most 10,000. `before`, the id of the last one, continues a
+        list."""
+        return self._session.pool.run(listed(flow, status, before, limit))
 
     def cancel(self, run_id: UUID | str, reason: str | None = None) -> bool:
         """End a run now; False when it had ended already."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypedDict, get_args
 
+from stepwell.define.payload import storable
 from stepwell.define.slug import meant
 from stepwell.errors import DefinitionError
 
@@ -21,6 +22,7 @@ _LEAST = {
     "max_crashes": 0,
 }
 _LARGEST = 2**31 - 1
+_LONGEST_NAME = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,5 +120,10 @@ def _check_jitter(value: object, what: str) -> None:
 
 
 def _check_queue(value: object, what: str) -> None:
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
+    if not isinstance(value, str) or not value.strip() or not storable(value):
         raise DefinitionError(f"{what}: queue is {value!r}; it must be a name, or None")
+    if len(value) > _LONGEST_NAME:
+        raise DefinitionError(
+            f"{what}: the name of its queue has {len(value)} characters; "
+            f"it must have at most {_LONGEST_NAME}"
+        )

@@ -34,6 +34,11 @@ def encode(value: object) -> bytes:
     return payload
 
 
+def storable(text: str) -> bool:
+    """Whether a text column can hold it: no U+0000, and no half of a character."""
+    return "\0" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
+
+
 @overload
 def decoder(wanted: type[T]) -> Callable[[bytes | str], T]: ...
 @overload
