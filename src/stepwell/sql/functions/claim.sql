@@ -52,7 +52,10 @@ $$;
 
 -- Hand locked tasks to a worker: an attempt begins, under a token that no other claim will ever have.
 create or replace function pgflow.take_tasks(worker uuid, ids bigint[], at timestamptz) returns bigint[]
-language sql as $$
+language plpgsql as $$
+declare
+  result bigint[];
+begin
   with taken as (
     update pgflow.step_tasks t
     set stage = 'running', status = 'started', claim_token = nextval('pgflow.claim_tokens'),
@@ -60,7 +63,9 @@ language sql as $$
     where t.message_id = any (ids) and t.stage || '' in ('ready', 'delayed')
     returning t.message_id
   )
-  select coalesce(array_agg(message_id), '{}') from taken;
+  select coalesce(array_agg(message_id), '{}') into result from taken;
+  return result;
+end
 $$;
 
 -- What a worker must know to run these tasks. The flow's input comes once per run of a batch (on the row

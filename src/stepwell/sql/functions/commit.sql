@@ -159,7 +159,8 @@ $$;
 create or replace function pgflow.close_tasks(
   entries pgflow.entry[], at timestamptz,
   out written bigint[], out done pgflow.step_ref[], out counts int[], out exhausted pgflow.entry[]
-) language sql as $$
+) language plpgsql as $$
+begin
   with closed as (
     update pgflow.step_tasks t
     set stage = case when e.verdict <> 'retry' then 'closed' when e.delay > 0 then 'delayed' else 'ready' end,
@@ -196,5 +197,7 @@ create or replace function pgflow.close_tasks(
     coalesce((select array_agg(c.claim_token) from closed c), '{}'),
     coalesce((select array_agg((c.run_id, c.version_id, c.step_slug)::pgflow.step_ref) from counted c), '{}'),
     coalesce((select array_agg(c.tasks) from counted c), '{}'),
-    coalesce((select array_agg(c.entry) from closed c where c.verdict not in ('completed', 'retry')), '{}');
+    coalesce((select array_agg(c.entry) from closed c where c.verdict not in ('completed', 'retry')), '{}')
+  into written, done, counts, exhausted;
+end
 $$;

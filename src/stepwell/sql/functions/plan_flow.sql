@@ -7,7 +7,10 @@
 -- a map's is the list of its tasks' outputs in order. (Subqueries, not functions: a function call costs 20 µs a row.)
 create or replace function pgflow.count_down(done pgflow.step_ref[], counts int[], at timestamptz)
 returns pgflow.step_ref[]
-language sql as $$
+language plpgsql as $$
+declare
+  result pgflow.step_ref[];
+begin
   with counted as (
     update pgflow.step_states s
     set remaining_tasks = s.remaining_tasks - d.tasks,
@@ -25,7 +28,9 @@ language sql as $$
     where s.run_id = any (array[d.run_id]) and s.step_slug = d.step_slug and s.status || '' = 'started'
     returning s.status, (d.run_id, d.version_id, d.step_slug)::pgflow.step_ref as ref
   )
-  select coalesce(array_agg(c.ref) filter (where c.status = 'completed'), '{}') from counted c;
+  select coalesce(array_agg(c.ref) filter (where c.status = 'completed'), '{}') into result from counted c;
+  return result;
+end
 $$;
 
 -- Go on from `finished` (completed or plainly skipped) and from `ready` steps, as far as the runs can go.
@@ -66,7 +71,8 @@ $$;
 -- many elements it has. `plain`: none of them has a condition or is empty, so all of them start.
 create or replace function pgflow.release_children(
   finished pgflow.step_ref[], out ready pgflow.step_ref[], out plain boolean
-) language sql as $$
+) language plpgsql as $$
+begin
   with edge as (
     select f.run_id, f.version_id, c.step_slug, count(*)::int as parents, bool_or(
         s.required_input_pattern is not null or s.forbidden_input_pattern is not null) as conditional,
@@ -87,7 +93,9 @@ create or replace function pgflow.release_children(
     returning s.remaining_deps = 0 and s.status = 'created' as ready, e.conditional or s.initial_tasks = 0 as judged,
       (e.run_id, e.version_id, e.step_slug)::pgflow.step_ref as ref
   )
-  select coalesce(array_agg(r.ref), '{}'), coalesce(not bool_or(r.judged), true) from released r where r.ready;
+  select coalesce(array_agg(r.ref), '{}'), coalesce(not bool_or(r.judged), true)
+  into ready, plain from released r where r.ready;
+end
 $$;
 
 -- Steps of live runs become started, and get their tasks.
@@ -116,7 +124,8 @@ $$;
 create or replace function pgflow.insert_tasks(
   started pgflow.step_ref[], at timestamptz, worker uuid, lane_queues text[], lane_versions int[], want int,
   out handed bigint[], out woken text[]
-) language sql as $$
+) language plpgsql as $$
+begin
   with fresh as (
     select s.flow_slug, u.run_id, u.version_id, u.step_slug, r.priority, coalesce(v.queue, s.flow_slug) as queue,
       coalesce(s.opt_start_delay, 0) as delay, coalesce(e.index - 1, 0) as task_index, e.value
@@ -154,13 +163,16 @@ create or replace function pgflow.insert_tasks(
   )
   select coalesce(array_agg(i.message_id) filter (where i.stage = 'running'), '{}'),
     coalesce(array_agg(distinct i.queue) filter (where i.stage <> 'running'), '{}')
+  into handed, woken
   from inserted i;
+end
 $$;
 
 -- Count resolved steps off their runs; a run with none left is complete. Its output are the outputs of the completed
 -- steps that nobody depends on; null when there are none.
 create or replace function pgflow.settle_runs(resolved pgflow.step_ref[], at timestamptz) returns void
-language sql as $$
+language plpgsql as $$
+begin
   update pgflow.runs r
   set remaining_steps = r.remaining_steps - d.steps,
       status = case when r.remaining_steps = d.steps and r.status || '' = 'started' then 'completed' else r.status end,
@@ -173,4 +185,5 @@ language sql as $$
             select from pgflow.deps c where c.version_id = r.version_id and c.dep_slug = t.step_slug)) end
   from (select u.run_id, count(*)::int as steps from unnest(resolved) u group by u.run_id) d
   where r.run_id = any (array[d.run_id]);
+end
 $$;
