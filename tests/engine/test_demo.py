@@ -61,6 +61,7 @@ def test_ctrl_c_ends_it_and_its_worker() -> None:
     try:
         worker = int(demo.wait_for("worker    process ").split()[2].rstrip(","))
         os.kill(worker, 0)
+        demo.wait_for("scrape completed")  # not while Python makes its event loop
         demo.signal(signal.SIGINT)
         assert demo.end() == 130
         with pytest.raises(ProcessLookupError):

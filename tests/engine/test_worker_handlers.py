@@ -333,7 +333,7 @@ async def test_a_sync_body_given_up_before_a_thread_was_free_never_runs(workshop
     let_go.set()
     async with workshop.worker(flow, threads=1, concurrency=2):
         await run.result(10)
-    assert sorted(ran) == [0, 0, 1]
+    assert sorted(ran.count(element) for element in (0, 1)) == [1, 2]  # whichever was first
 
 
 async def test_the_wait_for_a_thread_is_not_a_part_of_the_timeout(workshop: Workshop) -> None:
