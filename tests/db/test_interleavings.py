@@ -350,3 +350,21 @@ def test_giving_claims_back_waits_for_the_run_before_it_holds_a_task(
         assert len(free) == 5
         assert two.cancel(run)
     assert leaving.result(5) == 0
+
+
+def test_leaving_waits_for_the_worker_before_it_holds_a_run(pair: Pair, connect: Connect) -> None:
+    """A sweep ends lapsed workers first and may then want their runs."""
+    one, two = pair
+    bystander = connect()
+    one.define(single("flow"))
+    one.start("flow", 1, 2)
+    one.register()
+    assert len(one.claim()) == 2
+    with transaction(two.conn):
+        two.conn.execute("select from pgflow.workers for update")
+        leaving = held_up(one.leave, one.conn, two.conn)
+        for table in ("runs", "step_tasks"):
+            query = f"select from pgflow.{table} for update nowait"
+            assert len(bystander.execute(query.encode()).fetchall()) == 2
+    leaving.result(5)
+    assert one.rows("select distinct stage from pgflow.step_tasks") == [("ready",)]
