@@ -1,0 +1,51 @@
+-- How much may run at once, and how often. A slot is a row that belongs to a claim; there is no counter of them.
+
+create table pgflow.limits (
+  kind text not null,
+  name text not null,
+  capacity int not null,                     -- slots; of a rate: the burst
+  per_second float8,
+  constraint limits_pkey primary key (kind, name),
+  constraint kind_is_valid check (kind in ('concurrency', 'rate', 'queue', 'flow')),
+  constraint capacity_is_positive check (capacity > 0),
+  constraint rates_have_a_speed check ((kind = 'rate') = (per_second is not null) and per_second > 0)
+);
+
+-- A gate is what a slot is of: 'key/…', 'limit/<name>/<partition>', 'queue/<queue>', 'flow/<slug>'.
+create table pgflow.slots (
+  gate text not null,
+  slot int not null,
+  message_id bigint not null,
+  claim_token bigint not null,
+  worker_id uuid,
+  constraint slots_pkey primary key (gate, slot)
+) with (fillfactor = 50);
+create index idx_slots_claim on pgflow.slots (claim_token);
+create index idx_slots_worker on pgflow.slots (worker_id);
+
+-- The state of a rate limit's partition, as two points in time.
+create table pgflow.buckets (
+  key text not null,
+  spent_until timestamptz not null,          -- when all that was spent will have been earned
+  promised_until timestamptz not null,       -- when the last in line has its turn
+  constraint buckets_pkey primary key (key)
+) with (fillfactor = 50);
+
+-- How much of a queue each fairness key had, in tasks by weight.
+create table pgflow.shares (
+  queue text not null,
+  fairness_key text not null,
+  served float8 not null,
+  served_at timestamptz not null,
+  constraint shares_pkey primary key (queue, fairness_key)
+) with (fillfactor = 50);
+
+-- Queues and flows that nobody may claim of for now.
+create table pgflow.pauses (
+  kind text not null,
+  name text not null,
+  paused_at timestamptz not null,
+  reason text,
+  constraint pauses_pkey primary key (kind, name),
+  constraint kind_is_valid check (kind in ('queue', 'flow'))
+);
