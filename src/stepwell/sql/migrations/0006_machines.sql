@@ -45,7 +45,9 @@ alter table pgflow.step_tasks
   alter column weight type float8,
   add column awaits text[],                  -- signals that it waits for, or was woken by
   add column await_all boolean not null default false,
+  add column waiting boolean not null default false,  -- parked, or delayed until a deadline: something may wake it earlier
   add column seen bigint[],                  -- signals that do not wake it again; of a signal step: the one it got
+  add column join_id bigint,                 -- the children that it waits for, or was woken by
   add column blocked_on text,                -- the gate that had no slot for it
   add column promised boolean not null default false,  -- it has its place in the line of its rate limit
   add column fairness_key text not null default '',
@@ -81,25 +83,25 @@ create table pgflow.lanes (
   constraint lanes_pkey primary key (version_id, queue)
 );
 
-drop function pgflow.commit_tasks(uuid, bigint[], bigint[], text[], jsonb[], text[], text[], text[], text[], int[], int);
-drop function pgflow.commit_and_claim(
+drop function if exists pgflow.commit_tasks(uuid, bigint[], bigint[], text[], jsonb[], text[], text[], text[], text[], int[], int);
+drop function if exists pgflow.commit_and_claim(
   uuid, bigint[], bigint[], text[], jsonb[], text[], text[], text[], text[], int[], int, boolean);
-drop function pgflow.write_outcomes(
+drop function if exists pgflow.write_outcomes(
   uuid, bigint[], bigint[], text[], jsonb[], text[], text[], text[], text[], int[], int, boolean);
-drop function pgflow.start_runs(text, jsonb[], uuid[], text[], int);
-drop function pgflow.begin_runs(uuid[], int, timestamptz);
-drop function pgflow.run_started_as(uuid, text, text);
-drop function pgflow.lock_runs_of(bigint[], boolean);
-drop function pgflow.pick_tasks(text[], int[], int);
-drop function pgflow.take_tasks(uuid, bigint[], timestamptz);
-drop function pgflow.retry_delay(int, int, int, real);
-drop function pgflow.promote_tasks(int);
-drop function pgflow.versions_of(text[]);
-drop function pgflow.get_runs(uuid[]);
-drop function pgflow.list_runs(text, text, uuid, int);
-drop function pgflow.run_steps(uuid);
-drop function pgflow.cancel_run(uuid, text);
-drop function pgflow.retry_run(uuid);
-drop type pgflow.claimed_task cascade;
-drop type pgflow.entry cascade;
-drop type pgflow.run_summary cascade;
+drop function if exists pgflow.start_runs(text, jsonb[], uuid[], text[], int);
+drop function if exists pgflow.begin_runs(uuid[], int, timestamptz);
+drop function if exists pgflow.run_started_as(uuid, text, text);
+drop function if exists pgflow.lock_runs_of(bigint[], boolean);
+drop function if exists pgflow.pick_tasks(text[], int[], int);
+drop function if exists pgflow.take_tasks(uuid, bigint[], timestamptz);
+drop function if exists pgflow.retry_delay(int, int, int, real);
+drop function if exists pgflow.promote_tasks(int);
+drop function if exists pgflow.versions_of(text[]);
+drop function if exists pgflow.get_runs(uuid[]);
+drop function if exists pgflow.list_runs(text, text, uuid, int);
+drop function if exists pgflow.run_steps(uuid);
+drop function if exists pgflow.cancel_run(uuid, text);
+drop function if exists pgflow.retry_run(uuid);
+drop type if exists pgflow.claimed_task cascade;
+drop type if exists pgflow.entry cascade;
+drop type if exists pgflow.run_summary cascade;

@@ -31,12 +31,17 @@ create table pgflow.buckets (
   constraint buckets_pkey primary key (key)
 ) with (fillfactor = 50);
 
--- How much of a queue each fairness key had, in tasks by weight.
+-- Fair queues: each task of a key costs it 1 / weight of virtual time, and who has had least is next.
+create table pgflow.fair_queues (
+  queue text not null,
+  virtual_time float8 not null default 0,    -- where the queue is: a key that was idle starts here
+  constraint fair_queues_pkey primary key (queue)
+) with (fillfactor = 50);
+
 create table pgflow.shares (
   queue text not null,
   fairness_key text not null,
-  served float8 not null,
-  served_at timestamptz not null,
+  served float8 not null,                    -- where the key is
   constraint shares_pkey primary key (queue, fairness_key)
 ) with (fillfactor = 50);
 

@@ -18,9 +18,6 @@ create index idx_step_tasks_paused on pgflow.step_tasks (run_id) where stage = '
 -- Signals of a run that nothing consumed yet, oldest first.
 create index idx_signals_waiting on pgflow.signals (run_id, signal_id) where consumed_at is null;
 
--- close_joins: what a task waits for.
-create index idx_joins_open on pgflow.joins (message_id) where open;
-
 -- children_of, and the children of a join in order.
 create index idx_runs_parent on pgflow.runs (parent_run_id, run_id) where parent_run_id is not null;
 
