@@ -63,14 +63,19 @@ def says_no_schema(error: DatabaseError) -> bool:
 
 def translated(error: DatabaseError) -> StepwellError | None:
     """Errors of our SQL core as ours; None for the driver's own, which pass through untouched."""
-    said = error.diag.message_primary or ""
-    if error.diag.message_hint:
-        said = f"{said}. {error.diag.message_hint}"
-    if says_no_schema(error):
+    return explained(error.sqlstate, error.diag.message_primary or "", error.diag.message_hint)
+
+
+def explained(sqlstate: str | None, said: str, hint: str | None) -> StepwellError | None:
+    """The same for what any driver says."""
+    no_schema = sqlstate in NO_SCHEMA and "pgflow" in said
+    if hint:
+        said = f"{said}. {hint}"
+    if no_schema:
         return SchemaError(
             f"this database has no Stepwell schema of this version ({said}); run `stepwell migrate`"
         )
-    return from_sqlstate(error.sqlstate, said)
+    return from_sqlstate(sqlstate, said)
 
 
 def one(rows: Sequence[Row]) -> Row:

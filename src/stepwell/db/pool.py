@@ -21,6 +21,7 @@ from psycopg.pq import TransactionStatus
 
 from stepwell.db.call import Call, Row
 from stepwell.db.connect import connect_options, hopeless, passing
+from stepwell.db.theirs import Theirs, on_theirs, together
 from stepwell.errors import DatabaseUnavailable
 
 FIRST_PAUSE = 0.02
@@ -70,12 +71,12 @@ class Pool:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def run(self, call: Call[Row], /, conn: AsyncConnection[Any] | None = None) -> list[Row]:
+    async def run(self, call: Call[Row], /, conn: Theirs | None = None) -> list[Row]:
         """Run a call that may be repeated; with `conn` once, inside the caller's transaction."""
         return (await self.run_all([call], conn))[0]
 
     async def run_all(
-        self, calls: Sequence[Call[Row]], conn: AsyncConnection[Any] | None = None
+        self, calls: Sequence[Call[Row]], conn: Theirs | None = None
     ) -> list[list[Row]]:
         """Run calls in one transaction: all of them count, or none does."""
         if not calls:
@@ -167,17 +168,3 @@ class Patience:
         pause = self._pause
         self._pause = min(max(pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
         return pause * random.uniform(0.75, 1.25)
-
-
-async def together(calls: Sequence[Call[Row]], conn: AsyncConnection[Any]) -> list[list[Row]]:
-    if len(calls) == 1:
-        return [await calls[0].on(conn)]
-    async with conn.transaction():
-        return [await call.on(conn) for call in calls]
-
-
-async def on_theirs(calls: Sequence[Call[Row]], conn: AsyncConnection[Any]) -> list[list[Row]]:
-    """On a connection of the caller: never commits what the caller has begun."""
-    if conn.autocommit and conn.info.transaction_status == TransactionStatus.IDLE:
-        return await together(calls, conn)
-    return [await call.on(conn) for call in calls]

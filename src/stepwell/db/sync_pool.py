@@ -17,6 +17,7 @@ from psycopg.pq import TransactionStatus
 from stepwell.db.call import Call, Row
 from stepwell.db.connect import connect_options
 from stepwell.db.pool import LONGEST_IDLE, Patience
+from stepwell.db.theirs import TheirsSync, on_theirs_sync, together_sync
 
 
 @dataclass(slots=True)
@@ -56,23 +57,23 @@ class SyncPool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def run(self, call: Call[Row], /, conn: Connection[Any] | None = None) -> list[Row]:
+    def run(self, call: Call[Row], /, conn: TheirsSync | None = None) -> list[Row]:
         """Run a call that may be repeated; with `conn` once, inside the caller's transaction."""
         return self.run_all([call], conn)[0]
 
     def run_all(
-        self, calls: Sequence[Call[Row]], conn: Connection[Any] | None = None
+        self, calls: Sequence[Call[Row]], conn: TheirsSync | None = None
     ) -> list[list[Row]]:
         """Run calls in one transaction: all of them count, or none does."""
         if not calls:
             return []
         if conn is not None:
-            return on_theirs(calls, conn)
+            return on_theirs_sync(calls, conn)
         patience = Patience(self._timeout)
         while True:
             try:
                 with self.connection() as ours:
-                    return together(calls, ours)
+                    return together_sync(calls, ours)
             except psycopg.OperationalError as error:
                 time.sleep(patience.after(error))
 
@@ -134,17 +135,3 @@ def drop(home: Home) -> None:
             home.idle.pop().conn.close()
         except IndexError:  # another thread took it
             return
-
-
-def together(calls: Sequence[Call[Row]], conn: Connection[Any]) -> list[list[Row]]:
-    if len(calls) == 1:
-        return [calls[0].on_sync(conn)]
-    with conn.transaction():
-        return [call.on_sync(conn) for call in calls]
-
-
-def on_theirs(calls: Sequence[Call[Row]], conn: Connection[Any]) -> list[list[Row]]:
-    """On a connection of the caller: never commits what the caller has begun."""
-    if conn.autocommit and conn.info.transaction_status == TransactionStatus.IDLE:
-        return together(calls, conn)
-    return [call.on_sync(conn) for call in calls]
