@@ -10,13 +10,38 @@ if TYPE_CHECKING:
     from stepwell.client.run import Run as Run
     from stepwell.client.sync import SyncClient as SyncClient
     from stepwell.define.app import Stepwell as Stepwell
+    from stepwell.define.context import ChildInfo as ChildInfo
     from stepwell.define.context import Context as Context
+    from stepwell.define.context import MachineContext as MachineContext
+    from stepwell.define.context import Signal as Signal
     from stepwell.define.flow import Flow as Flow
+    from stepwell.define.job import Job as Job
+    from stepwell.define.job import JobCall as JobCall
+    from stepwell.define.job import job as job
+    from stepwell.define.limits import ConcurrencyLimit as ConcurrencyLimit
+    from stepwell.define.limits import QueueLimit as QueueLimit
+    from stepwell.define.limits import RateLimit as RateLimit
+    from stepwell.define.limits import key_by as key_by
+    from stepwell.define.machine import Machine as Machine
+    from stepwell.define.machine import step as step
+    from stepwell.define.outcome import Await as Await
+    from stepwell.define.outcome import Cancel as Cancel
+    from stepwell.define.outcome import Child as Child
+    from stepwell.define.outcome import Done as Done
+    from stepwell.define.outcome import Next as Next
+    from stepwell.define.outcome import Retry as Retry
+    from stepwell.define.outcome import Snooze as Snooze
+    from stepwell.define.outcome import Spawn as Spawn
+    from stepwell.define.outcome import Stop as Stop
+    from stepwell.define.schedule import Schedule as Schedule
+    from stepwell.define.schedule import cron as cron
+    from stepwell.define.schedule import every as every
     from stepwell.define.step import Step as Step
     from stepwell.errors import Conflict as Conflict
     from stepwell.errors import DatabaseUnavailable as DatabaseUnavailable
     from stepwell.errors import DefinitionError as DefinitionError
     from stepwell.errors import EmbeddedError as EmbeddedError
+    from stepwell.errors import NoTarget as NoTarget
     from stepwell.errors import NotFound as NotFound
     from stepwell.errors import PayloadError as PayloadError
     from stepwell.errors import PermanentError as PermanentError
@@ -30,53 +55,103 @@ if TYPE_CHECKING:
     from stepwell.worker.worker import Worker as Worker
 
 __all__ = [
+    "Await",
+    "Cancel",
+    "Child",
+    "ChildInfo",
     "Client",
+    "ConcurrencyLimit",
     "Conflict",
     "Context",
     "DatabaseUnavailable",
     "DefinitionError",
+    "Done",
     "EmbeddedError",
     "Flow",
+    "Job",
+    "JobCall",
+    "Machine",
+    "MachineContext",
+    "Next",
+    "NoTarget",
     "NotFound",
     "PayloadError",
     "PermanentError",
+    "QueueLimit",
+    "RateLimit",
+    "Retry",
     "Run",
     "RunCancelled",
     "RunFailed",
     "RunTimeout",
+    "Schedule",
     "SchemaError",
     "Settings",
     "SettingsError",
+    "Signal",
+    "Snooze",
+    "Spawn",
     "Step",
     "Stepwell",
     "StepwellError",
+    "Stop",
     "SyncClient",
     "Worker",
+    "cron",
+    "every",
+    "job",
+    "key_by",
+    "step",
 ]
 
 _HOME = {
+    "Await": "define.outcome",
+    "Cancel": "define.outcome",
+    "Child": "define.outcome",
+    "ChildInfo": "define.context",
     "Client": "client.client",
+    "ConcurrencyLimit": "define.limits",
     "Conflict": "errors",
     "Context": "define.context",
     "DatabaseUnavailable": "errors",
     "DefinitionError": "errors",
+    "Done": "define.outcome",
     "EmbeddedError": "errors",
     "Flow": "define.flow",
+    "Job": "define.job",
+    "JobCall": "define.job",
+    "Machine": "define.machine",
+    "MachineContext": "define.context",
+    "Next": "define.outcome",
+    "NoTarget": "errors",
     "NotFound": "errors",
     "PayloadError": "errors",
     "PermanentError": "errors",
+    "QueueLimit": "define.limits",
+    "RateLimit": "define.limits",
+    "Retry": "define.outcome",
     "Run": "client.run",
     "RunCancelled": "errors",
     "RunFailed": "errors",
     "RunTimeout": "errors",
+    "Schedule": "define.schedule",
     "SchemaError": "errors",
     "Settings": "settings",
     "SettingsError": "errors",
+    "Signal": "define.context",
+    "Snooze": "define.outcome",
+    "Spawn": "define.outcome",
     "Step": "define.step",
     "Stepwell": "define.app",
     "StepwellError": "errors",
+    "Stop": "define.outcome",
     "SyncClient": "client.sync",
     "Worker": "worker.worker",
+    "cron": "define.schedule",
+    "every": "define.schedule",
+    "job": "define.job",
+    "key_by": "define.limits",
+    "step": "define.machine",
 }
 
 

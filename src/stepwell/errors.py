@@ -9,6 +9,7 @@ StepwellError
 ├── DatabaseUnavailable  no connection to Postgres (with what to do about it)
 ├── SchemaError          the database is missing our schema, or is too old or too new
 ├── NotFound             no such run, flow or step
+│   └── NoTarget         the signal had no live run to go to
 ├── Conflict             that key already belongs to a run of another flow
 ├── RunFailed            you awaited a run that failed
 │   └── RunCancelled     you awaited a run that somebody cancelled
@@ -67,6 +68,12 @@ class NotFound(StepwellError):
     """No such run, flow or step."""
 
     sqlstate = "PF404"
+
+
+class NoTarget(NotFound):
+    """The signal had no live run to go to: there is none, or it has ended."""
+
+    sqlstate = "PF410"
 
 
 class Conflict(StepwellError):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from graphlib import CycleError, TopologicalSorter
+from typing import Any
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from stepwell.compile.shape import PatternShape, Shape, StepShape
-from stepwell.define.options import FlowOptions, StepOptions, check_options
+from stepwell.define.options import RunOptions, StepOptions, check_options
 from stepwell.define.patterns import FLOW_INPUT, check_pattern
 from stepwell.define.slug import FLOW_RESERVED, check_new, check_slug, meant
 from stepwell.errors import DefinitionError
@@ -18,7 +19,7 @@ def check_shape(shape: Shape) -> Shape:
     """Answer with the same shape when every step of it can run, or say what stands in the way."""
     flow = f"flow {shape.slug!r}"
     check_slug(shape.slug, flow, FLOW_RESERVED)
-    check_options(FlowOptions(**msgspec.structs.asdict(shape.options)), flow)
+    check_options(RunOptions(**_numbers(shape.options, RunOptions)), flow)
     if not shape.steps:
         raise DefinitionError(f"{flow}: it has no steps; declare one with @flow.step")
     slugs: list[str] = []
@@ -35,8 +36,7 @@ def check_shape(shape: Shape) -> Shape:
 
 
 def _check_step(step: StepShape, slugs: list[str], what: str) -> None:
-    said = msgspec.structs.asdict(step.options)
-    check_options(StepOptions(**{k: v for k, v in said.items() if v is not UNSET}), what)
+    check_options(StepOptions(**_numbers(step.options, StepOptions)), what)
     for slug in step.dependencies:
         if slug not in slugs:
             raise DefinitionError(
@@ -52,6 +52,17 @@ def _check_step(step: StepShape, slugs: list[str], what: str) -> None:
         )
     _check_pattern("requiredInputPattern", step.required_input_pattern, step, what)
     _check_pattern("forbiddenInputPattern", step.forbidden_input_pattern, step, what)
+
+
+def _numbers(options: Struct, wanted: type[Any]) -> dict[str, Any]:
+    """What is written in a shape as in the code; a backoff is checked by its type already."""
+    said = msgspec.structs.asdict(options)
+    plain = {name: said[name] for name in said if name in wanted.__dataclass_fields__}
+    return {
+        name: value
+        for name, value in plain.items()
+        if value is not UNSET and name not in ("backoff", "concurrency")
+    }
 
 
 def _check_pattern(name: str, pattern: PatternShape, step: StepShape, what: str) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
+from msgspec import UNSET
+
 from stepwell.compile.check import check_shape
-from stepwell.compile.shape import (
-    FlowOptionsShape,
-    PatternShape,
-    Shape,
-    StepOptionsShape,
-    StepShape,
-)
+from stepwell.compile.options import run_options_shape, step_options_shape
+from stepwell.compile.shape import PatternShape, Shape, StepOptionsShape, StepShape
 from stepwell.define.flow import Flow
+from stepwell.define.options import RunOptions
 from stepwell.define.patterns import Pattern
 from stepwell.define.step import Step
 
@@ -23,14 +20,13 @@ def compile_flow(flow: Flow[Any, Any]) -> Shape:
     return check_shape(
         Shape(
             slug=flow.slug,
-            options=FlowOptionsShape(**asdict(flow.options)),
-            steps=tuple(_step(step) for step in flow.steps.values()),
+            options=run_options_shape(flow.options),
+            steps=tuple(_step(step, flow.options) for step in flow.steps.values()),
         )
     )
 
 
-def _step(step: Step[..., Any]) -> StepShape:
-    said = {name: value for name, value in asdict(step.options).items() if value is not None}
+def _step(step: Step[..., Any], around: RunOptions) -> StepShape:
     return StepShape(
         slug=step.slug,
         step_type=step.kind,
@@ -40,8 +36,15 @@ def _step(step: Step[..., Any]) -> StepShape:
         required_input_pattern=_pattern(step.when),
         forbidden_input_pattern=_pattern(step.unless),
         takes_input=step.takes_input,
-        options=StepOptionsShape(**said),
+        signal_name=UNSET if step.signal is None else step.signal,
+        options=_options(step, around),
     )
+
+
+def _options(step: Step[..., Any], around: RunOptions) -> StepOptionsShape:
+    """A step that only waits is never held up by a limit."""
+    waits = step.kind in ("signal", "sleep")
+    return step_options_shape(step.options, RunOptions() if waits else around)
 
 
 def _pattern(pattern: Pattern | None) -> PatternShape:

@@ -19,7 +19,9 @@ _STRUCTURE = (
     "whenExhausted",
     "requiredInputPattern",
     "forbiddenInputPattern",
+    "signalName",
 )
+BackoffShape = Literal["fixed", "linear", "exponential", "custom"]
 
 
 class PatternShape(Struct, frozen=True, rename="camel"):
@@ -38,9 +40,18 @@ class StepOptionsShape(Struct, frozen=True, rename="camel", kw_only=True):
     start_delay: int | UnsetType = UNSET
     max_delay: int | UnsetType = UNSET
     jitter: int | float | UnsetType = UNSET
+    backoff: BackoffShape | UnsetType = UNSET
+    priority: int | UnsetType = UNSET
+    concurrency: str | UnsetType = UNSET
+    concurrency_by: tuple[str, ...] | UnsetType = UNSET
+    rate: str | UnsetType = UNSET
+    rate_by: tuple[str, ...] | UnsetType = UNSET
+    weight: int | float | UnsetType = UNSET
+    inline: bool | UnsetType = UNSET
+    signal_timeout: int | float | UnsetType = UNSET
 
 
-class FlowOptionsShape(Struct, frozen=True, rename="camel", kw_only=True):
+class RunOptionsShape(Struct, frozen=True, rename="camel", kw_only=True):
     """What the steps inherit; always written in full."""
 
     max_attempts: int = 3
@@ -50,26 +61,34 @@ class FlowOptionsShape(Struct, frozen=True, rename="camel", kw_only=True):
     jitter: int | float = 0
     max_crashes: int = 3
     queue: str | None = None
+    backoff: BackoffShape = "exponential"
+    max_running: int | None = None
+    priority: int = 0
+    fairness_by: tuple[str, ...] | None = None
 
 
 class StepShape(Struct, frozen=True, rename="camel", kw_only=True):
     slug: str
-    step_type: Literal["single", "map"] = "single"
+    step_type: Literal["single", "map", "signal", "sleep"] = "single"
     dependencies: tuple[str, ...] = ()
     when_unmet: Literal["skip", "fail", "skip-cascade"] = "skip"
     when_exhausted: Literal["fail", "skip", "skip-cascade"] = "fail"
     required_input_pattern: PatternShape = PatternShape()
     forbidden_input_pattern: PatternShape = PatternShape()
     takes_input: bool = True
+    initial: bool | UnsetType = UNSET
+    signal_name: str | UnsetType = UNSET
     options: StepOptionsShape = StepOptionsShape()
 
 
 class Shape(Struct, frozen=True, rename="camel", kw_only=True):
-    """A definition as plain data: what the database stores and compares."""
+    """A definition as plain data: what the database stores and compares. A machine and a job say
+    which version they are; the versions of a flow are its structures."""
 
     slug: str
-    kind: Literal["flow"] = "flow"
-    options: FlowOptionsShape = FlowOptionsShape()
+    kind: Literal["flow", "machine", "job"] = "flow"
+    version: int | UnsetType = UNSET
+    options: RunOptionsShape = RunOptionsShape()
     steps: tuple[StepShape, ...] = ()
 
     @classmethod
@@ -96,7 +115,7 @@ class Shape(Struct, frozen=True, rename="camel", kw_only=True):
     def structure(self) -> dict[str, Any]:
         """The part whose change makes a new version; options can change under a running flow."""
         steps = self.to_data()["steps"]
-        return {"steps": [{key: step[key] for key in _STRUCTURE} for step in steps]}
+        return {"steps": [{key: step[key] for key in _STRUCTURE if key in step} for step in steps]}
 
     @property
     def digest(self) -> str:

@@ -19,7 +19,7 @@ _TEXT = (str, bytes, bytearray, memoryview)
 
 
 class Hints(NamedTuple):
-    """The resolved annotations of one handler."""
+    """The resolved annotations of one handler, or of one class."""
 
     parameters: Mapping[str, Any]
     output: Any
@@ -32,7 +32,7 @@ def hints_of(handler: Callable[..., Any], names: Mapping[str, Any]) -> Hints:
     function = inspect.unwrap(handler)
     if not hasattr(function, "__annotations__"):
         function = getattr(function, "__call__", function)  # noqa: B004
-    known = getattr(function, "__globals__", {})
+    known = getattr(function, "__globals__", None) or _names_around(function)
     hints = {
         name: _resolved(name, annotation, known, names)
         for name, annotation in _annotations(function).items()
@@ -41,6 +41,10 @@ def hints_of(handler: Callable[..., Any], names: Mapping[str, Any]) -> Hints:
     if get_origin(output) in _AWAITED:
         output = get_args(output)[-1]
     return Hints(hints, output)
+
+
+def _names_around(cls: Any) -> Mapping[str, Any]:
+    return vars(sys.modules.get(getattr(cls, "__module__", ""), types.SimpleNamespace()))
 
 
 def _annotations(function: Any) -> Mapping[str, Any]:

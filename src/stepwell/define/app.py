@@ -6,25 +6,44 @@ from collections.abc import Iterable
 from typing import Any
 
 from stepwell.define.flow import Flow
+from stepwell.define.job import Job
+from stepwell.define.limited import limits_of
+from stepwell.define.limits import Limit
+from stepwell.define.machine import Machine
 from stepwell.define.registry import Registry
+from stepwell.define.schedule import Schedule, by_name
 
 
 class Stepwell:
     """The definitions of one program. It holds no connection, and making one opens nothing.
+
+    The limits that definitions use are listed too: `limits=[...]`.
 
     >>> app = Stepwell(flows=[Flow("orders")], name="shop")
     >>> [flow.slug for flow in app.flows]
     ['orders']
     """
 
-    __slots__ = ("_name", "_registry")
+    __slots__ = ("_limits", "_name", "_registry", "_schedules")
 
-    def __init__(self, *, flows: Iterable[Flow[Any, Any]] = (), name: str | None = None) -> None:
-        self._registry = Registry(flows)
+    def __init__(
+        self,
+        *,
+        flows: Iterable[Flow[Any, Any]] = (),
+        machines: Iterable[type[Machine]] = (),
+        jobs: Iterable[Job[..., Any, ...]] = (),
+        schedules: Iterable[Schedule] = (),
+        limits: Iterable[Limit] = (),
+        name: str | None = None,
+    ) -> None:
+        self._registry = Registry(flows, machines, jobs)
+        self._schedules = by_name(schedules)
+        self._limits = limits_of(limits, self._registry)
         self._name = name
 
     def __repr__(self) -> str:
-        return f"<Stepwell {self._name or ''}: {', '.join(self._registry.flows) or 'no flows'}>"
+        served = ", ".join(self._registry.slugs) or "no flows"
+        return f"<Stepwell {self._name or ''}: {served}>"
 
     @property
     def name(self) -> str | None:
@@ -38,3 +57,20 @@ class Stepwell:
     @property
     def flows(self) -> tuple[Flow[Any, Any], ...]:
         return tuple(self._registry.flows.values())
+
+    @property
+    def machines(self) -> tuple[type[Machine], ...]:
+        """Each version of a machine is a class of its own."""
+        return tuple(facts.cls for facts in self._registry.machines.values())
+
+    @property
+    def jobs(self) -> tuple[Job[..., Any, ...], ...]:
+        return tuple(self._registry.jobs.values())
+
+    @property
+    def schedules(self) -> tuple[Schedule, ...]:
+        return tuple(self._schedules.values())
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        return tuple(self._limits.values())

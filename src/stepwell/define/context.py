@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -58,6 +59,99 @@ class Context(Protocol):
     @property
     def cancelled(self) -> bool:
         """True once the result can no longer be written; long sync handlers look now and then."""
+        ...
+
+    @property
+    def worker_id(self) -> UUID: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A signal out of a run's inbox."""
+
+    id: int
+    name: str
+    payload: Any
+    sent_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ChildInfo:
+    """A run that this one started with Spawn."""
+
+    run_id: UUID
+    slug: str
+    kind: str
+    status: str
+    output: Any
+    error_message: str | None
+    key: str | None
+    started_at: datetime
+    ended_at: datetime | None
+
+
+class MachineContext(Protocol):
+    """Facts about one execution of one step of a machine.
+
+    >>> async def ship(ctx: MachineContext) -> str:
+    ...     return f"{len(ctx.awaited)} of {len(await ctx.signals())} signals"
+    """
+
+    @property
+    def run_id(self) -> UUID: ...
+
+    @property
+    def key(self) -> str | None:
+        """The key that the run was started with."""
+        ...
+
+    @property
+    def machine(self) -> str:
+        """The slug of the machine."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """The version of the machine that the run was started with."""
+        ...
+
+    @property
+    def step(self) -> str: ...
+
+    @property
+    def attempt(self) -> int:
+        """Which try of this step this is; the first is 1. Crashes are not counted."""
+        ...
+
+    @property
+    def max_attempts(self) -> int: ...
+
+    @property
+    def crashes(self) -> int:
+        """How often a worker was lost in the middle of this step."""
+        ...
+
+    @property
+    def awaited(self) -> list[Signal]:
+        """The signals that this step waited for, oldest first; empty when the time was up."""
+        ...
+
+    async def signals(self, limit: int = 100) -> list[Signal]:
+        """The whole inbox of the run, consumed ones too, oldest first; loaded when asked."""
+        ...
+
+    async def children(self, limit: int = 100) -> list[ChildInfo]:
+        """The runs that this one started, in their order; loaded when asked."""
+        ...
+
+    @property
+    def deadline(self) -> datetime:
+        """When the step's timeout ends this attempt, in UTC."""
+        ...
+
+    @property
+    def cancelled(self) -> bool:
+        """True once the outcome can no longer be written; long sync steps look now and then."""
         ...
 
     @property

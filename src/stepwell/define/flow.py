@@ -5,31 +5,37 @@ from __future__ import annotations
 import inspect
 import sys
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any, ForwardRef, Generic, ParamSpec, Unpack, get_args, overload
+from typing import Any, ForwardRef, Generic, Literal, ParamSpec, Unpack, get_args, overload
 
 from typing_extensions import TypeVar
 
 from stepwell.define.annotations import hints_of, may_be_array, shown
 from stepwell.define.dependencies import check_references, dependencies_of, mapped_over
+from stepwell.define.duration import Duration, seconds
+from stepwell.define.limits import ConcurrencyLike, Path, RateLike, check_name
 from stepwell.define.options import (
-    FlowOptions,
+    Backoff,
     IfExhausted,
     IfUnmet,
+    RunOptions,
     StepChoices,
     StepOptions,
     check_choice,
     check_known,
-    check_options,
+    run_options,
+    step_options,
 )
 from stepwell.define.parameters import Surroundings, bind
 from stepwell.define.patterns import check_pattern
+from stepwell.define.payload import decoder, encode
 from stepwell.define.slug import FLOW_RESERVED, STEP_RESERVED, check_new, check_slug
+from stepwell.define.startable import Startable
 from stepwell.define.step import Step
-from stepwell.errors import DefinitionError
+from stepwell.errors import DefinitionError, PayloadError
 
 In = TypeVar("In", contravariant=True, default=Any)
 Out = TypeVar("Out", covariant=True, default=Any)
@@ -38,6 +44,7 @@ R = TypeVar("R")
 
 AnyStep = Step[..., Any]
 _CONDITIONS = ("when", "unless")
+_OPTIONS = frozenset(RunOptions.__dataclass_fields__)
 _POLICIES = {"if_unmet": IfUnmet, "if_exhausted": IfExhausted}
 
 
@@ -62,24 +69,22 @@ class Flow(Generic[In, Out]):
         slug: str,
         *,
         max_attempts: int = 3,
-        base_delay: int = 1,
-        timeout: int = 60,
-        max_delay: int | None = None,
+        base_delay: Duration = 1,
+        timeout: Duration = 60,
+        max_delay: Duration | None = None,
         jitter: float = 0.0,
         max_crashes: int = 3,
         queue: str | None = None,
+        backoff: Backoff = "exponential",
+        max_running: int | None = None,
+        priority: int = 0,
+        concurrency: ConcurrencyLike | None = None,
+        rate_limit: RateLike | None = None,
+        fairness_by: Path | None = None,
     ) -> None:
         self.slug = check_slug(slug, f"flow {slug!r}", FLOW_RESERVED)
-        self.options = FlowOptions(
-            max_attempts=max_attempts,
-            base_delay=base_delay,
-            timeout=timeout,
-            max_delay=max_delay,
-            jitter=jitter,
-            max_crashes=max_crashes,
-            queue=queue,
-        )
-        check_options(self.options, f"flow {slug!r}")
+        said = {name: value for name, value in locals().items() if name in _OPTIONS}
+        self.options = run_options(said, f"flow {slug!r}")
         self._steps: dict[str, AnyStep] = {}
         self._input_type: Any = Any
 
@@ -148,6 +153,83 @@ class Flow(Generic[In, Out]):
         references = () if over is None else (over,)
         return Declare(partial(self._add, choices=choices, references=references, is_map=True))
 
+    @overload
+    def call(self: Flow[None, Out]) -> FlowCall[Out]: ...
+    @overload
+    def call(self, input: In) -> FlowCall[Out]: ...
+    def call(self, input: Any = None) -> FlowCall[Any]:
+        """The flow with this input, for Spawn and schedules; PayloadError when it does not fit."""
+        payload = encode(input)
+        try:
+            decoder(self.input_type)(payload)
+        except PayloadError as error:
+            raise PayloadError(f"input of flow {self.slug!r}: {error}") from error
+        if self._has_root_map() and not payload.startswith(b"["):
+            raise PayloadError(
+                f"input of flow {self.slug!r} is not a list, and the flow maps over it"
+            )
+        return FlowCall(self, payload)
+
+    def signal(
+        self,
+        name: str,
+        *,
+        slug: str | None = None,
+        after: AnyStep | Iterable[AnyStep] = (),
+        timeout: Duration | None = None,
+        if_exhausted: IfExhausted = "fail",
+    ) -> Step[[], Any]:
+        """Declare a step that waits for a signal; its output is the signal's payload.
+
+        When the `timeout` comes first the step fails, and `if_exhausted` says what then.
+        """
+        what = f"flow {self.slug!r}, step {name if slug is None else slug!r}"
+        check_name(name, f"{what}: the name of its signal")
+        limit = None if timeout is None else seconds(timeout, f"{what}: timeout")
+        options = StepOptions(signal_timeout=limit)
+        return self._wait(
+            "signal", name if slug is None else slug, after, options, name, if_exhausted
+        )
+
+    def sleep(
+        self, slug: str, duration: Duration, *, after: AnyStep | Iterable[AnyStep] = ()
+    ) -> Step[[], None]:
+        """Declare a step that only lets time pass; it costs nothing while it does."""
+        options = step_options({"start_delay": duration}, f"flow {self.slug!r}, step {slug!r}")
+        return self._wait("sleep", slug, after, options)
+
+    def _wait(
+        self,
+        kind: Literal["signal", "sleep"],
+        slug: str,
+        after: AnyStep | Iterable[AnyStep],
+        options: StepOptions,
+        signal: str | None = None,
+        if_exhausted: IfExhausted = "fail",
+    ) -> Step[[], Any]:
+        what = f"flow {self.slug!r}, step {slug!r}"
+        check_slug(slug, what, STEP_RESERVED)
+        check_new(slug, self._steps, what)
+        references = (after,) if isinstance(after, Step) else tuple(after)
+        check_references(references, self._steps, what)
+        check_choice("if_exhausted", if_exhausted, IfExhausted, what)
+        step = Step[[], Any](
+            flow=self.slug,
+            slug=slug,
+            kind=kind,
+            handler=_nothing,
+            dependencies=tuple(step.slug for step in references),
+            options=options,
+            if_exhausted=if_exhausted,
+            returns=Any if kind == "signal" else None,
+            signal=signal,
+        )
+        self._steps[slug] = step
+        return step
+
+    def _has_root_map(self) -> bool:
+        return any(s.kind == "map" and not s.dependencies for s in self._steps.values())
+
     def _add(
         self,
         handler: Any,
@@ -161,7 +243,7 @@ class Flow(Generic[In, Out]):
         slug = choices.get("slug")
         slug = _name_of(handler, self.slug) if slug is None else slug
         what = f"flow {self.slug!r}, step {slug!r}"
-        check_known(choices, what)
+        check_known(choices, StepChoices, what)
         check_slug(slug, what, STEP_RESERVED)
         check_new(slug, self._steps, what)
         _check_handler(handler, what)
@@ -178,7 +260,7 @@ class Flow(Generic[In, Out]):
             handler=handler,
             dependencies=dependencies_of(around, parameters, conditions),
             parameters=parameters,
-            options=_options(choices, what),
+            options=step_options(choices, what),
             returns=hints.output,
             **conditions,
             **_policies(choices, what),
@@ -210,6 +292,19 @@ class Flow(Generic[In, Out]):
         return Any if isinstance(said, ForwardRef | typing.TypeVar) else said
 
 
+class FlowCall(Startable, Generic[Out]):
+    """A flow with its input, ready to be started."""
+
+    __slots__ = ("flow", "payload")
+
+    def __init__(self, flow: Flow[Any, Out], payload: bytes) -> None:
+        self.flow = flow
+        self.payload = payload
+
+    def __repr__(self) -> str:
+        return f"<FlowCall {self.flow.slug}>"
+
+
 @dataclass(frozen=True, slots=True)
 class Declare:
     """What `@flow.step(...)` answers with: it turns a handler into a step and keeps its types."""
@@ -218,6 +313,10 @@ class Declare:
 
     def __call__(self, handler: Callable[P, R], /) -> Step[P, R]:
         return self.add(handler, _locals_above())
+
+
+def _nothing() -> None:
+    """What a step without a handler does."""
 
 
 def _is_handler(given: tuple[Any, ...]) -> bool:
@@ -250,13 +349,6 @@ def _check_handler(handler: Any, what: str) -> None:
         raise DefinitionError(
             f"{what}: a generator never runs by itself; return a list instead of yielding"
         )
-
-
-def _options(choices: Mapping[str, Any], what: str) -> StepOptions:
-    numbers = StepOptions.__dataclass_fields__
-    options = StepOptions(**{name: choices[name] for name in choices if name in numbers})
-    check_options(options, what)
-    return options
 
 
 def _policies(choices: Mapping[str, Any], what: str) -> Mapping[str, Any]:

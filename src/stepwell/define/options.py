@@ -1,17 +1,29 @@
-"""The numbers and choices of flows and steps, checked before they can reach the database."""
+"""The numbers and choices of definitions and steps, checked before they can reach the database."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypedDict, get_args
 
+from stepwell.define.duration import Duration, seconds, whole_seconds
+from stepwell.define.limits import (
+    ConcurrencyLike,
+    ConcurrencyUse,
+    Path,
+    RateLike,
+    RateUse,
+    concurrency_use,
+    path_of,
+    rate_use,
+)
 from stepwell.define.payload import storable
 from stepwell.define.slug import meant
 from stepwell.errors import DefinitionError
 
 IfUnmet = Literal["skip", "fail", "skip-cascade"]
 IfExhausted = Literal["fail", "skip", "skip-cascade"]
+Backoff = Literal["fixed", "linear", "exponential"] | Callable[[int], Duration]
 
 _LEAST = {
     "max_attempts": 1,
@@ -20,14 +32,18 @@ _LEAST = {
     "start_delay": 0,
     "max_delay": 0,
     "max_crashes": 0,
+    "max_running": 1,
+    "priority": -(2**15),
 }
+_MOST = {"priority": 2**15 - 1}
 _LARGEST = 2**31 - 1
+_COUNTS = {"max_attempts", "max_crashes", "max_running", "priority"}
 _LONGEST_NAME = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FlowOptions:
-    """What every step of a flow has unless it says otherwise. Times are whole seconds."""
+class RunOptions:
+    """What every step of a definition has unless it says otherwise. Times are whole seconds."""
 
     max_attempts: int = 3
     base_delay: int = 1
@@ -36,11 +52,18 @@ class FlowOptions:
     jitter: float = 0.0
     max_crashes: int = 3
     queue: str | None = None
+    backoff: Backoff = "exponential"
+    max_running: int | None = None
+    priority: int = 0
+    concurrency: ConcurrencyUse | None = None
+    rate_limit: RateUse | None = None
+    fairness_by: tuple[str, ...] | None = None
+    inline: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepOptions:
-    """What one step says for itself; None means as the flow says. Times are whole seconds."""
+    """What one step says for itself; None means as the definition says. Times are whole seconds."""
 
     max_attempts: int | None = None
     base_delay: int | None = None
@@ -48,47 +71,100 @@ class StepOptions:
     start_delay: int | None = None
     max_delay: int | None = None
     jitter: float | None = None
+    backoff: Backoff | None = None
+    priority: int | None = None
+    concurrency: ConcurrencyUse | None = None
+    rate_limit: RateUse | None = None
+    inline: bool | None = None
+    signal_timeout: float | None = None
 
 
-class StepChoices(TypedDict, total=False):
+class Retries(TypedDict, total=False):
+    """The keyword arguments that every kind of step takes."""
+
+    max_attempts: int | None
+    base_delay: int | Duration | None
+    timeout: int | Duration | None
+    max_delay: int | Duration | None
+    jitter: float | None
+    backoff: Backoff | None
+    priority: int | None
+    concurrency: ConcurrencyLike | None
+    rate_limit: RateLike | None
+
+
+class StepChoices(Retries, total=False):
     """The keyword arguments of `Flow.step` and `Flow.map`."""
 
     slug: str | None
-    max_attempts: int | None
-    base_delay: int | None
-    timeout: int | None
-    start_delay: int | None
-    max_delay: int | None
-    jitter: float | None
+    start_delay: int | Duration | None
     when: Mapping[str, Any] | None
     unless: Mapping[str, Any] | None
     if_unmet: IfUnmet
     if_exhausted: IfExhausted
 
 
-def check_known(choices: Mapping[str, object], what: str) -> None:
-    """Refuse an argument that no step has: a typo never becomes a default."""
-    known = StepChoices.__annotations__
+class MachineStepChoices(Retries, total=False):
+    """The keyword arguments of `@step`. `reachable`: other code than the class's own names it."""
+
+    initial: bool
+    inline: bool | None
+    reachable: bool
+
+
+class RunChoices(TypedDict, total=False):
+    """The keyword arguments that flows, machines and jobs share."""
+
+    queue: str | None
+    max_attempts: int
+    base_delay: int | Duration
+    timeout: int | Duration
+    max_delay: int | Duration | None
+    jitter: float
+    max_crashes: int
+    backoff: Backoff
+    max_running: int | None
+    priority: int
+    concurrency: ConcurrencyLike | None
+    rate_limit: RateLike | None
+    fairness_by: Path | None
+
+
+def check_known(choices: Mapping[str, object], known: type[Any], what: str) -> None:
+    """Refuse an argument that the TypedDict does not have: a typo never becomes a default."""
+    names = [name for base in (*known.__mro__, known) for name in _annotations(base)]
     for name in choices:
-        if name not in known:
+        if name not in names:
             raise DefinitionError(
-                f"{what}: there is no option {name!r}{meant(name, known)}; "
-                f"the options are {', '.join(known)}"
+                f"{what}: there is no option {name!r}{meant(name, names)}; "
+                f"the options are {', '.join(dict.fromkeys(names))}"
             )
 
 
-def check_options(options: FlowOptions | StepOptions, what: str) -> None:
+def run_options(choices: Mapping[str, Any], what: str) -> RunOptions:
+    """The options of a definition out of its arguments, checked."""
+    options = RunOptions(**_plain(choices, RunOptions, what))
+    check_options(options, what)
+    return options
+
+
+def step_options(choices: Mapping[str, Any], what: str) -> StepOptions:
+    """The options of a step out of its arguments, checked."""
+    options = StepOptions(**_plain(choices, StepOptions, what))
+    check_options(options, what)
+    return options
+
+
+def check_options(options: RunOptions | StepOptions, what: str) -> None:
     """Refuse numbers that the database would refuse, or that are no numbers."""
     for field in fields(options):
         value = getattr(options, field.name)
         if value is None and field.default is None:
             continue
-        if field.name == "queue":
-            _check_queue(value, what)
-        elif field.name == "jitter":
-            _check_jitter(value, what)
-        else:
+        if field.name in _LEAST:
             _check_whole(field.name, value, what)
+        elif field.name in _CHECKS:
+            _CHECKS[field.name](value, what)
 
 
 def check_choice(name: str, value: object, choices: Any, what: str) -> None:
@@ -98,15 +174,48 @@ def check_choice(name: str, value: object, choices: Any, what: str) -> None:
         raise DefinitionError(f"{what}: {name} is {value!r}; choose one of {words}")
 
 
+def check_priority(value: object, what: str) -> None:
+    """Refuse what is no small whole number."""
+    _check_whole("priority", value, what)
+
+
+def custom_delay(backoff: Backoff | None, attempt: int) -> float | None:
+    """What a backoff function says about the attempt that failed; None for the named ones."""
+    if not callable(backoff):
+        return None
+    return seconds(backoff(attempt), f"the backoff after attempt {attempt}")
+
+
+def _plain(choices: Mapping[str, Any], wanted: type[Any], what: str) -> dict[str, Any]:
+    known = wanted.__dataclass_fields__
+    plain = {name: whole_seconds(choices[name]) for name in choices if name in known}
+    for name, convert in _VALUES.items():
+        if plain.get(name) is not None:
+            plain[name] = convert(plain[name], what)
+    return plain
+
+
+_VALUES: dict[str, Callable[[object, str], object]] = {
+    "concurrency": concurrency_use,
+    "rate_limit": rate_use,
+    "fairness_by": lambda value, what: path_of(value, f"{what}: fairness_by"),
+}
+
+
+def _annotations(base: type[Any]) -> Mapping[str, Any]:
+    return getattr(base, "__annotations__", {})
+
+
 def _check_whole(name: str, value: object, what: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise DefinitionError(
-            f"{what}: {name} is {value!r}; it must be a whole number (an int"
-            f"{'' if name in ('max_attempts', 'max_crashes') else ' of seconds'})"
+            f"{what}: {name} is {value!r}; it must be a whole number"
+            f"{'' if name in _COUNTS else ' of seconds, or a timedelta of whole seconds'}"
         )
-    if not _LEAST[name] <= value <= _LARGEST:
+    if not _LEAST[name] <= value <= _MOST.get(name, _LARGEST):
         raise DefinitionError(
-            f"{what}: {name} is {value}; it must be between {_LEAST[name]} and {_LARGEST}"
+            f"{what}: {name} is {value}; it must be between {_LEAST[name]} and "
+            f"{_MOST.get(name, _LARGEST)}"
         )
 
 
@@ -127,3 +236,29 @@ def _check_queue(value: object, what: str) -> None:
             f"{what}: the name of its queue has {len(value)} characters; "
             f"it must have at most {_LONGEST_NAME}"
         )
+
+
+def _check_backoff(value: object, what: str) -> None:
+    if value not in ("fixed", "linear", "exponential") and not callable(value):
+        raise DefinitionError(
+            f"{what}: backoff is {value!r}; choose one of 'fixed', 'linear', 'exponential', or "
+            "give a function from the attempt to a delay"
+        )
+
+
+def _check_inline(value: object, what: str) -> None:
+    if not isinstance(value, bool):
+        raise DefinitionError(f"{what}: inline is {value!r}; it must be True or False")
+
+
+def _check_signal_timeout(value: object, what: str) -> None:
+    seconds(value, f"{what}: timeout")
+
+
+_CHECKS: dict[str, Callable[[object, str], None]] = {
+    "jitter": _check_jitter,
+    "queue": _check_queue,
+    "backoff": _check_backoff,
+    "inline": _check_inline,
+    "signal_timeout": _check_signal_timeout,
+}

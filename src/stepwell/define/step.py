@@ -13,7 +13,7 @@ from stepwell.define.patterns import Pattern
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
 
-Kind = Literal["single", "map"]
+Kind = Literal["single", "map", "signal", "sleep"]
 Source = Literal["dependency", "element", "flow_input", "context"]
 
 
@@ -48,6 +48,7 @@ class Step(Generic[P, R]):
     if_unmet: IfUnmet = "skip"
     if_exhausted: IfExhausted = "fail"
     returns: Any = Any
+    signal: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("__name__", "__qualname__", "__doc__", "__module__"):

@@ -1,0 +1,252 @@
+"""A job: one function to run later, with retries."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any, Concatenate, Generic, Unpack, cast, overload
+
+from typing_extensions import ParamSpec, TypeVar
+
+from stepwell.define.annotations import Hints, hints_of, is_context, shown
+from stepwell.define.context import Context
+from stepwell.define.fits import never_json
+from stepwell.define.options import RunChoices, RunOptions, check_known, run_options
+from stepwell.define.outcome import Cancel, Snooze
+from stepwell.define.payload import decoder, encode
+from stepwell.define.slug import FLOW_RESERVED, check_slug
+from stepwell.define.startable import Startable
+from stepwell.errors import DefinitionError, PayloadError
+
+P = ParamSpec("P")
+R = TypeVar("R", covariant=True, default=Any)
+Q = ParamSpec("Q", default=P)
+Out = TypeVar("Out", covariant=True)
+T = TypeVar("T")
+
+Handler = Callable[..., Any]
+_DEFAULTS: RunChoices = {"max_attempts": 20, "max_delay": 300, "jitter": 0.1}
+_VARIADIC = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+
+
+class JobChoices(RunChoices, total=False):
+    """The keyword arguments of `@job`."""
+
+    name: str | None
+    permanent: tuple[type[BaseException], ...]
+
+
+class Job(Generic[P, R, Q]):
+    """A function that can be enqueued. Calling it calls the function, so it is easy to test.
+
+    Write the arguments down with `.call(...)`: they are checked there. `ctx` is no argument of
+    it; a job that wants the context takes it first.
+
+    >>> @job(queue="mail", max_attempts=20)
+    ... async def send_welcome(user_id: int) -> None: ...
+    >>> send_welcome.call(user_id=7)
+    <JobCall send_welcome(user_id=7)>
+    """
+
+    def __init__(
+        self, handler: Callable[Q, R], names: Mapping[str, Any], **choices: Unpack[JobChoices]
+    ) -> None:
+        name = choices.get("name") or getattr(handler, "__name__", None)
+        what = f"job {name!r}"
+        check_known(choices, JobChoices, what)
+        self.slug = check_slug(name, what, FLOW_RESERVED)
+        _check_handler(handler, what)
+        self.handler = handler
+        self.version = 1
+        self.options: RunOptions = run_options({**_DEFAULTS, **choices}, what)
+        self.permanent = _permanent(choices.get("permanent", ()), what)
+        hints = hints_of(handler, names)
+        self.returns: Any = hints.output
+        self._parameters = _parameters_of(handler, hints, what)
+        self.context_name = _context_name(handler, hints, what)
+        self.__doc__ = handler.__doc__
+        self.__name__ = self.slug
+        self.__wrapped__ = handler
+
+    def __repr__(self) -> str:
+        return f"<Job {self.slug}>"
+
+    def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> R:
+        return self.handler(*args, **kwargs)
+
+    @property
+    def queue(self) -> str:
+        return self.options.queue or self.slug
+
+    @property
+    def is_async(self) -> bool:
+        """True when the function must be awaited; the others run in a thread."""
+        handler: Any = self.handler
+        return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
+            getattr(handler, "__call__", None)  # noqa: B004
+        )
+
+    @overload
+    def call(
+        self: Job[P, Coroutine[Any, Any, T | Snooze | Cancel], Q],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> JobCall[T]: ...
+    @overload
+    def call(
+        self: Job[P, T | Snooze | Cancel, Q], *args: P.args, **kwargs: P.kwargs
+    ) -> JobCall[T]: ...
+    def call(self, *args: Any, **kwargs: Any) -> JobCall[Any]:
+        """The job with these arguments; PayloadError when one does not fit its annotation."""
+        given = self._bound(args, kwargs)
+        payload = encode(given)
+        self.read(payload)
+        return JobCall(cast("Job[..., Any]", self), given, payload)
+
+    def read(self, payload: bytes | str) -> dict[str, Any]:
+        """The arguments out of their JSON, without the context and without what has a default."""
+        raw = cast("dict[str, Any]", decoder(dict[str, Any])(payload))
+        values: dict[str, Any] = {}
+        for name, (read, needed) in self._parameters.items():
+            if name in raw:
+                values[name] = self._value(name, read, encode(raw[name]))
+            elif needed:
+                raise PayloadError(f"job {self.slug!r}: argument {name!r} is missing")
+        return values
+
+    def _value(self, name: str, read: Callable[[bytes], Any], payload: bytes) -> Any:
+        try:
+            return read(payload)
+        except PayloadError as error:
+            raise PayloadError(f"job {self.slug!r}, argument {name!r}: {error}") from error
+
+    def _bound(self, args: Any, kwargs: Any) -> dict[str, Any]:
+        signature = inspect.signature(self.handler)
+        known = [p for n, p in signature.parameters.items() if n != self.context_name]
+        try:
+            return signature.replace(parameters=known).bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise PayloadError(f"job {self.slug!r}: {error}") from None
+
+
+class JobCall(Startable, Generic[Out]):
+    """A job with its arguments, ready to be enqueued."""
+
+    __slots__ = ("arguments", "job", "payload")
+
+    def __init__(
+        self, job: Job[..., Any, ...], arguments: Mapping[str, Any], payload: bytes
+    ) -> None:
+        self.job = job
+        self.arguments = arguments
+        self.payload = payload
+
+    def __repr__(self) -> str:
+        said = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        return f"<JobCall {self.job.slug}({said})>"
+
+
+class Declare:
+    """What `@job(...)` answers with: it turns a function into a job and keeps its types."""
+
+    def __init__(self, choices: JobChoices) -> None:
+        self._choices = choices
+
+    @overload
+    def __call__(
+        self, handler: Callable[Concatenate[Context, P], R], /
+    ) -> Job[P, R, Concatenate[Context, P]]: ...
+    @overload
+    def __call__(self, handler: Callable[P, R], /) -> Job[P, R, P]: ...
+    def __call__(self, handler: Any, /) -> Any:
+        return Job(handler, _locals_above(), **self._choices)
+
+
+@overload
+def job(handler: Callable[Concatenate[Context, P], R], /) -> Job[P, R, Concatenate[Context, P]]: ...
+@overload
+def job(handler: Callable[P, R], /) -> Job[P, R, P]: ...
+@overload
+def job(**choices: Unpack[JobChoices]) -> Declare: ...
+def job(*given: Any, **choices: Any) -> Any:
+    """Make a function a job, with up to 20 attempts and a growing delay between them."""
+    if given:
+        return Job(given[0], _locals_above())
+    return Declare(cast("JobChoices", choices))
+
+
+def _locals_above() -> Mapping[str, Any]:
+    """The names where the function is written, so that annotations of local classes resolve."""
+    return sys._getframe(2).f_locals  # pyright: ignore[reportPrivateUsage]
+
+
+def _check_handler(handler: Any, what: str) -> None:
+    if isinstance(handler, Job) or not callable(handler):
+        raise DefinitionError(f"{what}: decorate a function with @job, not {handler!r}")
+    if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
+        raise DefinitionError(
+            f"{what}: a generator never runs by itself; return a list instead of yielding"
+        )
+
+
+def _permanent(given: object, what: str) -> tuple[type[BaseException], ...]:
+    classes = given if isinstance(given, tuple) else (given,)
+    for cls in cast("tuple[object, ...]", classes):
+        if not isinstance(cls, type) or not issubclass(cls, BaseException):
+            raise DefinitionError(
+                f"{what}: permanent has {cls!r}; list classes of errors that no retry can help"
+            )
+    return cast("tuple[type[BaseException], ...]", classes)
+
+
+def _context_name(handler: Handler, hints: Hints, what: str) -> str | None:
+    names = [
+        name
+        for name in inspect.signature(handler).parameters
+        if name == "ctx" or is_context(hints.parameters.get(name))
+    ]
+    if len(names) > 1:
+        raise DefinitionError(f"{what}: {' and '.join(names)} would both be the context; keep one")
+    return names[0] if names else None
+
+
+def _parameters_of(
+    handler: Handler, hints: Hints, what: str
+) -> dict[str, tuple[Callable[[bytes], Any], bool]]:
+    """By name: how it is read, and whether it must be there."""
+    context = _context_name(handler, hints, what)
+    found: dict[str, tuple[Callable[[bytes], Any], bool]] = {}
+    for name, p in inspect.signature(handler).parameters.items():
+        if p.kind in _VARIADIC:
+            raise DefinitionError(
+                f"{what}: {_VARIADIC[p.kind]}{name} has no name to be kept under; name each argument"
+            )
+        if p.kind is inspect.Parameter.POSITIONAL_ONLY:
+            raise DefinitionError(
+                f"{what}: parameter {name!r} is positional-only, but jobs are called by name; "
+                "remove the '/'"
+            )
+        if name != context:
+            wanted = hints.parameters.get(name, Any)
+            _check_readable(name, wanted, what)
+            found[name] = (_reader(wanted), p.default is inspect.Parameter.empty)
+    return found
+
+
+def _check_readable(name: str, wanted: Any, what: str) -> None:
+    if reason := never_json(wanted):
+        raise DefinitionError(
+            f"{what}: parameter {name!r} is {shown(wanted)}, and no JSON fits it: {reason}; "
+            "change its annotation"
+        )
+
+
+def _reader(wanted: Any) -> Callable[[bytes], Any]:
+    """Made when it is needed: a class may be written further down."""
+    return partial(_read, wanted)
+
+
+def _read(wanted: Any, payload: bytes) -> Any:
+    return decoder(wanted)(payload)

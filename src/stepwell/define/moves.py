@@ -1,0 +1,166 @@
+"""Outcomes to what the commit understands: a word, and a move in JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from stepwell.define.calls import called
+from stepwell.define.ids import new_run_id
+from stepwell.define.limits import ConcurrencyUse, RateUse
+from stepwell.define.machine import Machine, encode_state, machine_of
+from stepwell.define.outcome import (
+    Await,
+    Child,
+    Done,
+    Next,
+    Retry,
+    Spawn,
+    Stop,
+)
+from stepwell.define.payload import encode
+from stepwell.define.reference import Target
+from stepwell.define.slug import meant
+from stepwell.errors import DefinitionError
+
+Move = dict[str, Any]
+
+
+def move_of(
+    outcome: object, *, state: Machine, handed: Sequence[int], after_error: bool = False
+) -> tuple[str, bytes]:
+    """The word and the move of what a step of a machine answered; a clear error when it is none.
+
+    `handed`: the ids of the signals that this execution was handed.
+    """
+    written = encode_state(state)
+    word, move = _move(outcome, type(state), written)
+    move |= {"state": Raw(written), "handed": list(handed)}
+    if after_error:
+        move["after_error"] = True
+    return word, encode(move)
+
+
+def failed_move(state: bytes | str, handed: Sequence[int], delay: float | None = None) -> bytes:
+    """The move of a failed attempt: the state stays as it was before it."""
+    raw = Raw(state if isinstance(state, bytes) else state.encode())
+    return encode({"state": raw, "handed": list(handed), **_said(delay=delay)})
+
+
+def spawn_of(spawn: Spawn) -> bytes:
+    """The move of a step of a flow that answered with Spawn."""
+    if spawn.then is not None:
+        raise DefinitionError("Spawn: a step of a flow has no `then`; depend on it instead")
+    return encode(_children(spawn))
+
+
+def _move(outcome: object, cls: type[Machine], state: bytes) -> tuple[str, Move]:
+    match outcome:
+        case Next():
+            delay = _said(delay=outcome.delay)
+            return "next", _destination(outcome, outcome.target, cls, state) | delay
+        case Await():
+            waits = {
+                "names": list(outcome.names),
+                "all": outcome.all,
+                "timeout": outcome.timeout,
+            }
+            return "await", _destination(outcome, outcome.then, cls, state) | waits
+        case Spawn(then=None):
+            raise DefinitionError("Spawn: say which step comes then: Spawn([...], then=self.join)")
+        case Spawn(then=then) if then is not None:
+            return "spawn", _destination(outcome, then, cls, state) | _children(outcome)
+        case Retry():
+            return "retry", {"delay": outcome.delay}
+        case Done():
+            return "done", {"result": outcome.result}
+        case Stop():
+            return "stop", {}
+        case _:
+            raise DefinitionError(
+                f"machine {cls.__name__}: a step answered with {outcome!r}; it answers with Next, "
+                "Retry, Await, Spawn, Done or Stop"
+            )
+
+
+def _destination(
+    outcome: Next | Await | Spawn, target: Target, cls: type[Machine], state: bytes
+) -> Move:
+    move: Move = {"step": step_of(target, cls)}
+    move |= _said(queue=outcome.queue, priority=outcome.priority, inline=outcome.inline)
+    if outcome.rate_limit is not None:
+        move |= _rate(cast("RateUse", outcome.rate_limit), state)
+    if outcome.concurrency is None:
+        move["concurrency"] = None
+    elif outcome.concurrency is not UNSET:
+        move["concurrency"] = gate_of(cast("ConcurrencyUse", outcome.concurrency), state)
+    return move
+
+
+def step_of(target: Target, cls: type[Machine]) -> str:
+    """The slug of a target, when it is a step of this machine."""
+    steps = machine_of(cls).steps
+    if target.owner is None or not issubclass(cls, target.owner) or target.slug not in steps:
+        raise DefinitionError(
+            f"machine {cls.__name__}: {target!r} is no step of it{meant(target.slug, steps)}; "
+            f"its steps are {', '.join(steps)}"
+        )
+    return target.slug
+
+
+def _children(spawn: Spawn) -> Move:
+    return {
+        "children": [_child(cast("Child", child), spawn) for child in spawn.children],
+        "quorum": spawn.quorum,
+        "policy": spawn.on_failure,
+        "deadline": spawn.deadline,
+    }
+
+
+def _child(child: Child, spawn: Spawn) -> Move:
+    what = called(child.of)
+    move: Move = {
+        "id": new_run_id(),
+        "slug": what.slug,
+        "version": what.version,
+        "input": Raw(what.input),
+        "on_parent_end": child.on_parent_end or spawn.on_parent_end,
+        **_said(key=child.key, queue=child.queue, priority=child.priority),
+        **_said(delay=child.delay, at=child.at),
+    }
+    if child.concurrency is not None:
+        move["concurrency"] = gate_of(cast("ConcurrencyUse", child.concurrency), what.input)
+    if child.rate_limit is not None:
+        move |= _rate(cast("RateUse", child.rate_limit), what.input)
+    return move
+
+
+def gate_of(use: ConcurrencyUse, payload: bytes | str) -> str:
+    """The gate, completed by what is found in the payload."""
+    return use.gate if use.path is None else use.gate + found_at(use.path, payload)
+
+
+def rate_of(use: RateUse, payload: bytes | str) -> str:
+    """The partition of a rate limit, completed by what is found in the payload."""
+    return use.text if use.path is None else use.text + found_at(use.path, payload)
+
+
+def found_at(path: Sequence[str], payload: bytes | str) -> str:
+    """The text of a value inside JSON, as Postgres's #>> has it; empty when there is none."""
+    value: Any = msgspec.json.decode(payload)
+    for name in path:
+        value = cast("Mapping[str, Any]", value).get(name) if isinstance(value, Mapping) else None
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else encode(value).decode()
+
+
+def _rate(use: RateUse, payload: bytes) -> Move:
+    return {"rate": rate_of(use, payload), "weight": use.weight}
+
+
+def _said(**options: Any) -> Move:
+    return {name: value for name, value in options.items() if value is not None}
