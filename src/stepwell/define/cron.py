@@ -10,7 +10,7 @@ import re
 from calendar import monthrange
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from stepwell.errors import DefinitionError
@@ -63,7 +63,7 @@ class Cron:
     tz: str = "UTC"
     _fields: tuple[tuple[int, ...], ...] = field(init=False, repr=False, compare=False)
     _either_day: bool = field(init=False, repr=False, compare=False)
-    _zone: ZoneInfo = field(init=False, repr=False, compare=False)
+    _zone: tzinfo = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         what = f"cron {self.expression!r}"
@@ -214,10 +214,10 @@ def _check_possible(
         )
 
 
-def _zone(name: object, what: str) -> ZoneInfo:
+def _zone(name: object, what: str) -> tzinfo:
     try:
         if isinstance(name, str):
-            return ZoneInfo(name)
+            return UTC if name == "UTC" else ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         pass
     raise DefinitionError(
@@ -226,7 +226,7 @@ def _zone(name: object, what: str) -> ZoneInfo:
     )
 
 
-def _instant(wall: datetime, zone: ZoneInfo) -> datetime:
+def _instant(wall: datetime, zone: tzinfo) -> datetime:
     """When the clock of the zone first shows that time; if it never does, the end of the gap."""
     instant = wall.replace(tzinfo=zone).astimezone(UTC)
     if instant.astimezone(zone).replace(tzinfo=None) == wall:

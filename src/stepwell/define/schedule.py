@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+from stepwell.define.calls import Called, called
 from stepwell.define.cron import Cron, cron
-from stepwell.define.options import check_choice
+from stepwell.define.flow import Flow
+from stepwell.define.job import Job
+from stepwell.define.machine import Machine
+from stepwell.define.options import check_choice, check_priority
 from stepwell.define.slug import FLOW_RESERVED, check_slug
-from stepwell.errors import DefinitionError
+from stepwell.define.startable import Startable
+from stepwell.errors import DefinitionError, PayloadError
 
 __all__ = ["CatchUp", "Every", "Overlap", "Schedule", "When", "by_name", "cron", "every", "when_of"]
 
@@ -20,7 +25,8 @@ CatchUp = Literal["none", "one", "all"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LONGEST = timedelta(days=36_500)
-_PRIORITIES = range(-(2**15), 2**15)
+
+Target = Startable | Flow[None, Any] | Job[[], Any, ...] | type[Machine]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +52,25 @@ When = Cron | Every
 class Schedule:
     """Start a target at every slot, once, however many workers run.
 
-    `overlap` says what a slot does while a run of an earlier one is live: `skip` it, `queue` it
-    until that run has ended, or `allow` both. `catch_up` says which of the slots that were missed
-    while no worker ran are made up for: `none`, the latest `one`, or `all`.
+    The target is a machine, or the call of a flow or a job; a flow, job or class of machines that
+    needs no input stands for itself. `overlap` says what a slot does while a run of an earlier
+    one is live: `skip` it, `queue` it until that run has ended, or `allow` both. `catch_up` says
+    which of the slots that were missed while no worker ran are made up for: `none`, the latest
+    `one`, or `all`.
 
-    >>> from stepwell.define.flow import Flow
-    >>> Schedule("nightly", Flow("tidy"), cron("0 3 * * *", tz="Europe/Berlin")).name
-    'nightly'
+    >>> Schedule("nightly", Flow("tidy"), cron("0 3 * * *", tz="Europe/Berlin")).started.slug
+    'tidy'
     """
 
     name: str
-    target: Any
+    target: Target
     when: When
     _: KW_ONLY
     overlap: Overlap = "skip"
     catch_up: CatchUp = "one"
     priority: int | None = None
     paused: bool = False
+    started: Called = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         what = f"schedule {self.name!r}"
@@ -73,7 +81,11 @@ class Schedule:
             )
         check_choice("overlap", self.overlap, Overlap, what)
         check_choice("catch_up", self.catch_up, CatchUp, what)
-        _check_priority(self.priority, what)
+        if self.priority is not None:
+            check_priority(self.priority, what)
+        if not isinstance(self.paused, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise DefinitionError(f"{what}: paused is {self.paused!r}; it must be True or False")
+        object.__setattr__(self, "started", _started(self.target, what))
 
 
 def every(interval: timedelta | float, *, start: datetime | None = None) -> Every:
@@ -135,11 +147,22 @@ def _seconds(interval: object, what: str) -> timedelta:
         ) from None
 
 
-def _check_priority(value: object, what: str) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int) or value not in _PRIORITIES:
+def _started(target: Any, what: str) -> Called:
+    """What each firing starts. Its input is written down now, so that a later change of a machine
+    changes nothing."""
+    try:
+        if isinstance(target, Flow | Job):
+            return called(cast("Startable", cast("Any", target).call()))
+        if isinstance(target, type) and issubclass(target, Machine):
+            return called(target())
+        if isinstance(target, Startable):
+            return called(target)
+    except (PayloadError, TypeError) as error:
         raise DefinitionError(
-            f"{what}: priority is {value!r}; it must be a whole number from "
-            f"{_PRIORITIES[0]} to {_PRIORITIES[-1]}, the lower the earlier"
-        )
+            f"{what}: {target!r} cannot be started like this: {error}; give it its input, as in "
+            "flow.call(input), job.call(user_id=7) or Checkout(order=1)"
+        ) from error
+    raise DefinitionError(
+        f"{what}: {target!r} cannot be started; give a machine, or what flow.call(...) or "
+        "job.call(...) made"
+    )
