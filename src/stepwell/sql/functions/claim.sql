@@ -1,5 +1,5 @@
--- CLAIM: lease ready tasks to one worker. Never blocks: a row that another transaction holds is left alone.
--- Locks: tasks only, except where claims are given back.
+-- CLAIM: lease ready tasks to one worker. Never blocks on a task: a row that another transaction holds is left alone.
+-- Locks: tasks, then what limits they have (limit.sql).
 
 -- Up to `want` tasks of the lanes that the worker serves, in order of priority, due time and age.
 -- A lane is a queue and a version; lane_queues and lane_versions are parallel arrays.
@@ -9,62 +9,170 @@ language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
   -- a statement of its own: the one that describes must see what this one wrote
-  taken constant bigint[] := pgflow.take_tasks(worker, pgflow.pick_tasks(lane_queues, lane_versions, want), pgflow.now());
+  taken constant record := pgflow.take_on(worker, lane_queues, lane_versions, want, pgflow.now());
 begin
-  return query select * from pgflow.describe_tasks(taken);
+  return query select * from pgflow.describe_tasks(taken.ids);
+end
+$$;
+
+-- Pick, admit, take; where limits turned tasks away, look behind them. `contended`: there may be more in a moment.
+create or replace function pgflow.take_on(
+  worker uuid, lane_queues text[], lane_versions int[], want int, at timestamptz,
+  out ids bigint[], out contended boolean
+) language plpgsql as $$
+declare
+  window_size int := want;
+  picked record;
+  admitted record;
+  taken bigint[];
+  moved int;
+begin
+  ids := '{}';
+  contended := false;
+  for n in 1 .. 8 loop
+    picked := pgflow.pick_tasks(lane_queues, lane_versions, window_size);
+    contended := false;
+    exit when picked.ids = '{}';
+    if picked.limited or cardinality(picked.ids) > want - cardinality(ids) then
+      admitted := pgflow.admit_tasks(worker, picked.ids, want - cardinality(ids), at);
+      contended := admitted.contended;
+      taken := pgflow.take_tasks(worker, admitted.ids, admitted.tokens, at);
+      moved := admitted.moved + pgflow.put_aside(admitted.ids, taken, admitted.tokens);
+    else
+      taken := pgflow.take_tasks(worker, picked.ids, null, at);
+      moved := pgflow.put_aside(picked.ids, taken, '{}');
+    end if;
+    ids := ids || taken;
+    exit when cardinality(ids) >= want or moved = 0 or cardinality(picked.ids) < window_size;
+    window_size := 500;                      -- what was in the way is out of it
+    contended := true;
+  end loop;
 end
 $$;
 
 -- The ids that a claim takes, locked. One lane: its head. Several: first, without locks, how many of the most
--- urgent tasks lie in each lane, then that many of each; so no lane locks more than it gives.
-create or replace function pgflow.pick_tasks(lane_queues text[], lane_versions int[], want int) returns bigint[]
-language plpgsql as $$
+-- urgent tasks lie in each lane, then that many of each; so no lane locks more than it gives. `limited`: some of
+-- them have limits to be asked about.
+create or replace function pgflow.pick_tasks(
+  lane_queues text[], lane_versions int[], want int, out ids bigint[], out limited boolean
+) language plpgsql as $$
+declare
+  lanes record;
 begin
-  if cardinality(lane_queues) = 1 then
-    return array(
-      select t.message_id from pgflow.step_tasks t
-      where t.queue = lane_queues[1] and t.version_id = lane_versions[1] and t.stage = 'ready'
-      order by t.queue, t.version_id, t.priority, t.ready_at, t.message_id
-      limit want for update skip locked);
+  if exists (select from pgflow.pauses) or exists (select from pgflow.limits l where l.kind = any (array['flow', 'queue']))
+    or exists (select from pgflow.fair_queues f where f.queue = any (lane_queues))
+  then
+    lanes := pgflow.open_lanes(lane_queues, lane_versions);
+    if lanes.fair then
+      ids := pgflow.pick_fairly(lanes.queues, lanes.versions, want);
+      limited := true;
+      return;
+    end if;
+    lane_queues := lanes.queues;
+    lane_versions := lanes.versions;
+    limited := lanes.capped;
   end if;
-  return array(
-    with urgent as (
-      select l.queue, l.version_id
-      from unnest(lane_queues, lane_versions) l (queue, version_id)
-      cross join lateral (
-        select t.priority, t.ready_at, t.message_id from pgflow.step_tasks t
-        where t.queue = l.queue and t.version_id = l.version_id and t.stage = 'ready'
-        order by t.queue, t.version_id, t.priority, t.ready_at, t.message_id
-        limit want) t
-      order by t.priority, t.ready_at, t.message_id
-      limit want
-    ), quota as (
-      select u.queue, u.version_id, count(*) as tasks from urgent u group by u.queue, u.version_id
-    )
-    select p.message_id from quota q
+  if cardinality(lane_queues) = 1 then
+    select coalesce(array_agg(p.message_id), '{}'), coalesce(bool_or(p.limited), false) or coalesce(pick_tasks.limited, false)
+    into ids, limited from (
+      select t.message_id, num_nonnulls(t.concurrency_key, t.rate_limit) > 0 as limited from pgflow.step_tasks t
+      where t.queue = lane_queues[1] and t.version_id = lane_versions[1] and t.stage = 'ready' and t.fairness_key = ''
+      order by t.queue, t.version_id, t.fairness_key, t.priority, t.ready_at, t.message_id
+      limit want for update skip locked) p;
+    return;
+  end if;
+  with urgent as (
+    select l.queue, l.version_id
+    from unnest(lane_queues, lane_versions) l (queue, version_id)
     cross join lateral (
-      select t.message_id from pgflow.step_tasks t
-      where t.queue = q.queue and t.version_id = q.version_id and t.stage = 'ready'
-      order by t.queue, t.version_id, t.priority, t.ready_at, t.message_id
-      limit q.tasks for update skip locked) p);
+      select t.priority, t.ready_at, t.message_id from pgflow.step_tasks t
+      where t.queue = l.queue and t.version_id = l.version_id and t.stage = 'ready' and t.fairness_key = ''
+      order by t.queue, t.version_id, t.fairness_key, t.priority, t.ready_at, t.message_id
+      limit want) t
+    order by t.priority, t.ready_at, t.message_id
+    limit want
+  ), quota as (
+    select u.queue, u.version_id, count(*) as tasks from urgent u group by u.queue, u.version_id
+  )
+  select coalesce(array_agg(p.message_id), '{}'), coalesce(bool_or(p.limited), false) or coalesce(pick_tasks.limited, false)
+  into ids, limited from quota q
+  cross join lateral (
+    select t.message_id, num_nonnulls(t.concurrency_key, t.rate_limit) > 0 as limited from pgflow.step_tasks t
+    where t.queue = q.queue and t.version_id = q.version_id and t.stage = 'ready' and t.fairness_key = ''
+    order by t.queue, t.version_id, t.fairness_key, t.priority, t.ready_at, t.message_id
+    limit q.tasks for update skip locked) p;
+end
+$$;
+
+-- The lanes that nobody paused and whose caps have room. `fair`: some of them share their queue among keys.
+create or replace function pgflow.open_lanes(
+  lane_queues text[], lane_versions int[],
+  out queues text[], out versions int[], out capped boolean, out fair boolean
+) language plpgsql as $$
+begin
+  select coalesce(array_agg(l.queue), '{}'), coalesce(array_agg(l.version_id), '{}'), coalesce(bool_or(c.capped), false),
+    exists (select from pgflow.fair_queues f where f.queue = any (array_agg(l.queue)))
+  into queues, versions, capped, fair
+  from unnest(lane_queues, lane_versions) l (queue, version_id)
+  join pgflow.versions v on v.version_id = any (array[l.version_id])
+  cross join lateral (
+    select coalesce(bool_or(true), false) as capped, coalesce(bool_or(g.held >= g.capacity), false) as full
+    from (
+      select i.capacity, (
+        select count(*) from pgflow.slots s where s.gate = i.kind || '/' || i.name) as held
+      from pgflow.limits i
+      where (i.kind = 'queue' and i.name = l.queue) or (i.kind = 'flow' and i.name = v.flow_slug)) g) c
+  where not c.full
+    and not exists (select from pgflow.pauses p where p.kind = 'queue' and p.name = l.queue)
+    and not exists (select from pgflow.pauses p where p.kind = 'flow' and p.name = v.flow_slug);
 end
 $$;
 
 -- Hand locked tasks to a worker: an attempt begins, under a token that no other claim will ever have.
-create or replace function pgflow.take_tasks(worker uuid, ids bigint[], at timestamptz) returns bigint[]
+-- A task of a paused run is not taken.
+create or replace function pgflow.take_tasks(worker uuid, ids bigint[], tokens bigint[], at timestamptz) returns bigint[]
 language plpgsql as $$
 declare
   result bigint[];
 begin
   with taken as (
     update pgflow.step_tasks t
-    set stage = 'running', status = 'started', claim_token = nextval('pgflow.claim_tokens'),
-        attempts_count = t.attempts_count + 1, started_at = greatest(at, t.queued_at), last_worker_id = worker
-    where t.message_id = any (ids) and t.stage || '' in ('ready', 'delayed')
+    set stage = 'running', status = 'started', claim_token = coalesce(i.token, nextval('pgflow.claim_tokens')),
+        attempts_count = t.attempts_count + 1, started_at = greatest(at, t.queued_at), last_worker_id = worker,
+        waiting = false, promised = false
+    from unnest(ids, tokens) i (id, token)
+    where t.message_id = any (array[i.id]) and t.stage || '' in ('ready', 'delayed')
+      and not exists (select from pgflow.runs r where r.run_id = t.run_id and r.paused_at is not null)
     returning t.message_id
   )
   select coalesce(array_agg(message_id), '{}') into result from taken;
   return result;
+end
+$$;
+
+-- Of the tasks that were picked, those that were not taken belong to paused runs: out of the way with them.
+-- Locks: their runs, without waiting, so that a run that is being resumed is left alone.
+create or replace function pgflow.put_aside(picked bigint[], taken bigint[], tokens bigint[]) returns int
+language plpgsql as $$
+declare
+  paused bigint[];
+  gates text[];
+begin
+  if cardinality(picked) = cardinality(taken) then
+    return 0;
+  end if;
+  delete from pgflow.slots s where s.claim_token = any (tokens) and s.message_id <> all (taken);
+  select array_agg(p.message_id), array_remove(array_agg(p.concurrency_key), null) into paused, gates
+  from (
+    select t.message_id, t.concurrency_key
+    from unnest(picked) i
+    cross join lateral (select * from pgflow.step_tasks t where t.message_id = i and t.stage = 'ready' offset 0) t
+    cross join lateral (
+      select from pgflow.runs r where r.run_id = t.run_id and r.paused_at is not null for share skip locked) r
+    where i <> all (taken)) p;
+  update pgflow.step_tasks t set stage = 'paused' where t.message_id = any (paused);
+  perform pgflow.wake_gates(gates);
+  return coalesce(cardinality(paused), 0);
 end
 $$;
 
@@ -75,19 +183,31 @@ language sql stable as $$
   select t.message_id, t.claim_token, t.run_id, t.flow_slug, t.version_id, t.step_slug, t.task_index,
     t.attempts_count, coalesce(s.opt_max_attempts, f.opt_max_attempts), coalesce(s.opt_timeout, f.opt_timeout),
     t.started_at,
-    case when s.step_type = 'map' then t.input::text
+    case when f.kind = 'machine' then (select r.state::text from pgflow.runs r where r.run_id = t.run_id)
+      when f.kind = 'job' then (select r.input::text from pgflow.runs r where r.run_id = t.run_id)
+      when s.step_type = 'map' then t.input::text
       when s.deps_count > 0 then (            -- as outputs_for, without the cost of a call per row
         select coalesce(jsonb_object_agg(d.dep_slug, coalesce(o.output, 'null')), '{}')::text
         from pgflow.deps d
         join pgflow.step_states o on o.run_id = t.run_id and o.step_slug = d.dep_slug and o.status = 'completed'
         where d.version_id = t.version_id and d.step_slug = t.step_slug) end,
-    case when coalesce(s.takes_input, s.deps_count = 0 and s.step_type = 'single')
+    case when f.kind = 'flow' and coalesce(s.takes_input, s.deps_count = 0 and s.step_type = 'single')
       and t.message_id = min(t.message_id) filter (
         where coalesce(s.takes_input, s.deps_count = 0 and s.step_type = 'single')) over (partition by t.run_id)
-      then (select r.input::text from pgflow.runs r where r.run_id = t.run_id) end
+      then (select r.input::text from pgflow.runs r where r.run_id = t.run_id) end,
+    f.kind, case when f.kind <> 'flow' then (select r.key from pgflow.runs r where r.run_id = t.run_id) end,
+    t.requeued_count,
+    case when t.awaits is not null then pgflow.handed_signals(t.run_id, t.awaits, case when f.kind = 'flow' then
+      coalesce(t.seen, '{}') end)::text end,
+    case when t.join_id is not null then (
+      select json_build_object('total', j.total, 'pending', j.pending, 'completed', j.completed, 'failed', j.failed,
+        'policy', j.policy)::text
+      from pgflow.joins j where j.join_id = t.join_id) end,
+    v.version
   from unnest(ids) i
   cross join lateral (select * from pgflow.step_tasks t where t.message_id = i offset 0) t
-  join pgflow.steps s on s.version_id = any (array[t.version_id]) and s.step_slug = t.step_slug
+  left join pgflow.steps s on s.version_id = any (array[t.version_id]) and s.step_slug = t.step_slug
+  join pgflow.versions v on v.version_id = any (array[t.version_id])
   join pgflow.flows f on f.flow_slug = any (array[t.flow_slug])
   order by t.priority, t.ready_at, t.message_id;
 $$;
@@ -122,10 +242,12 @@ language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan a
 #variable_conflict use_column
 declare
   known constant boolean := pgflow.check_worker(start_tasks.worker_id);
-  taken constant bigint[] := pgflow.take_tasks(start_tasks.worker_id, array(
+  at constant timestamptz := pgflow.now();
+  admitted constant record := pgflow.admit_tasks(start_tasks.worker_id, array(
     select t.message_id from pgflow.step_tasks t
     where t.message_id = any (msg_ids) and t.flow_slug = start_tasks.flow_slug and t.stage in ('ready', 'delayed')
-    for update skip locked), pgflow.now());
+    for update skip locked), cardinality(msg_ids), at);
+  taken constant bigint[] := pgflow.take_tasks(start_tasks.worker_id, admitted.ids, admitted.tokens, at);
 begin
   return query
   select t.flow_slug, t.run_id, t.step_slug,
@@ -154,6 +276,7 @@ begin
   from unnest(message_ids, tokens) e (id, token)
   where t.message_id = any (array[e.id]) and t.claim_token = e.token;
   get diagnostics released = row_count;
+  perform pgflow.free_slots(tokens);
   return released;
 end
 $$;
@@ -175,7 +298,7 @@ declare
   id bigint;
   reason text;
 begin
-  foreach id in array pgflow.pick_tasks(lane_queues, lane_versions, want) loop
+  foreach id in array (pgflow.pick_tasks(lane_queues, lane_versions, want)).ids loop
     reason := null;
     begin
       perform d.input, d.flow_input from pgflow.describe_tasks(array[id]) d;
@@ -183,7 +306,7 @@ begin
       reason := sqlerrm;
     end;
     if reason is not null then
-      perform pgflow.take_tasks(worker, array[id], pgflow.now());
+      perform pgflow.take_tasks(worker, array[id], null, pgflow.now());
       perform pgflow.write_outcomes(
         worker, array[id], array(select t.claim_token from pgflow.step_tasks t where t.message_id = id),
         array['failed_permanently'], array[null::jsonb], array['InputRefused'],

@@ -1,14 +1,17 @@
 -- COMMIT: outcomes of claimed tasks, one or thousands, in one transaction: close the tasks, move their runs, arm
 -- what comes next. An entry whose token is no longer the task's is dropped and comes back as 'stale'.
 --
--- Lock order, here and in every function that takes more than one: runs by id, then tasks, then step_states.
+-- Lock order, here and in every function that takes more than one: runs by id, then tasks, then step_states, then slots
+-- by gate.
 -- A run's row lock serialises everything that moves that run. A batch waits for the runs it names, a worker's for a second
 -- at most; then it is written without the runs that somebody holds.
 --
 -- A batch equals its entries written one after another, per run: completions by step, then the tasks that are out
 -- of attempts, by id. Where that order cannot show (nothing in the batch can end the run early), all go at once.
 
--- Write outcomes ('completed', 'failed', 'failed_permanently'); the arrays are parallel. Up to `want` of the tasks
+-- Write outcomes; the arrays are parallel. Flows and jobs say completed, failed, failed_permanently, snooze or
+-- cancelled, a flow's step also spawn; machines say next, await, spawn, retry, done, stop, or that they failed. What a word
+-- needs beside itself stands in its output (plan_machine.sql). Up to `want` of the tasks
 -- that become ready in the worker's lanes are handed to it, claimed already: verdict 'handed'. A row with a queue
 -- says that more became ready there than was handed: verdict 'ready'. (Of several tasks of a step that are out of
 -- attempts in one batch, the first ends the step; the others are late, but what they said is kept.)
@@ -33,8 +36,9 @@ end
 $$;
 
 -- One turn of a worker in one round trip: write what ended, then take on up to `want` tasks, handed ones first.
--- Rows with a verdict are of the commit ('stale' and 'ready' as above); the others are tasks to run. A run that somebody
--- holds for long ends the call (lock_not_available); without patience its outcomes come back as 'busy' instead.
+-- Rows with a verdict are of the commit ('stale' and 'ready' as above), or say 'contended': look again in a moment. The
+-- others are tasks to run. A run that somebody holds for long ends the call (lock_not_available); without patience its
+-- outcomes come back as 'busy' instead.
 create or replace function pgflow.commit_and_claim(
   worker uuid, message_ids bigint[], tokens bigint[], outcomes text[], outputs jsonb[],
   error_types text[], error_messages text[], tracebacks text[], lane_queues text[], lane_versions int[], want int,
@@ -42,7 +46,7 @@ create or replace function pgflow.commit_and_claim(
 ) returns table (
   verdict text, queue text, message_id bigint, claim_token bigint, run_id uuid, flow_slug text, version_id int,
   step_slug text, task_index int, attempt int, max_attempts int, timeout int, started_at timestamptz,
-  input text, flow_input text)
+  input text, flow_input text, kind text, key text, crashes int, signals text, children text, version int)
 language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan
 set lock_timeout = '1s' set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
@@ -50,74 +54,119 @@ declare
   done constant record := pgflow.write_outcomes(worker, message_ids, tokens, outcomes, outputs,
     error_types, error_messages, tracebacks, lane_queues, lane_versions, want, patient);
   taken bigint[] := done.handed;
+  more record;
 begin
   if cardinality(taken) < want then
-    taken := taken || pgflow.take_tasks(
-      worker, pgflow.pick_tasks(lane_queues, lane_versions, want - cardinality(taken)), pgflow.now());
+    more := pgflow.take_on(worker, lane_queues, lane_versions, want - cardinality(taken), pgflow.now());
+    taken := taken || more.ids;
+    if more.contended then
+      verdict := 'contended';
+      return next;
+      verdict := null;
+    end if;
   end if;
   return query select null::text, null::text, d.* from pgflow.describe_tasks(taken) d;
-  if cardinality(done.written) < cardinality(message_ids) then
-    return query select case when e.token = any (done.busy) then 'busy' else 'stale' end, null::text, e.id, e.token, null::uuid, null::text, null::int, null::text,
-      null::int, null::int, null::int, null::int, null::timestamptz, null::text, null::text
-    from unnest(message_ids, tokens) e (id, token) where e.token <> all (done.written);
-  end if;
-  return query select distinct 'ready', q, null::bigint, null::bigint, null::uuid, null::text, null::int, null::text,
-    null::int, null::int, null::int, null::int, null::timestamptz, null::text, null::text
-  from unnest(done.woken) q;
+  for claim_token in select e.token from unnest(tokens) e (token)
+    where cardinality(done.written) < cardinality(message_ids) and e.token <> all (done.written)
+  loop
+    verdict := case when claim_token = any (done.busy) then 'busy' else 'stale' end;
+    return next;
+  end loop;
+  claim_token := null;
+  verdict := 'ready';
+  for queue in select distinct q from unnest(done.woken) q loop
+    return next;
+  end loop;
 end
 $$;
 
 create or replace function pgflow.write_outcomes(
   worker uuid, message_ids bigint[], tokens bigint[], outcomes text[], outputs jsonb[],
   error_types text[], error_messages text[], tracebacks text[], lane_queues text[], lane_versions int[], want int,
-  patient boolean default true,
+  patient boolean default true, bodies_ended boolean default true,
   out written bigint[], out handed bigint[], out woken text[], out busy bigint[]    -- tokens, ids, queues, tokens
 ) language plpgsql as $$
 declare
   at constant timestamptz := pgflow.now();
   locked uuid[];
   judged pgflow.entry[];
+  of_flows pgflow.entry[];
   last_round int;
   applied record;
+  wake text[] := '{}';
 begin
-  if not outcomes <@ array['completed', 'failed', 'failed_permanently'] then
+  if not outcomes <@ array['completed', 'failed', 'failed_permanently', 'snooze', 'cancelled', 'spawn', 'next', 'await', 'retry',
+      'done', 'stop', 'released'] then
     raise invalid_parameter_value using message = format(
-      'an outcome is completed, failed or failed_permanently, not %s', array_to_string(outcomes, ', '));
+      'an outcome is completed, failed or failed_permanently (or a word of plan_machine.sql), not %s',
+      array_to_string(outcomes, ', '));
   end if;
-  locked := pgflow.lock_runs_of(message_ids, patient);
-  judged := pgflow.judge_entries(message_ids, tokens, outcomes, outputs, error_types, error_messages, tracebacks);
+  written := '{}';
+  handed := '{}';
+  woken := '{}';
   busy := '{}';
+  if message_ids = '{}' then
+    return;
+  end if;
+  locked := pgflow.lock_runs_of(message_ids, outcomes, patient);
+  judged := pgflow.judge_entries(message_ids, tokens, outcomes, outputs, error_types, error_messages, tracebacks);
   if not patient then
     busy := array(select j.claim_token from unnest(judged) j where j.run_id <> all (locked));
     judged := array(select j::pgflow.entry from unnest(judged) j where j.run_id = any (locked));
   end if;
-  last_round := coalesce((select max(j.round) from unnest(judged) j), -1);
-  written := '{}';
-  handed := '{}';
-  woken := '{}';
+  if want > 0 and (exists (select from pgflow.pauses)
+    or exists (select from pgflow.limits l where l.kind = any (array['flow', 'queue'])))
+  then
+    want := 0;                               -- the claim looks at pauses and caps; a hand-over does not
+  end if;
+  of_flows := array(select j::pgflow.entry from unnest(judged) j where j.kind = 'flow');
+  last_round := coalesce((select max(j.round) from unnest(of_flows) j), -1);
   for n in 0 .. last_round loop
     applied := pgflow.apply_entries(
-      case when last_round = 0 then judged else array(select j::pgflow.entry from unnest(judged) j where j.round = n) end,
+      case when last_round = 0 then of_flows else array(select j::pgflow.entry from unnest(of_flows) j where j.round = n) end,
       at, worker, lane_queues, lane_versions, case when n = last_round then want else 0 end);
     written := written || applied.written;
     handed := handed || applied.handed;
     woken := woken || applied.woken;
   end loop;
+  if cardinality(of_flows) < cardinality(judged) then
+    applied := pgflow.move_runs(array(select j::pgflow.entry from unnest(judged) j where j.kind <> 'flow'),
+      at, worker, lane_queues, lane_versions, want - cardinality(handed));
+    written := written || applied.written;
+    handed := handed || applied.handed;
+    woken := woken || applied.woken;
+  end if;
+  woken := woken || pgflow.after_ends(locked, at);
+  if bodies_ended then
+    woken := woken || pgflow.free_slots(
+      case when busy = '{}' then tokens else array(select t from unnest(tokens) t where t <> all (busy)) end);
+  end if;
 end
 $$;
 
--- Lock the runs of these tasks, in the one order that everybody keeps; without patience those that nobody holds.
-create or replace function pgflow.lock_runs_of(message_ids bigint[], patient boolean default true) returns uuid[]
+-- Lock the live runs of these tasks and, where an outcome may end its run, their parents, in the one order that everybody
+-- keeps; without patience those that nobody holds.
+create or replace function pgflow.lock_runs_of(message_ids bigint[], outcomes text[], patient boolean default true) returns uuid[]
 language plpgsql as $$
 declare
-  run_ids constant uuid[] := array(
-    select t.run_id from pgflow.step_tasks t where t.message_id = any (message_ids));
+  run_ids uuid[];
+  parents uuid[];
 begin
+  select array_agg(t.run_id), array_agg(r.parent_run_id) filter (
+    where r.parent_run_id is not null and e.outcome not in ('next', 'await', 'retry', 'snooze'))
+  into run_ids, parents
+  from unnest(message_ids, outcomes) e (id, outcome)
+  cross join lateral (select t.run_id from pgflow.step_tasks t where t.message_id = e.id offset 0) t
+  cross join lateral (select r.parent_run_id from pgflow.runs r where r.run_id = t.run_id offset 0) r;
+  run_ids := run_ids || parents;
   if patient then
-    return array(select r.run_id from pgflow.runs r where r.run_id = any (run_ids) order by r.run_id for no key update);
+    return array(
+      select r.run_id from pgflow.runs r where r.run_id = any (run_ids) and r.status || '' = 'started'
+      order by r.run_id for no key update);
   end if;
   return array(
-    select r.run_id from pgflow.runs r where r.run_id = any (run_ids) order by r.run_id for no key update skip locked);
+    select r.run_id from pgflow.runs r where r.run_id = any (run_ids) and r.status || '' = 'started'
+    order by r.run_id for no key update skip locked);
 end
 $$;
 
@@ -132,7 +181,15 @@ declare
   exhausted pgflow.entry[];
   finished pgflow.step_ref[] := '{}';
   skipped record;
+  spawning constant pgflow.entry[] := array(select e::pgflow.entry from unnest(entries) e where e.verdict = 'spawn');
 begin
+  if spawning <> '{}' then
+    select s.written, s.woken into written, woken from pgflow.spawn_from_steps(spawning, at) s;
+    entries := array(select e::pgflow.entry from unnest(entries) e where e.verdict <> 'spawn');
+    select a.written || apply_entries.written, a.handed, a.woken || apply_entries.woken into written, handed, woken
+    from pgflow.apply_entries(entries, at, worker, lane_queues, lane_versions, want) a;
+    return;
+  end if;
   select c.written, c.done, c.counts, c.exhausted into written, done, counts, exhausted
   from pgflow.close_tasks(entries, at) c;
 
@@ -163,15 +220,16 @@ create or replace function pgflow.close_tasks(
 begin
   with closed as (
     update pgflow.step_tasks t
-    set stage = case when e.verdict <> 'retry' then 'closed' when e.delay > 0 then 'delayed' else 'ready' end,
-        status = case e.verdict when 'completed' then 'completed' when 'retry' then 'queued' else 'failed' end,
-        claim_token = null,
+    set stage = case when e.verdict not in ('retry', 'snooze') then 'closed' when e.delay > 0 then 'delayed' else 'ready' end,
+        status = case when e.verdict = 'completed' then 'completed' when e.verdict in ('retry', 'snooze') then 'queued'
+          else 'failed' end,
+        claim_token = null, attempts_count = t.attempts_count - (e.verdict = 'snooze')::int,
         output = case when e.verdict = 'completed' then e.output end,
         error_message = coalesce(e.error_message, t.error_message),
-        started_at = case when e.verdict <> 'retry' then t.started_at end,
-        ready_at = case when e.verdict = 'retry' then at + make_interval(secs => e.delay) else t.ready_at end,
+        started_at = case when e.verdict not in ('retry', 'snooze') then t.started_at end,
+        ready_at = case when e.verdict in ('retry', 'snooze') then at + make_interval(secs => e.delay) else t.ready_at end,
         completed_at = case when e.verdict = 'completed' then greatest(at, t.started_at) end,
-        failed_at = case when e.verdict not in ('completed', 'retry') then greatest(at, t.started_at) end
+        failed_at = case when e.verdict not in ('completed', 'retry', 'snooze') then greatest(at, t.started_at) end
     from unnest(entries) e
     where t.message_id = any (array[e.message_id]) and t.claim_token = e.claim_token and e.verdict <> 'late'
     returning e.*, e as entry, t.last_worker_id
@@ -183,7 +241,7 @@ begin
     from (
       select c.run_id, c.step_slug, c.task_index, c.attempt, c.error_type, c.error_message, c.traceback, c.last_worker_id,
         c.started_at
-      from closed c where c.verdict <> 'completed'
+      from closed c where c.verdict not in ('completed', 'snooze')
       union all
       select e.run_id, e.step_slug, e.task_index, e.attempt, e.error_type, e.error_message, e.traceback,
         (select t.last_worker_id from pgflow.step_tasks t where t.message_id = e.message_id), e.started_at
@@ -197,7 +255,7 @@ begin
     coalesce((select array_agg(c.claim_token) from closed c), '{}'),
     coalesce((select array_agg((c.run_id, c.version_id, c.step_slug)::pgflow.step_ref) from counted c), '{}'),
     coalesce((select array_agg(c.tasks) from counted c), '{}'),
-    coalesce((select array_agg(c.entry) from closed c where c.verdict not in ('completed', 'retry')), '{}')
+    coalesce((select array_agg(c.entry) from closed c where c.verdict not in ('completed', 'retry', 'snooze')), '{}')
   into written, done, counts, exhausted;
 end
 $$;

@@ -124,6 +124,6 @@ begin atomic
         else jsonb_build_object('defined', true, 'value', s.required_input_pattern) end,
       'forbiddenInputPattern', case when s.forbidden_input_pattern is null then '{"defined": false}'::jsonb
         else jsonb_build_object('defined', true, 'value', s.forbidden_input_pattern) end
-    ) order by s.step_index), '[]')
+    ) || case when s.signal_name is null then '{}' else jsonb_build_object('signalName', s.signal_name) end order by s.step_index), '[]')
   from pgflow.steps s where s.version_id = version;
 end;

@@ -4,7 +4,9 @@
 -- End the incarnations whose lease lapsed and take their tasks back. A lost worker is no failed attempt, but past
 -- the flow's opt_max_crashes the task fails by its own policy. A task past its timeout whose worker did not say so
 -- is a failed attempt. Answers with the numbers of tasks requeued and failed.
-create or replace function pgflow.reclaim_tasks(margin interval default '30 seconds', out requeued int, out failed int)
+-- Slots go with their claims: those of lost workers are free, and `queues` have something to do.
+create or replace function pgflow.reclaim_tasks(
+  margin interval default '30 seconds', out requeued int, out failed int, out queues text[])
 language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   at constant timestamptz := pgflow.now();
@@ -25,10 +27,21 @@ begin
   failed := coalesce(cardinality(ids), 0);
   if failed > 0 then
     perform pgflow.write_outcomes(null, ids, tokens, outcomes, array_fill(null::jsonb, array[failed]),
-      types, messages, array_fill(null::text, array[failed]), '{}', '{}', 0);
+      types, messages, array_fill(null::text, array[failed]), '{}', '{}', 0, bodies_ended => false);
   end if;
   requeued := pgflow.requeue_lost(at, margin);
+  queues := pgflow.free_lost_slots();
 end
+$$;
+
+-- A body of a lost worker counts as ended. So does one whose claim is gone, where there is no worker to say so.
+create or replace function pgflow.free_lost_slots() returns text[]
+language sql as $$
+  select pgflow.free_slots(coalesce(array_agg(s.claim_token), '{}'))
+  from pgflow.slots s left join pgflow.workers w on w.worker_id = s.worker_id
+  where w.worker_id is null and s.worker_id is not null or w.stopped_at is not null
+    or (w.lease is null and not exists (
+      select from pgflow.step_tasks t where t.message_id = s.message_id and t.claim_token = s.claim_token));
 $$;
 
 -- A server that was down gives every lease its full length again: nobody could beat meanwhile.

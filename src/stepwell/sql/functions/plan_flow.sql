@@ -17,7 +17,7 @@ begin
         status = case when s.remaining_tasks = d.tasks then 'completed' else s.status end,
         completed_at = case when s.remaining_tasks = d.tasks then greatest(at, s.started_at) end,
         output = case when s.remaining_tasks <> d.tasks then null
-          when 'single' = (
+          when 'map' <> (
             select p.step_type from pgflow.steps p where p.version_id = d.version_id and p.step_slug = d.step_slug) then (
             select t.output from pgflow.step_tasks t
             where t.run_id = s.run_id and t.step_slug = s.step_slug and t.task_index = 0)
@@ -119,16 +119,26 @@ begin
 end
 $$;
 
--- One task for a single step, one per element for a map. Up to `want` that the worker serves are inserted as
--- claimed by it, which saves the claim; the others are ready, or delayed until their start delay is over.
+-- One task for a step, one per element for a map. Up to `want` that the worker serves are inserted as
+-- claimed by it, which saves the claim; the others are ready, or delayed until their start delay is over. What has limits
+-- is admitted by the claim alone. A signal step gets the signal that is there, or waits for it.
 create or replace function pgflow.insert_tasks(
   started pgflow.step_ref[], at timestamptz, worker uuid, lane_queues text[], lane_versions int[], want int,
   out handed bigint[], out woken text[]
 ) language plpgsql as $$
+declare
+  waiting bigint[];
 begin
   with fresh as (
-    select s.flow_slug, u.run_id, u.version_id, u.step_slug, r.priority, coalesce(v.queue, s.flow_slug) as queue,
-      coalesce(s.opt_start_delay, 0) as delay, coalesce(e.index - 1, 0) as task_index, e.value
+    select s.flow_slug, u.run_id, u.version_id, u.step_slug, least(r.priority, coalesce(s.opt_priority, r.priority)) as priority,
+      coalesce(v.queue, s.flow_slug) as queue, r.fairness_key, r.fairness_weight, r.paused_at,
+      coalesce(s.opt_start_delay, 0) as delay, coalesce(e.index - 1, 0) as task_index, e.value, s.signal_name, s.opt_signal_timeout,
+      case when s.opt_concurrency_by is null then s.opt_concurrency else coalesce(
+        pgflow.completed_by(s.opt_concurrency, s.opt_concurrency_by, e.value),
+        pgflow.completed_by(s.opt_concurrency, s.opt_concurrency_by, r.input)) end as gate,
+      case when s.opt_rate_by is null then s.opt_rate else coalesce(
+        pgflow.completed_by(s.opt_rate, s.opt_rate_by, e.value), pgflow.completed_by(s.opt_rate, s.opt_rate_by, r.input)) end as rate,
+      s.opt_weight as weight
     from unnest(started) u
     join pgflow.steps s on s.version_id = any (array[u.version_id]) and s.step_slug = u.step_slug
     join pgflow.versions v on v.version_id = any (array[u.version_id])
@@ -142,29 +152,38 @@ begin
   ), offered as (
     select f.*, f.served and row_number() over (partition by f.served order by f.priority) <= want as handed
     from (
-      select f.*, want > 0 and f.delay = 0 and exists (
+      select f.*, want > 0 and f.delay = 0 and num_nonnulls(f.gate, f.rate, f.signal_name, f.paused_at, f.fairness_key) = 0
+        and exists (
           select from unnest(lane_queues, lane_versions) l (queue, version_id)
           where l.queue = f.queue and l.version_id = f.version_id) as served
       from fresh f) f
   ), inserted as (
     insert into pgflow.step_tasks (
       flow_slug, run_id, step_slug, task_index, version_id, queue, priority, input, queued_at, ready_at,
-      stage, status, claim_token, attempts_count, started_at, last_worker_id)
+      stage, status, claim_token, attempts_count, started_at, last_worker_id,
+      concurrency_key, rate_limit, weight, fairness_key, fairness_weight, awaits, waiting)
     select o.flow_slug, o.run_id, o.step_slug, o.task_index, o.version_id, o.queue, o.priority, o.value, at,
-      at + make_interval(secs => o.delay),
-      case when o.handed then 'running' when o.delay > 0 then 'delayed' else 'ready' end,
+      at + make_interval(secs => o.delay + coalesce(o.opt_signal_timeout, 0)),
+      case when o.handed then 'running' when o.delay > 0 or o.opt_signal_timeout is not null then 'delayed'
+        when o.signal_name is not null then 'parked' else 'ready' end,
       case when o.handed then 'started' else 'queued' end,
       case when o.handed then nextval('pgflow.claim_tokens') end,
       case when o.handed then 1 else 0 end,
       case when o.handed then at end,
-      case when o.handed then worker end
+      case when o.handed then worker end,
+      o.gate, o.rate, o.weight, coalesce(o.fairness_key, ''), o.fairness_weight,
+      case when o.signal_name is not null then array[o.signal_name] end, o.signal_name is not null
     from offered o
-    returning message_id, stage, queue
+    returning message_id, stage, queue, waiting
   )
   select coalesce(array_agg(i.message_id) filter (where i.stage = 'running'), '{}'),
-    coalesce(array_agg(distinct i.queue) filter (where i.stage <> 'running'), '{}')
-  into handed, woken
+    coalesce(array_agg(distinct i.queue) filter (where i.stage <> 'running'), '{}'),
+    array_agg(i.message_id order by i.message_id) filter (where i.waiting)
+  into handed, woken, waiting
   from inserted i;
+  if waiting is not null then
+    perform pgflow.receive_signals(waiting, at);
+  end if;
 end
 $$;
 

@@ -145,10 +145,25 @@ begin
   below := '{}';
   if skipped <> '{}' then
     perform pgflow.skip_steps(skipped, 'handler_failed', at, skipped_messages);
-    update pgflow.step_tasks t set stage = 'closed', claim_token = null
-    from unnest(skipped) u
-    where t.run_id = any (array[u.run_id]) and t.step_slug = u.step_slug and t.stage || '' <> 'closed';
+    perform pgflow.close_steps(skipped);
     below := cascading || pgflow.skip_below(cascading, at);
+  end if;
+end
+$$;
+
+create or replace function pgflow.close_steps(steps pgflow.step_ref[]) returns void
+language plpgsql as $$
+declare
+  gates constant text[] := array(
+    select t.concurrency_key from unnest(steps) u join pgflow.step_tasks t
+      on t.run_id = any (array[u.run_id]) and t.step_slug = u.step_slug
+    where t.stage || '' = 'ready' and t.concurrency_key is not null);
+begin
+  update pgflow.step_tasks t set stage = 'closed', claim_token = null, waiting = false
+  from unnest(steps) u
+  where t.run_id = any (array[u.run_id]) and t.step_slug = u.step_slug and t.stage || '' <> 'closed';
+  if gates <> '{}' then
+    perform pgflow.wake_gates(gates);
   end if;
 end
 $$;
@@ -169,7 +184,7 @@ begin
     select distinct on (d.run_id, d.step_slug) d.run_id, d.version_id, d.step_slug, c.step_slug as child,
       coalesce(jsonb_typeof(t.output), 'null') as produced
     from unnest(done) d
-    join pgflow.steps s on s.version_id = any (array[d.version_id]) and s.step_slug = d.step_slug and s.step_type = 'single'
+    join pgflow.steps s on s.version_id = any (array[d.version_id]) and s.step_slug = d.step_slug and s.step_type <> 'map'
     join pgflow.deps c on c.version_id = any (array[d.version_id]) and c.dep_slug = d.step_slug
     join pgflow.steps m on m.version_id = any (array[c.version_id]) and m.step_slug = c.step_slug and m.step_type = 'map'
     cross join lateral (
@@ -222,9 +237,19 @@ begin
 end
 $$;
 
--- Nothing of an ended run is claimable, and no outcome of it is written any more.
+-- Nothing of an ended run is claimable, and no outcome of it is written any more. A body that runs keeps its slots until it has
+-- ended; who was about to take one leaves it to the next in line.
 create or replace function pgflow.close_runs(ended uuid[]) returns void
-language sql as $$
-  update pgflow.step_tasks t set stage = 'closed', claim_token = null
+language plpgsql as $$
+declare
+  gates constant text[] := array(
+    select t.concurrency_key from pgflow.step_tasks t
+    where t.run_id = any (ended) and t.stage || '' = 'ready' and t.concurrency_key is not null);
+begin
+  update pgflow.step_tasks t set stage = 'closed', claim_token = null, waiting = false
   where t.run_id = any (ended) and t.stage || '' <> 'closed';
+  if gates <> '{}' then
+    perform pgflow.wake_gates(gates);
+  end if;
+end
 $$;

@@ -1,18 +1,23 @@
 -- START: runs and their first tasks.
 
--- Start many runs of one version, in one statement each for runs, steps and tasks. The same run id or the
--- same key answers with the run that has it (created = false), so a repeated call starts nothing twice.
--- version_id null: the flow's current version.
+-- Start many runs of one version of a flow, a machine or a job, in one statement each for runs, steps and tasks. The same
+-- run id, or a key that is taken, answers with the run that has it (created = false), so a repeated call starts nothing
+-- twice. version_id null: the current version, or the one that options name by number. Options of a run, all optional:
+-- priority queue delay at concurrency rate weight fairness fairness_weight step; key_until (a time, or infinity) or
+-- unique_for (seconds): how long a key stays taken after the end; check_input: another input under the same key is an error;
+-- parent join on_parent_end: for children.
 create or replace function pgflow.start_runs(
-  flow_slug text, inputs jsonb[], run_ids uuid[] default null, keys text[] default null, version_id int default null
+  flow_slug text, inputs jsonb[], run_ids uuid[] default null, keys text[] default null, version_id int default null,
+  options jsonb[] default null
 ) returns table ("position" int, run_id uuid, created boolean)
 language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   flow constant pgflow.flows := pgflow.flow_named(start_runs.flow_slug);
-  shape constant int := coalesce(start_runs.version_id, flow.version_id);
+  shape constant int := coalesce(start_runs.version_id, pgflow.version_numbered(flow, (options[1] ->> 'version')::int));
   at constant timestamptz := pgflow.now();
   ids constant uuid[] := coalesce(run_ids, array(select pgflow.new_run_id() from unnest(inputs)));
+  optional constant boolean := array_remove(options, null) <> '{}';
   fresh uuid[];
 begin
   if not exists (select from pgflow.versions v where v.version_id = shape and v.flow_slug = flow.flow_slug) then
@@ -20,27 +25,69 @@ begin
       'Deploy it again.');
   end if;
   perform pgflow.check_inputs(flow.flow_slug, shape, inputs);
+  if optional then
+    perform pgflow.check_limits(
+      array(select o ->> 'concurrency' from unnest(options) o), array(select o ->> 'rate' from unnest(options) o),
+      array(select (o ->> 'weight')::float8 from unnest(options) o));
+  end if;
+  if array_remove(keys, null) <> '{}' then   -- a key that was kept for a time is free after it
+    update pgflow.runs r set key_guard = null
+    where r.key_guard = any (keys) and r.status || '' <> 'started' and r.key_until <= at;
+  end if;
   with wanted as (
-    select w.id, w.input, w.key from unnest(ids, inputs, keys) with ordinality as w (id, input, key, place)
+    select w.id, w.input, w.key, w.option from unnest(ids, inputs, keys, options) with ordinality as w (id, input, key, option, place)
     -- two callers with the same keys take them in the same order; of one caller's twins the first counts
     order by w.key, case when w.key is null then w.id end, w.place
   ), inserted as (
-    insert into pgflow.runs (run_id, flow_slug, version_id, kind, input, key, key_guard, remaining_steps, started_at)
-    select w.id, flow.flow_slug, shape, flow.kind, w.input, w.key, w.key, s.steps, at
+    insert into pgflow.runs (run_id, flow_slug, version_id, kind, input, state, key, key_guard, key_until, remaining_steps,
+      started_at, priority, fairness_key, fairness_weight, parent_run_id, join_id, on_parent_end)
+    select w.id, flow.flow_slug, shape, flow.kind, w.input, case when flow.kind = 'machine' then w.input end, w.key, w.key,
+      case when w.option ? 'unique_for' then at + make_interval(secs => (w.option ->> 'unique_for')::float8)
+        else (w.option ->> 'key_until')::timestamptz end,
+      case when flow.kind = 'flow' then s.steps else 1 end, at, coalesce((w.option ->> 'priority')::smallint, flow.opt_priority),
+      coalesce(w.option ->> 'fairness', w.input #>> flow.opt_fairness_by), (w.option ->> 'fairness_weight')::real,
+      (w.option ->> 'parent')::uuid, (w.option ->> 'join')::bigint, w.option ->> 'on_parent_end'
     from wanted w, (select count(*) as steps from pgflow.steps s where s.version_id = shape) s
     on conflict do nothing
     returning run_id
   )
   select coalesce(array_agg(i.run_id), '{}') into fresh from inserted i;
-  perform pgflow.begin_runs(fresh, shape, at);
+  if flow.kind <> 'flow' then
+    perform pgflow.begin_machines(flow, shape, at, fresh, ids, options);
+  elsif fresh <> '{}' then
+    perform pgflow.begin_runs(fresh, shape, at);
+    if optional then
+      perform pgflow.delay_runs(fresh, ids, options, at);
+    end if;
+  end if;
+  if flow.opt_fairness_by is not null or optional then
+    perform pgflow.share_queues(fresh);
+  end if;
 
   return query
   select w.position::int,
-    case when f.id is null then pgflow.run_started_as(w.id, w.key, flow.flow_slug) else w.id end,
+    case when f.id is null then pgflow.run_started_as(w.id, w.key, flow.flow_slug,
+      case when w.option ->> 'check_input' = 'true' then w.input end) else w.id end,
     f.id is not null and row_number() over (partition by w.id order by w.position) = 1
-  from unnest(ids, keys) with ordinality as w (id, key, "position")
+  from unnest(ids, keys, inputs, options) with ordinality as w (id, key, input, option, "position")
   left join unnest(fresh) as f (id) on f.id = w.id
   order by w.position;
+end
+$$;
+
+create or replace function pgflow.version_numbered(flow pgflow.flows, number int) returns int
+language plpgsql stable as $$
+declare
+  found_id int := flow.version_id;
+begin
+  if number is not null then
+    select v.version_id into found_id from pgflow.versions v where v.flow_slug = flow.flow_slug and v.version = number;
+    if not found then
+      perform pgflow.raise('PF404', format('%s %L has no version %s in this database', flow.kind, flow.flow_slug, number),
+        'Start a worker that has it, or deploy it.');
+    end if;
+  end if;
+  return found_id;
 end
 $$;
 
@@ -97,7 +144,7 @@ end
 $$;
 
 -- Which run answers for this id and key.
-create or replace function pgflow.run_started_as(id uuid, key text, flow_slug text) returns uuid
+create or replace function pgflow.run_started_as(id uuid, key text, flow_slug text, input jsonb) returns uuid
 language plpgsql stable as $$
 declare
   run pgflow.runs;
@@ -107,12 +154,86 @@ begin
   order by r.run_id <> id limit 1;
   if run.flow_slug <> run_started_as.flow_slug then
     perform pgflow.raise('PF409',
-      case when run.run_id = id then format('the run id %s belongs to a run of flow %L', id, run.flow_slug)
-        else format('key %L belongs to run %s of flow %L', run_started_as.key, run.run_id, run.flow_slug) end,
+      case when run.run_id = id then format('the run id %s belongs to a run of %s %L', id, run.kind, run.flow_slug)
+        else format('key %L belongs to run %s of %s %L', run_started_as.key, run.run_id, run.kind, run.flow_slug) end,
       'Give runs of different flows different keys and ids.');
+  elsif input is not null and run.input <> input then
+    perform pgflow.raise('PF409', format('key %L belongs to run %s, which was started with another input',
+      coalesce(run_started_as.key, id::text), run.run_id), 'Use a key that says what differs.');
   end if;
   return run.run_id;
 end
+$$;
+
+-- The one task of each new run of a machine or a job.
+create or replace function pgflow.begin_machines(
+  flow pgflow.flows, version int, at timestamptz, fresh uuid[], ids uuid[], options jsonb[]
+) returns void
+language plpgsql as $$
+declare
+  unknown text;
+begin
+  select o ->> 'step' into unknown from unnest(options) o
+  where o ? 'step' and not exists (
+    select from pgflow.steps s where s.version_id = version and s.step_slug = o ->> 'step') limit 1;
+  if found then
+    perform pgflow.raise('PF404', format('%s %L has no step %L', flow.kind, flow.flow_slug, unknown));
+  end if;
+  with task as (
+    select r.run_id, r.priority, r.fairness_key, r.fairness_weight, r.input, w.option, s.step_slug, v.queue as own_queue,
+      coalesce(w.option ->> 'queue', v.queue, flow.flow_slug) as queue,
+      greatest((w.option ->> 'at')::timestamptz, at + make_interval(secs => coalesce((w.option ->> 'delay')::float8, 0)), at) as ready_at,
+      case when w.option ? 'concurrency' then w.option ->> 'concurrency'
+        else pgflow.completed_by(s.opt_concurrency, s.opt_concurrency_by, r.input) end as gate,
+      case when w.option ? 'rate' then w.option ->> 'rate'
+        else pgflow.completed_by(s.opt_rate, s.opt_rate_by, r.input) end as rate,
+      coalesce((w.option ->> 'weight')::float8, s.opt_weight) as weight
+    from unnest(fresh) f
+    join pgflow.runs r on r.run_id = any (array[f])
+    join pgflow.versions v on v.version_id = version
+    left join unnest(ids, options) w (id, option) on w.id = f and w.option is not null
+    join pgflow.steps s on s.version_id = version
+      and case when w.option ? 'step' then s.step_slug = w.option ->> 'step' else s.is_initial end
+  ), lane as (
+    insert into pgflow.lanes (queue, version_id)
+    select distinct t.queue, version from task t where t.queue <> coalesce(t.own_queue, flow.flow_slug) order by 1
+    on conflict do nothing
+  )
+  insert into pgflow.step_tasks (
+    flow_slug, run_id, step_slug, version_id, queue, priority, queued_at, ready_at, stage,
+    concurrency_key, rate_limit, weight, fairness_key, fairness_weight)
+  select flow.flow_slug, t.run_id, t.step_slug, version, t.queue, t.priority, at, t.ready_at,
+    case when t.ready_at > at then 'delayed' else 'ready' end,
+    t.gate, t.rate, t.weight, coalesce(t.fairness_key, ''), t.fairness_weight
+  from task t
+  order by t.run_id;
+end
+$$;
+
+-- Flows that shall begin later.
+create or replace function pgflow.delay_runs(fresh uuid[], ids uuid[], options jsonb[], at timestamptz) returns void
+language sql as $$
+  update pgflow.step_tasks t set stage = 'delayed', ready_at = t.ready_at + (d.starts_at - at)
+  from (
+    select w.id, coalesce((w.option ->> 'at')::timestamptz,
+      at + make_interval(secs => (w.option ->> 'delay')::float8)) as starts_at
+    from unnest(ids, options) w (id, option) where w.id = any (fresh)) d
+  where t.run_id = any (array[d.id]) and t.stage || '' in ('ready', 'delayed') and d.starts_at > at;
+$$;
+
+-- Queues that have fairness keys are shared from now on.
+create or replace function pgflow.share_queues(fresh uuid[]) returns void
+language sql as $$
+  insert into pgflow.fair_queues (queue)
+  select distinct t.queue
+  from unnest(fresh) f
+  join pgflow.runs r on r.run_id = any (array[f]) and r.fairness_key is not null
+  join pgflow.versions v on v.version_id = any (array[r.version_id])
+  cross join lateral (
+    select coalesce(v.queue, r.flow_slug) as queue
+    union select t.queue from pgflow.step_tasks t where t.run_id = r.run_id and r.kind <> 'flow') t
+  order by 1
+  on conflict do nothing;
 $$;
 
 -- The steps of new runs, and the tasks of those that wait for nothing.
@@ -130,13 +251,14 @@ begin
   end if;
   if steps = 0 then
     update pgflow.runs r set status = 'completed', completed_at = at where r.run_id = any (fresh);
+    perform pgflow.free_keys(fresh, at);
     return;
   end if;
   -- plain roots are inserted as started; only a root that can be skipped or empty takes the long way
   insert into pgflow.step_states (
     flow_slug, run_id, step_slug, remaining_deps, initial_tasks, created_at, status, started_at, remaining_tasks)
   select s.flow_slug, r.run_id, s.step_slug, s.deps_count,
-    case when s.step_type = 'single' then 1 when s.deps_count = 0 then jsonb_array_length(r.input) end, at,
+    case when s.step_type <> 'map' then 1 when s.deps_count = 0 then jsonb_array_length(r.input) end, at,
     case when plain then 'started' else 'created' end, case when plain then at end, case when plain then 1 end
   from pgflow.runs r
   cross join lateral (
@@ -147,6 +269,7 @@ begin
   from unnest(fresh) r, pgflow.steps s where s.version_id = version and s.deps_count = 0;
   if rooted then
     perform pgflow.advance_flows(ready, '{}', '{}', at, null, '{}', '{}', 0);
+    perform pgflow.free_keys(fresh, at);
   else
     perform pgflow.insert_tasks(ready, at, null, '{}', '{}', 0);
   end if;

@@ -1,4 +1,5 @@
--- TIMER: delayed tasks become ready when they are due. Start delays and retries are the same thing here.
+-- TIMER: delayed tasks become ready when they are due: start delays, sleeps, retries, waits with a timeout, turns of a rate limit.
+-- A task that waited for a signal or for children goes on without them.
 
 -- Promote up to `most` due tasks; answer with the queues that have something to do now, how many were promoted,
 -- and the seconds until the next is due (null: nothing is delayed).

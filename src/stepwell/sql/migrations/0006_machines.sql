@@ -97,6 +97,7 @@ drop function if exists pgflow.take_tasks(uuid, bigint[], timestamptz);
 drop function if exists pgflow.retry_delay(int, int, int, real);
 drop function if exists pgflow.promote_tasks(int);
 drop function if exists pgflow.versions_of(text[]);
+drop function if exists pgflow.reclaim_tasks(interval);
 drop function if exists pgflow.get_runs(uuid[]);
 drop function if exists pgflow.list_runs(text, text, uuid, int);
 drop function if exists pgflow.run_steps(uuid);

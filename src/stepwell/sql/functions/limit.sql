@@ -1,0 +1,302 @@
+-- LIMIT: how much may run at once, and how often. Asked at the claim, where the truth is.
+--
+-- A slot is a row of a gate that belongs to a claim. A task whose gate is full is `blocked` on it; what frees a slot
+-- makes the next in line ready. No wake-up is lost: to block a task, a claim must hold (for share) a slot of the gate
+-- that is taken, so whoever frees that slot waits for the claim, and then sees the blocked task.
+-- Locks, after runs and tasks: slots by gate, then buckets by key. What blocks a task skips locked slots.
+
+-- Of these locked tasks, up to `most` that their limits let run, with the tokens of their claims, which have the slots.
+-- `moved`: how many went out of the way (blocked or delayed); `contended`: some were neither, for the moment.
+create or replace function pgflow.admit_tasks(
+  worker uuid, picked bigint[], most int, at timestamptz,
+  out ids bigint[], out tokens bigint[], out moved int, out contended boolean
+) language plpgsql as $$
+declare
+  drawn constant bigint[] := array(select nextval('pgflow.claim_tokens') from unnest(picked));
+  seated record;
+  late bigint[];
+  unlucky bigint[];
+begin
+  seated := pgflow.seat_tasks(worker, picked, drawn);
+  ids := seated.ids[1:most];
+  tokens := seated.tokens[1:most];
+  late := pgflow.stand_in_line(ids, at);
+  unlucky := seated.refused_tokens || seated.tokens[most + 1:];
+  if late <> '{}' then
+    unlucky := unlucky || array(select u.token from unnest(ids, tokens) u (id, token) where u.id = any (late));
+    select coalesce(array_agg(u.id), '{}'), coalesce(array_agg(u.token), '{}') into ids, tokens
+    from unnest(ids, tokens) u (id, token) where u.id <> all (late);
+  end if;
+  if unlucky <> '{}' then
+    delete from pgflow.slots s where s.claim_token = any (unlucky);
+  end if;
+  moved := pgflow.block_tasks(seated.refused, seated.refused_gates);
+  contended := moved < cardinality(array_remove(seated.refused_gates, null));
+  moved := moved + cardinality(late);
+end
+$$;
+
+-- Give each task a slot of each of its gates, as far as they go, in the order given. A refused task comes back
+-- with the gate of its own that was full (null: a cap of its queue or flow).
+create or replace function pgflow.seat_tasks(
+  worker uuid, picked bigint[], drawn bigint[],
+  out ids bigint[], out tokens bigint[], out refused bigint[], out refused_tokens bigint[], out refused_gates text[]
+) language plpgsql set enable_hashjoin = on as $$
+begin
+  with candidate as (
+    select t.message_id, t.concurrency_key, t.queue, t.flow_slug, c.token, c.place
+    from unnest(picked, drawn) with ordinality c (id, token, place)
+    cross join lateral (select * from pgflow.step_tasks t where t.message_id = c.id offset 0) t
+  ), wish as (
+    select c.message_id, c.token, c.place, c.concurrency_key as gate, case when c.concurrency_key like 'limit/%' then coalesce((
+        select l.capacity from pgflow.limits l
+        where l.kind = 'concurrency' and l.name = split_part(c.concurrency_key, '/', 2)), 1) else 1 end as capacity
+    from candidate c where c.concurrency_key is not null
+    union all
+    select c.message_id, c.token, c.place, l.kind || '/' || l.name, l.capacity
+    from candidate c join pgflow.limits l
+      on (l.kind = 'queue' and l.name = c.queue) or (l.kind = 'flow' and l.name = c.flow_slug)
+  ), ranked as (
+    select w.*, row_number() over (partition by w.gate order by w.place) as rank from wish w
+  ), free as (
+    select g.gate, n.slot, row_number() over (partition by g.gate order by n.slot) as rank
+    from (select r.gate, max(r.capacity) as capacity, count(*) as wishes from ranked r group by r.gate) g
+    cross join lateral (
+      select n as slot from generate_series(1, g.capacity) n
+      where not exists (select from pgflow.slots s where s.gate = g.gate and s.slot = n)
+      limit g.wishes) n
+  ), seated as (
+    insert into pgflow.slots (gate, slot, message_id, claim_token, worker_id)
+    select r.gate, f.slot, r.message_id, r.token, worker
+    from ranked r join free f on f.gate = r.gate and f.rank = r.rank
+    order by r.gate, f.slot
+    on conflict do nothing
+    returning gate, message_id
+  ), shortage as (
+    select w.message_id, max(w.gate) filter (where w.gate = w.own) as own_gate
+    from (
+      select w.message_id, w.gate, c.concurrency_key as own from wish w join candidate c on c.message_id = w.message_id
+      where not exists (select from seated s where s.message_id = w.message_id and s.gate = w.gate)) w
+    group by w.message_id
+  ), verdict as (
+    select c.message_id, c.token, c.place, s.message_id is not null as short, s.own_gate as full_gate
+    from candidate c left join shortage s on s.message_id = c.message_id
+  )
+  select coalesce(array_agg(v.message_id order by v.place) filter (where not v.short), '{}'),
+    coalesce(array_agg(v.token order by v.place) filter (where not v.short), '{}'),
+    coalesce(array_agg(v.message_id order by v.place) filter (where v.short), '{}'),
+    coalesce(array_agg(v.token order by v.place) filter (where v.short), '{}'),
+    coalesce(array_agg(v.full_gate order by v.place) filter (where v.short), '{}')
+  into ids, tokens, refused, refused_tokens, refused_gates
+  from verdict v;
+end
+$$;
+
+-- Out of the way with tasks whose gate is full, until somebody wakes them. Where no taken slot of a gate can be locked
+-- its slots are changing hands right now, and the tasks stay ready.
+create or replace function pgflow.block_tasks(refused bigint[], gates text[]) returns int
+language plpgsql as $$
+declare
+  full_gates text[];
+  blocked int;
+begin
+  if array_remove(gates, null) = '{}' then
+    return 0;
+  end if;
+  full_gates := array(select s.gate from pgflow.slots s where s.gate = any (gates) for share skip locked);
+  update pgflow.step_tasks t set stage = 'blocked', blocked_on = u.gate
+  from unnest(refused, gates) u (id, gate)
+  where t.message_id = any (array[u.id]) and u.gate = any (full_gates) and t.stage || '' in ('ready', 'delayed');
+  get diagnostics blocked = row_count;
+  return blocked;
+end
+$$;
+
+-- Rate limits, as a token bucket per partition that is told by two times. What was spent is earned back until
+-- `spent_until`; a task may run when that is no further away than the burst. Who may not is told when its turn is, and
+-- those who come later stand behind it. Answers with the tasks that were delayed.
+create or replace function pgflow.stand_in_line(ids bigint[], at timestamptz) returns bigint[]
+language plpgsql as $$
+declare
+  keys constant text[] := array(
+    select distinct t.rate_limit
+    from unnest(ids) i cross join lateral (select * from pgflow.step_tasks t where t.message_id = i offset 0) t
+    where t.rate_limit is not null order by 1);
+  late bigint[];
+begin
+  if keys = '{}' then
+    return '{}';
+  end if;
+  insert into pgflow.buckets (key, spent_until, promised_until)
+  select k, at, at from unnest(keys) k order by k on conflict do nothing;
+  perform from pgflow.buckets b where b.key = any (keys) order by b.key for update;
+  with line as (
+    select t.message_id, b.key, l.capacity / l.per_second as burst, coalesce(t.weight, 1) / l.per_second as cost,
+      extract(epoch from greatest(b.spent_until - at, '0')) as spent,
+      extract(epoch from b.promised_until - at) as promised,
+      t.promised and t.ready_at > at - interval '1 second' as expected, i.place
+    from unnest(ids) with ordinality i (id, place)
+    cross join lateral (select * from pgflow.step_tasks t where t.message_id = i.id and t.rate_limit is not null offset 0) t
+    join pgflow.buckets b on b.key = any (array[t.rate_limit])
+    join pgflow.limits l on l.kind = 'rate' and l.name = split_part(t.rate_limit, '/', 1)
+  ), ordered as (
+    select l.*, sum(l.cost) over (partition by l.key order by l.expected desc, l.place) as upto from line l
+  ), judged as (                             -- a millionth of a second is nobody's fault
+    select o.*, o.spent + o.upto - o.burst <= 1e-6 and (o.expected or o.promised <= 0) as goes from ordered o
+  ), turned as (
+    select j.*, case when j.expected then j.spent + j.upto - j.burst
+      else greatest(j.promised, j.spent + coalesce(sum(j.cost) filter (where j.goes) over (partition by j.key), 0) - j.burst, 0)
+        + sum(j.cost) filter (where not j.goes) over (partition by j.key order by j.expected desc, j.place) end as turn
+    from judged j
+  ), bucket as (
+    update pgflow.buckets b
+    set spent_until = at + make_interval(secs => s.spent + s.granted),
+        promised_until = greatest(b.promised_until, at + make_interval(secs => coalesce(s.last_turn, 0)))
+    from (
+      select t.key, max(t.spent) as spent, coalesce(sum(t.cost) filter (where t.goes), 0) as granted,
+        max(t.turn) filter (where not t.goes) as last_turn
+      from turned t group by t.key) s
+    where b.key = s.key
+  ), delayed as (
+    update pgflow.step_tasks t
+    set stage = 'delayed', promised = true, ready_at = at + make_interval(secs => u.turn)
+    from turned u where t.message_id = any (array[u.message_id]) and not u.goes
+    returning t.message_id
+  )
+  select coalesce(array_agg(d.message_id), '{}') into late from delayed d;
+  return late;
+end
+$$;
+
+-- The bodies of these claims have ended: their slots are free, and who waits for one goes on. Answers with the queues
+-- that have something to do now.
+create or replace function pgflow.free_slots(tokens bigint[]) returns text[]
+language plpgsql as $$
+declare
+  gates text[];
+  queues text[];
+begin
+  if not exists (select from pgflow.slots s where s.claim_token = any (tokens)) then
+    return '{}';
+  end if;
+  perform from pgflow.slots s where s.claim_token = any (tokens) order by s.gate, s.slot for update;
+  with freed as (
+    delete from pgflow.slots s where s.claim_token = any (tokens) returning s.gate, s.message_id
+  )
+  select array_agg(f.gate), array_agg(distinct t.queue) filter (where split_part(f.gate, '/', 1) in ('queue', 'flow'))
+  into gates, queues
+  from freed f left join lateral (
+    select t.queue from pgflow.step_tasks t where t.message_id = f.message_id offset 0) t on true;
+  return coalesce(queues, '{}') || pgflow.wake_gates(gates);
+end
+$$;
+
+-- Of each lane that waits for one of these gates, the first becomes ready, as many as the gate is named. (More lanes than
+-- slots: the losers are blocked again. One lane alone might have no worker.)
+create or replace function pgflow.wake_gates(gates text[]) returns text[]
+language plpgsql as $$
+declare
+  queues text[];
+begin
+  with recursive gate as (
+    select g as name, count(*) as slots from unnest(gates) g where g like 'key/%' or g like 'limit/%' group by g
+  ), lane as (
+    select g.name, g.slots, h.queue, h.version_id
+    from gate g cross join lateral (
+      select t.queue, t.version_id from pgflow.step_tasks t
+      where t.stage = 'blocked' and t.blocked_on = g.name
+      order by t.blocked_on, t.queue, t.version_id limit 1) h
+    union all
+    select l.name, l.slots, h.queue, h.version_id
+    from lane l cross join lateral (
+      select t.queue, t.version_id from pgflow.step_tasks t
+      where t.stage = 'blocked' and t.blocked_on = l.name and (t.queue, t.version_id) > (l.queue, l.version_id)
+      order by t.blocked_on, t.queue, t.version_id limit 1) h
+  ), next as (
+    select h.message_id from lane l cross join lateral (
+      select t.message_id from pgflow.step_tasks t
+      where t.stage = 'blocked' and t.blocked_on = l.name and t.queue = l.queue and t.version_id = l.version_id
+      order by t.blocked_on, t.queue, t.version_id, t.priority, t.ready_at, t.message_id
+      limit l.slots for update skip locked) h
+  ), woken as (
+    update pgflow.step_tasks t set stage = 'ready', blocked_on = null
+    from next n where t.message_id = any (array[n.message_id]) and t.stage || '' = 'blocked'
+    returning t.queue
+  )
+  select coalesce(array_agg(distinct w.queue), '{}') into queues from woken w;
+  return queues;
+end
+$$;
+
+-- The floor below all wake-ups: gates that have room and somebody who waits. A few gates after `after`, in order; answers
+-- with the last one (null: that was the end) and the queues to tell.
+create or replace function pgflow.wake_stuck(after text default '', most int default 200)
+returns table (last_gate text, queues text[])
+language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+declare
+  waited text[];
+begin
+  with recursive gate as (
+    select (select t.blocked_on from pgflow.step_tasks t where t.stage = 'blocked' and t.blocked_on > wake_stuck.after
+      order by t.blocked_on limit 1) as name, 1 as n
+    union all
+    select (select t.blocked_on from pgflow.step_tasks t where t.stage = 'blocked' and t.blocked_on > g.name
+      order by t.blocked_on limit 1), g.n + 1
+    from gate g where g.name is not null and g.n < most
+  )
+  select array_agg(g.name order by g.n) into waited from gate g where g.name is not null;
+  last_gate := case when cardinality(waited) >= most then waited[cardinality(waited)] end;
+  queues := pgflow.wake_gates(array(
+    select w from unnest(waited) w
+    where (select count(*) from pgflow.slots s where s.gate = w) < case when w like 'limit/%' then coalesce((
+      select l.capacity from pgflow.limits l where l.kind = 'concurrency' and l.name = split_part(w, '/', 2)), 1) else 1 end));
+  return next;
+end
+$$;
+
+-- A gate or a rate that is declared: as it is, or completed by what the input has at a path; null: no limit.
+create or replace function pgflow.completed_by(declared text, path text[], subject jsonb) returns text
+language sql immutable
+begin atomic
+  select case when path is null then declared else declared || (subject #>> path) end;
+end;
+
+-- What the code says of its limits. A limit that the code no longer names stays: others may use it.
+create or replace function pgflow.ensure_limits(limits jsonb) returns void
+language plpgsql set search_path = '' as $$
+begin
+  insert into pgflow.limits as l (kind, name, capacity, per_second)
+  select i ->> 'kind', i ->> 'name', (i ->> 'capacity')::int, (i ->> 'perSecond')::float8
+  from jsonb_array_elements(limits) i
+  order by 1, 2
+  on conflict (kind, name) do update set capacity = excluded.capacity, per_second = excluded.per_second
+  where (l.capacity, l.per_second) is distinct from (excluded.capacity, excluded.per_second);
+end
+$$;
+
+-- Refuse a limit that nobody configured, and a weight that no burst could ever pay.
+create or replace function pgflow.check_limits(gates text[], rates text[], weights float8[]) returns void
+language plpgsql stable as $$
+declare
+  bad record;
+begin
+  select split_part(g, '/', 2) as name into bad from unnest(gates) g
+  where g like 'limit/%' and not exists (
+    select from pgflow.limits l where l.kind = 'concurrency' and l.name = split_part(g, '/', 2)) limit 1;
+  if found then
+    perform pgflow.raise('PF422', format('there is no concurrency limit %L in this database', bad.name),
+      'List it in the limits of the app, and deploy that.');
+  end if;
+  select split_part(r, '/', 1) as name, w as weight, l.capacity into bad
+  from unnest(rates, weights) u (r, w)
+  left join pgflow.limits l on l.kind = 'rate' and l.name = split_part(r, '/', 1)
+  where r is not null and (l.name is null or coalesce(w, 1) > l.capacity) limit 1;
+  if found and bad.capacity is null then
+    perform pgflow.raise('PF422', format('there is no rate limit %L in this database', bad.name),
+      'List it in the limits of the app, and deploy that.');
+  elsif found then
+    perform pgflow.raise('PF422', format('a weight of %s is above the burst of rate limit %L, which is %s: it could never run',
+      bad.weight, bad.name, bad.capacity));
+  end if;
+end
+$$;
