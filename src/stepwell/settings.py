@@ -40,6 +40,7 @@ class Settings:
     lease: float = _knob(30.0, "seconds until a lost worker's tasks are in other hands", above=0)
     grace: float = _knob(20.0, "seconds running tasks get to finish after a stop", least=0)
     poll: float = _knob(2.0, "longest sleep between two looks for work when idle", above=0)
+    queues: str = _knob("", "queues a worker serves, separated by commas; empty: all of its app")
     listen_dsn: str = _knob("", "direct address for LISTEN when dsn is a transaction pooler")
     connect_timeout: float = _knob(10.0, "seconds to wait for a connection to Postgres", above=0)
 
@@ -55,6 +56,11 @@ class Settings:
             if getattr(self, knob.name) != knob.default
         )
         return f"Settings({', '.join(said)})"
+
+    def serves(self, queue: str) -> bool:
+        """Whether a worker with these settings looks into that queue."""
+        named = [name.strip() for name in self.queues.split(",") if name.strip()]
+        return not named or queue in named
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:

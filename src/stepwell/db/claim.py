@@ -12,7 +12,9 @@ from stepwell.db.call import Call
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One unit of work under one claim. `input` and `flow_input` are JSON text."""
+    """One unit of work under one claim. `input` and `flow_input` are JSON text: of a machine
+    `input` is its state, of a job its arguments. `signals` and `children` are JSON text too: what
+    woke it."""
 
     message_id: int
     claim_token: int
@@ -27,6 +29,12 @@ class Task:
     started_at: datetime
     input: str | None
     flow_input: str | None
+    kind: str
+    key: str | None
+    crashes: int
+    signals: str | None
+    children: str | None
+    version: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from stepwell.db.claim import Task
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One outcome under the token of its claim. `outcome` is one of the words of commit.sql."""
+    """One outcome under the token of its claim. `outcome` is one of the words of commit.sql, and
+    `output` is what that word wants beside it."""
 
     message_id: int
     token: int
@@ -25,6 +26,7 @@ class Entry:
     error_type: str | None = None
     error_message: str | None = None
     traceback: str | None = None
+    delays: bool = False  # it arms a timer
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +48,27 @@ class Row:
     started_at: datetime | None
     input: str | None
     flow_input: str | None
+    kind: str | None
+    key: str | None
+    crashes: int | None
+    signals: str | None
+    children: str | None
+    version: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     """What one round trip brought: tokens of dropped outcomes, queues with work left, tasks,
-    and tokens of outcomes that were not written because somebody holds their run."""
+    and tokens of outcomes that were not written because somebody holds their run. `contended`:
+    there is work that was in other hands just then. `delayed`: a limit put work off, so there is a
+    timer that nobody knows of."""
 
     stale: frozenset[int]
     ready: tuple[str, ...]
     tasks: tuple[Task, ...]
     busy: frozenset[int] = frozenset()
+    contended: bool = False
+    delayed: bool = False
 
 
 def commit_and_claim(
@@ -102,7 +114,14 @@ async def take_turn(conn: AsyncConnection[Any], call: Call[Row]) -> Turn:
         ready=tuple(row[1] for row in rows if row[0] == "ready"),
         tasks=tuple(Task(*row[2:]) for row in rows if row[0] is None),
         busy=frozenset(row[3] for row in rows if row[0] == "busy"),
+        contended=any(row[0] == "contended" for row in rows),
+        delayed=any(row[0] == "delayed" for row in rows),
     )
+
+
+def released(message_id: int, token: int) -> Entry:
+    """Not an outcome: a body whose claim was taken away has ended, and its slots are free."""
+    return Entry(message_id, token, "released")
 
 
 def refused(entry: Entry, reason: str) -> Entry:
@@ -114,4 +133,5 @@ def refused(entry: Entry, reason: str) -> Entry:
         error_type="OutputRefused",
         error_message=f"Postgres refused the outcome: {reason}".replace("\0", "�"),
         traceback=None,
+        delays=True,
     )

@@ -29,9 +29,11 @@ class TaskStarted(TaskEvent):
 
 @dataclass(frozen=True, slots=True)
 class TaskSucceeded(TaskEvent):
-    """A handler returned and its output is JSON. It counts once the commit says so."""
+    """A handler returned, and what it said is JSON: `outcome` is its word for the commit. It
+    counts once the commit says so."""
 
     seconds: float
+    outcome: str = "completed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,16 @@ class TaskFailed(TaskEvent):
     error_type: str
     message: str
     will_retry: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorHandled(TaskEvent):
+    """A step of a machine raised, and its on_error said how to go on: `outcome`."""
+
+    seconds: float
+    error_type: str
+    message: str
+    outcome: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ log = logging.getLogger("stepwell")
 
 LEVELS: dict[type[Event], int] = {
     events.TaskFailed: logging.WARNING,
+    events.ErrorHandled: logging.WARNING,
     events.OutcomeDropped: logging.WARNING,
     events.OutcomeHeld: logging.WARNING,
     events.CommitFailed: logging.WARNING,

@@ -1,78 +1,52 @@
-"""A step made ready to run: which decoder reads which parameter is decided once, not per task."""
+"""What runs for each task, found once for all: the definitions of an app, ready to be called."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
-
+from stepwell.db.claim import Task
 from stepwell.define.flow import Flow
-from stepwell.define.payload import decoder
 from stepwell.define.registry import Registry
-from stepwell.define.step import Parameter, Step
-from stepwell.errors import PayloadError
-from stepwell.worker.context import TaskContext
-
-Read = Callable[[bytes | str], Any]
-outputs = msgspec.json.Decoder(dict[str, msgspec.Raw])
-
-
-class Binding:
-    """From a task's JSON to the arguments of its handler."""
-
-    def __init__(self, flow: Flow[Any, Any], step: Step[..., Any]) -> None:
-        self.step = step
-        self.handler: Callable[..., Any] = step.handler
-        self.is_async = step.is_async
-        self.takes_input = step.takes_input
-        self.input_type: Any = flow.input_type
-        self._parameters = [(p, self._reader(p)) for p in step.parameters]
-        self._has_dependencies = any(p.source == "dependency" for p in step.parameters)
-
-    def arguments(self, task_input: str | None, context: TaskContext) -> dict[str, Any]:
-        """What the handler is called with; PayloadError when a value does not fit its type."""
-        given = outputs.decode(task_input) if self._has_dependencies and task_input else {}
-        values: dict[str, Any] = {}
-        for parameter, read in self._parameters:
-            match parameter.source:
-                case "dependency":
-                    value = self._dependency(parameter, read, given)
-                case "element":
-                    value = self._read(parameter, read, task_input or "null")
-                case "flow_input":
-                    value = self._read(parameter, read, context.flow_input_json or "null")
-                case "context":
-                    value = context
-            values[parameter.name] = value
-        return values
-
-    def _dependency(
-        self, parameter: Parameter, read: Read, given: Mapping[str, msgspec.Raw]
-    ) -> Any:
-        raw = given.get(parameter.dependency or parameter.name)
-        if raw is None:
-            return parameter.default  # its step was skipped
-        return self._read(parameter, read, bytes(raw))
-
-    def _read(self, parameter: Parameter, read: Read, payload: bytes | str) -> Any:
-        try:
-            return read(payload)
-        except PayloadError as error:
-            raise PayloadError(
-                f"step {self.step.slug!r}, parameter {parameter.name!r}: {error}"
-            ) from error
-
-    def _reader(self, parameter: Parameter) -> Read:
-        if parameter.source == "flow_input" and parameter.type is Any:
-            return decoder(self.input_type)
-        return decoder(Any if parameter.source == "context" else parameter.type)
+from stepwell.define.step import Step
+from stepwell.worker.body import Body
+from stepwell.worker.flow_step import FlowStep, Wait
+from stepwell.worker.job_call import JobCall
+from stepwell.worker.machine_step import MachineBody, UnknownStep
 
 
-def bind_all(registry: Registry) -> dict[tuple[str, str], Binding]:
-    """Every step of every flow that a worker serves, by flow and step."""
-    return {
-        (flow.slug, step.slug): Binding(flow, step)
-        for flow in registry.flows.values()
-        for step in flow.steps.values()
-    }
+class Bindings:
+    """A body for each step of each flow, for each step of each version of each machine, and for
+    each job."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.slugs = registry.slugs
+        self._steps: dict[tuple[str, str], Body] = {
+            (flow.slug, step.slug): body_of(flow, step)
+            for flow in registry.flows.values()
+            for step in flow.steps.values()
+        }
+        self._machines: dict[tuple[str, int], dict[str, Body]] = {
+            name: {slug: MachineBody(machine, step) for slug, step in machine.steps.items()}
+            for name, machine in registry.machines.items()
+        }
+        self._unknown: dict[tuple[str, int], Body] = {
+            name: UnknownStep(machine) for name, machine in registry.machines.items()
+        }
+        self._jobs: dict[str, Body] = {slug: JobCall(job) for slug, job in registry.jobs.items()}
+
+    def of(self, task: Task) -> Body | None:
+        """What runs for a task. None: this code has nothing for it, and must give it back. A
+        machine's version has all its steps, so a step that is missing there is somewhere for good.
+        """
+        if task.kind == "machine":
+            name = (task.flow_slug, task.version)
+            steps = self._machines.get(name, {})
+            return steps.get(task.step_slug) or self._unknown.get(name)
+        if task.kind == "job":
+            return self._jobs.get(task.flow_slug)
+        return self._steps.get((task.flow_slug, task.step_slug))
+
+
+def body_of(flow: Flow[Any, Any], step: Step[..., Any]) -> Body:
+    waits = step.kind in ("signal", "sleep")
+    return Wait(step) if waits else FlowStep(flow, step)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from stepwell.db.claim import Task
-from stepwell.db.commit import Entry
+from stepwell.db.commit import Entry, released
 from stepwell.worker.context import TaskContext
 
 
@@ -23,7 +23,7 @@ class Running:
 
     def cancel(self) -> None:
         """Ask it to stop: an async handler is cancelled, a sync one can look at its context."""
-        self.context.cancelled = True
+        self.context.lose()
         self.body.cancel()
 
 
@@ -46,7 +46,8 @@ class Desk:
         self.aside: dict[int, Ended] = {}  # outcomes whose run somebody holds, tried again later
         self.writing: set[int] = set()  # tokens of the outcomes in a turn under way
         self.coming = 0  # tasks that turns under way asked for
-        self.lingering = 0  # threads whose handler was given up
+        self.lost: dict[int, Task] = {}  # claims that were taken away, while a body goes on
+        self.lingering: Counter[int] = Counter()  # threads whose handler was given up, by token
         self.closing = False
         self.leased_until = 0.0  # by the monotonic clock; past it our claims would not be ours
         self.look = True  # there may be something to claim
@@ -55,7 +56,7 @@ class Desk:
     @property
     def free(self) -> int:
         """How many more tasks fit."""
-        taken = len(self.running) + self.coming + self.lingering
+        taken = len(self.running) + self.coming + self.lingering.total()
         stale = self.closing or time.monotonic() > self.leased_until
         return 0 if stale else max(0, self.concurrency - taken)
 
@@ -69,12 +70,23 @@ class Desk:
         waiting = {e.task.claim_token for e in self.ended}
         return self.running.keys() | waiting | self.writing | self.aside.keys()
 
-    def end(self, task: Task, entry: Entry | None) -> None:
-        """A handler ended; its place is free, its outcome, if any, goes into the next turn."""
+    def end(self, task: Task, entry: Entry | None) -> bool:
+        """A handler ended; its place is free, its outcome, if any, goes into the next turn. False
+        when its claim was taken away meanwhile: then the outcome is nobody's."""
         self.running.pop(task.claim_token, None)
-        if entry is not None:
+        ours = task.claim_token not in self.lost
+        if ours and entry is not None:
             self.ended.append(Ended(task, entry))
+        self._let_go(task.claim_token)
         self.changed.set()
+        return ours
+
+    def _let_go(self, token: int) -> None:
+        """The slots of a claim that was taken away are free once nothing runs under it."""
+        if token in self.lost and token not in self.running and not self.lingering[token]:
+            task = self.lost.pop(token)
+            self.ended.append(Ended(task, released(task.message_id, token)))
+            self.changed.set()
 
     def put_aside(self, ended: Ended, seconds: float) -> None:
         """Its run is held by another transaction; others need not wait for that."""
@@ -86,9 +98,12 @@ class Desk:
             self.ended.append(ended)
             self.changed.set()
 
-    def linger(self, change: int) -> None:
+    def linger(self, token: int, change: int) -> None:
         """A given-up handler goes on in its thread (+1), or ended at last (-1)."""
-        self.lingering += change
+        self.lingering[token] += change
+        if not self.lingering[token]:
+            del self.lingering[token]
+        self._let_go(token)
         self.changed.set()
 
     def wake(self) -> None:
@@ -112,5 +127,6 @@ class Desk:
         """These claims are no longer ours: stop their handlers, forget their outcomes."""
         gone = [self.running[token] for token in tokens if token in self.running]
         for running in gone:
+            self.lost[running.task.claim_token] = running.task
             running.cancel()
         return len(gone)

@@ -8,7 +8,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 from uuid import uuid4
@@ -16,12 +16,12 @@ from uuid import uuid4
 from stepwell.db import presence
 from stepwell.db.call import Call
 from stepwell.db.claim import Task
-from stepwell.db.commit import Entry, Turn
+from stepwell.db.commit import Turn
 from stepwell.db.link import Link, Outage
 from stepwell.db.presence import Beat
-from stepwell.define.outcome import Completed, Failed, Outcome
 from stepwell.observe.emit import emit
 from stepwell.observe.events import (
+    OutcomeDropped,
     TaskReleased,
     WorkerLapsed,
     WorkerStarted,
@@ -30,10 +30,12 @@ from stepwell.observe.events import (
 )
 from stepwell.settings import Settings
 from stepwell.worker import chores, turns, wake
-from stepwell.worker.binding import Binding
+from stepwell.worker.asking import Asking
+from stepwell.worker.binding import Bindings
+from stepwell.worker.body import Body, Hands
 from stepwell.worker.context import TaskContext
 from stepwell.worker.desk import Desk, Running
-from stepwell.worker.execute import execute
+from stepwell.worker.execute import entry_of, execute
 from stepwell.worker.lanes import Lanes
 from stepwell.worker.leases import BEAT, SILENCE, Heart
 from stepwell.worker.threads import Threads
@@ -48,7 +50,7 @@ class Incarnation:
         self,
         settings: Settings,
         name: str,
-        bindings: Mapping[tuple[str, str], Binding],
+        bindings: Bindings,
         lanes: Lanes,
         outage: Outage,
     ) -> None:
@@ -61,6 +63,8 @@ class Incarnation:
         self._outage = outage
         self._desk = Desk(settings.concurrency)
         self._threads = Threads(settings.threads or settings.concurrency, self._desk.linger)
+        self._asking = Asking(settings)
+        self._hands = Hands(self.id, self._threads, self._asking)
         self._timers = chores.Timers(settings.poll)
         self._pokes = wake.Pokes()
         self._turns = turns.Turns(
@@ -68,7 +72,7 @@ class Incarnation:
             self._desk,
             lanes,
             poll=settings.poll,
-            knows=lambda task: (task.flow_slug, task.step_slug) in bindings,
+            knows=lambda task: bindings.of(task) is not None,
             begin=self._begin,
             more_ready=self._pokes.add,
             delayed=self._timers.look_again,
@@ -88,8 +92,7 @@ class Incarnation:
         async with self._link() as link:
             if not await self._registered(link):
                 return
-            flows = tuple(dict.fromkeys(flow for flow, _ in self._bindings))
-            emit(WorkerStarted(self.id, flows, self._settings.concurrency))
+            emit(WorkerStarted(self.id, self._bindings.slugs, self._settings.concurrency))
             try:
                 async with self._beating(), asyncio.TaskGroup() as group:
                     helping = [group.create_task(chore) for chore in self._chores(link)]
@@ -103,6 +106,7 @@ class Incarnation:
                 self._desk.drop(list(self._desk.running))
                 self._threads.close()
                 await self._leave(link)
+                await self._asking.close()
 
     async def _registered(self, link: Link) -> bool:
         """False: stopped before the database answered."""
@@ -158,20 +162,23 @@ class Incarnation:
     def _begin(self, turn: Turn) -> None:
         inputs = {t.run_id: t.flow_input for t in turn.tasks if t.flow_input is not None}
         for task in turn.tasks:
-            binding = self._bindings[task.flow_slug, task.step_slug]
-            flow_input = inputs.get(task.run_id) if binding.takes_input else None
-            context = TaskContext(task, self.id, flow_input, binding.input_type)
-            body = asyncio.create_task(self._handle(task, binding, context))
-            self._desk.running[task.claim_token] = Running(task, context, body)
-            self._bodies.add(body)
-            body.add_done_callback(self._over)
+            body = self._bindings.of(task)
+            assert body is not None, "a task without a body was not given back"
+            flow_input = inputs.get(task.run_id) if body.takes_input else None
+            context = TaskContext(task, self.id, self._asking, flow_input, body.input_type)
+            running = asyncio.create_task(self._handle(task, body, context))
+            self._desk.running[task.claim_token] = Running(task, context, running)
+            self._bodies.add(running)
+            running.add_done_callback(self._over)
 
-    async def _handle(self, task: Task, binding: Binding, context: TaskContext) -> None:
+    async def _handle(self, task: Task, body: Body, context: TaskContext) -> None:
         entry = None
         try:
-            entry = entry_of(task, await execute(task, binding, context, self._threads))
+            entry = entry_of(task, await execute(task, body, context, self._hands))
         finally:
-            self._desk.end(task, entry)
+            ours = self._desk.end(task, entry)
+            if entry is not None and not ours:
+                emit(OutcomeDropped(*turns.facts(task)))
 
     def _over(self, body: asyncio.Task[None]) -> None:
         self._bodies.discard(body)
@@ -247,13 +254,3 @@ class Incarnation:
             yield link
         finally:
             await link.close()
-
-
-def entry_of(task: Task, outcome: Outcome) -> Entry:
-    """An outcome as the row that the commit takes."""
-    match outcome:
-        case Completed(output):
-            return Entry(task.message_id, task.claim_token, "completed", output.decode())
-        case Failed(error_type, message, trace, permanent):
-            word = "failed_permanently" if permanent else "failed"
-            return Entry(task.message_id, task.claim_token, word, None, error_type, message, trace)

@@ -17,10 +17,11 @@ class Threads:
     """At most `limit` daemon threads, started when needed. Whoever finds none free waits for one.
 
     A thread cannot be stopped. One whose handler was given up (timeout, cancel) lingers until the
-    handler ends, and still occupies a slot: `lingering` is told +1, and -1 when it is over.
+    handler ends, and still occupies a slot: `lingering` is told whose it is and +1, and -1 when it
+    is over.
     """
 
-    def __init__(self, limit: int, lingering: Callable[[int], None]) -> None:
+    def __init__(self, limit: int, lingering: Callable[[int, int], None]) -> None:
         self._free = asyncio.Semaphore(limit)
         self._lingering = lingering
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
@@ -29,11 +30,12 @@ class Threads:
 
     async def run(
         self,
-        function: Callable[..., Any],
-        arguments: dict[str, Any],
+        function: Callable[[], Any],
         begins: Callable[[], None],
+        token: int,
     ) -> Any:
-        """Call `function` in a thread and wait for it. `begins` is told once a thread is free."""
+        """Call `function` in a thread and wait for it, for the claim of that token. `begins` is
+        told once a thread is free."""
         loop = asyncio.get_running_loop()
         await self._free.acquire()  # until the thread ends, however long we wait for it
         begins()
@@ -42,19 +44,19 @@ class Threads:
 
         def job() -> None:
             try:  # one that was given up at the last moment is not begun
-                result = None if answer.cancelled() else context.run(function, **arguments)
+                result = None if answer.cancelled() else context.run(function)
                 error = None
             except BaseException as raised:
                 result, error = None, raised
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(self._ended, answer, result, error)
+                loop.call_soon_threadsafe(self._ended, answer, result, error, token)
 
         self._start(job)
         try:
             return await answer
         finally:
             if answer.cancelled():
-                self._lingering(+1)
+                self._lingering(token, +1)
 
     def close(self) -> None:
         """Let idle threads end; busy ones end with their handler or with the process."""
@@ -74,11 +76,17 @@ class Threads:
         while (job := self._jobs.get()) is not None:
             job()
 
-    def _ended(self, answer: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    def _ended(
+        self,
+        answer: asyncio.Future[Any],
+        result: Any,
+        error: BaseException | None,
+        token: int,
+    ) -> None:
         self._busy -= 1
         self._free.release()
         if answer.cancelled():
-            self._lingering(-1)
+            self._lingering(token, -1)
         elif isinstance(error, StopIteration):  # no future can carry one
             answer.set_exception(RuntimeError(f"the handler raised {error!r}"))
         elif error is not None:

@@ -30,6 +30,7 @@ LARGEST = 500
 FIRST_PAUSE = 0.05
 AGAIN = 1.0  # until an outcome is tried again whose run somebody held
 NOTHING = Turn(frozenset(), (), ())
+CONTENDED = 0.02  # until work is looked for again that was in other hands just now
 PATIENCE = 5  # tries of a batch that Postgres turns down for a passing reason
 PASSING = ("40", "53", "55", "57")  # rollbacks, no resources, locks, operator intervention
 OUTAGE = ("53100", "53300", "57P")  # a full disk, no connection left: no entry is to blame
@@ -129,21 +130,27 @@ class Turns:
     def _settle(self, batch: list[Ended], turn: Turn, want: int, seconds: float) -> None:
         for ended in batch:
             self._answer(ended, turn)
-        if turn.ready or any(e.entry.outcome == "failed" for e in batch):
+        if turn.ready or turn.delayed or any(e.entry.delays for e in batch):
             self._delayed()  # perhaps: what became ready may have a start delay
         if want:
-            self._look_in(FIRST_PAUSE if turn.tasks else self._pause)
+            pause = CONTENDED if turn.contended else self._pause
+            self._look_in(FIRST_PAUSE if turn.tasks else pause)
         if want and len(turn.tasks) == want:
             self._desk.wake()
             self._more_ready(turn.ready)
-        if batch or turn.tasks:
-            emit(BatchCommitted(len(batch), len(turn.stale), len(turn.tasks), seconds))
+        else:  # of our own lanes nothing is left
+            self._more_ready([queue for queue in turn.ready if queue not in self._lanes.queues])
+        written = [e for e in batch if e.entry.outcome != "released"]
+        if written or turn.tasks:
+            stale = sum(e.entry.token in turn.stale for e in written)
+            emit(BatchCommitted(len(written), stale, len(turn.tasks), seconds))
         self._begin(turn)
 
     def _answer(self, ended: Ended, turn: Turn) -> None:
         """What became of one outcome; most are written, and there is nothing to say."""
         if ended.task.claim_token in turn.stale:
-            emit(OutcomeDropped(*facts(ended.task)))
+            if ended.entry.outcome != "released":
+                emit(OutcomeDropped(*facts(ended.task)))
         elif ended.task.claim_token in turn.busy:
             if not ended.held:
                 emit(OutcomeHeld(*facts(ended.task)))
@@ -211,6 +218,8 @@ class Turns:
             ready=first.ready + second.ready,
             tasks=(),
             busy=first.busy | second.busy,
+            contended=first.contended or second.contended,
+            delayed=first.delayed or second.delayed,
         )
 
     async def _sift(self, link: Link, want: int, error: psycopg.Error) -> Turn:
@@ -227,7 +236,7 @@ class Turns:
     async def _refuse(self, link: Link, entry: Entry, error: psycopg.Error) -> Turn:
         reason = (error.diag.message_primary or str(error)).strip()
         emit(CommitFailed(entry.message_id, reason))
-        if entry.error_type == "OutputRefused":
+        if entry.error_type == "OutputRefused" or entry.outcome == "released":
             return NOTHING  # left to the step's deadline
         return await self._write(link, [refused(entry, reason)], 0)
 

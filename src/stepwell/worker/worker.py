@@ -14,7 +14,7 @@ from stepwell.define.app import Stepwell
 from stepwell.define.flow import Flow
 from stepwell.errors import DefinitionError
 from stepwell.settings import Settings
-from stepwell.worker.binding import bind_all
+from stepwell.worker.binding import Bindings
 from stepwell.worker.incarnation import Incarnation
 from stepwell.worker.lanes import Lanes
 
@@ -75,7 +75,7 @@ class Worker:
 
     async def _serve(self, outage: Outage) -> None:
         """One incarnation after the other: a lapsed lease is never taken up again."""
-        bindings = bind_all(self._app.registry)
+        bindings = Bindings(self._app.registry)
         while not self._stopping.is_set():
             current = Incarnation(self._settings, self._name, bindings, self._lanes, outage)
             self._current = current

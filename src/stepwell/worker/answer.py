@@ -1,0 +1,47 @@
+"""What the handler of a flow step or of a job returned or raised, as an outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from stepwell.db.claim import Task
+from stepwell.define.duration import seconds
+from stepwell.define.outcome import Cancel, Completed, Failed, Moved, Outcome, Snooze
+from stepwell.define.payload import encode
+from stepwell.errors import PayloadError
+from stepwell.worker.failure import both, failed
+from stepwell.worker.guard import Raised, Returned
+
+
+def outcome_of(task: Task, ended: Returned | Raised) -> Outcome:
+    """Snooze and Cancel mean the same whether they are returned or raised."""
+    said = ended.value if isinstance(ended, Returned) else ended.error
+    match said:
+        case Snooze():
+            return Moved("snooze", encode({"delay": said.delay}))
+        case Cancel():
+            return Moved("cancelled", b"null", message=said.reason)
+        case _:
+            return ended.failed if isinstance(ended, Raised) else completed(task, ended.value)
+
+
+def completed(task: Task, value: object) -> Outcome:
+    try:
+        payload = encode(value)
+        payload.decode()  # a msgspec.Raw may hold any bytes
+        return Completed(payload)
+    except (PayloadError, UnicodeDecodeError) as error:
+        return failed(error, says=f"the output of step {task.step_slug!r} is not JSON: {error}")
+
+
+def delayed(task: Task, outcome: Outcome, backoff: Callable[[int], Any] | None) -> Outcome:
+    """A failed attempt with the pause that a function of theirs wants; one that says nothing
+    sensible is named in the stored error, and the definition's own delay is used."""
+    if backoff is None or not isinstance(outcome, Failed) or outcome.permanent:
+        return outcome
+    try:
+        return replace(outcome, delay=seconds(backoff(task.attempt), "what backoff returned"))
+    except BaseException as error:
+        return both(outcome, failed(error), "its backoff function failed")

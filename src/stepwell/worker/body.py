@@ -1,0 +1,44 @@
+"""The code for a task: which of their functions is called, and what becomes of what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID
+
+from stepwell.db.claim import Task
+from stepwell.define.outcome import Outcome
+from stepwell.worker.asking import Asking
+from stepwell.worker.context import TaskContext
+from stepwell.worker.threads import Threads
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """What a worker has for the bodies it runs."""
+
+    worker_id: UUID
+    threads: Threads
+    asking: Asking
+
+
+class Body(Protocol):
+    """What runs for the tasks of one step."""
+
+    @property
+    def takes_input(self) -> bool:
+        """Whether it wants the input of its flow."""
+        ...
+
+    @property
+    def input_type(self) -> Any: ...
+
+    @property
+    def backoff(self) -> Callable[[int], Any] | None:
+        """Their function for the pause before another attempt."""
+        ...
+
+    async def attempt(self, task: Task, context: TaskContext, hands: Hands) -> Outcome:
+        """Run it once. Only a lost claim ends it with an exception."""
+        ...

@@ -1,0 +1,131 @@
+"""The steps of flows: a handler each, or a wait that is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from stepwell.db.claim import Task
+from stepwell.define.flow import Flow
+from stepwell.define.moves import spawn_of
+from stepwell.define.outcome import Completed, Moved, Outcome, Spawn
+from stepwell.define.payload import decoder
+from stepwell.define.step import Parameter, Step
+from stepwell.errors import PayloadError
+from stepwell.worker.answer import outcome_of
+from stepwell.worker.body import Hands
+from stepwell.worker.context import TaskContext
+from stepwell.worker.failure import failed, failed_as
+from stepwell.worker.guard import Handler, Returned, guarded
+from stepwell.worker.joined import join_of, results
+
+Read = Callable[[bytes | str], Any]
+outputs = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class FlowStep:
+    """From a task's JSON to the arguments of its handler; which decoder reads which parameter is
+    decided once, not per task."""
+
+    def __init__(self, flow: Flow[Any, Any], step: Step[..., Any]) -> None:
+        self.step = step
+        self.takes_input = step.takes_input
+        self._is_async = step.is_async
+        self.input_type: Any = flow.input_type
+        backoff = step.options.backoff or flow.options.backoff
+        self.backoff = backoff if callable(backoff) else None
+        self._parameters = [(p, self._reader(p)) for p in step.parameters]
+        self._has_dependencies = any(p.source == "dependency" for p in step.parameters)
+
+    async def attempt(self, task: Task, context: TaskContext, hands: Hands) -> Outcome:
+        if join := join_of(task):  # the handler spawned, and what it waited for has come
+            return await results(task, join, hands.asking)
+        try:
+            arguments = self._arguments(task.input, context)
+        except Exception as error:  # a type of theirs may refuse in any way; PayloadError is final
+            return failed(error, permanent=isinstance(error, PayloadError))
+        handler = Handler(partial(self.step.handler, **arguments), self._is_async)
+        ended = await guarded(handler, task, context, hands.threads)
+        if isinstance(ended, Returned) and isinstance(ended.value, Spawn):
+            return spawned(ended.value)
+        return outcome_of(task, ended)
+
+    def _arguments(self, task_input: str | None, context: TaskContext) -> dict[str, Any]:
+        """What the handler is called with; PayloadError when a value does not fit its type."""
+        given = outputs.decode(task_input) if self._has_dependencies and task_input else {}
+        values: dict[str, Any] = {}
+        for parameter, read in self._parameters:
+            match parameter.source:
+                case "dependency":
+                    value = self._dependency(parameter, read, given)
+                case "element":
+                    value = self._read(parameter, read, task_input or "null")
+                case "flow_input":
+                    value = self._read(parameter, read, context.flow_input_json or "null")
+                case "context":
+                    value = context
+            values[parameter.name] = value
+        return values
+
+    def _dependency(
+        self, parameter: Parameter, read: Read, given: Mapping[str, msgspec.Raw]
+    ) -> Any:
+        raw = given.get(parameter.dependency or parameter.name)
+        if raw is None:
+            return parameter.default  # its step was skipped
+        return self._read(parameter, read, bytes(raw))
+
+    def _read(self, parameter: Parameter, read: Read, payload: bytes | str) -> Any:
+        try:
+            return read(payload)
+        except PayloadError as error:
+            raise PayloadError(
+                f"step {self.step.slug!r}, parameter {parameter.name!r}: {error}"
+            ) from error
+
+    def _reader(self, parameter: Parameter) -> Read:
+        if parameter.source == "flow_input" and parameter.type is Any:
+            return decoder(self.input_type)
+        return decoder(Any if parameter.source == "context" else parameter.type)
+
+
+class Wait:
+    """A step without a handler: time has passed, or a signal came, or it did not."""
+
+    takes_input = False
+    input_type: Any = Any
+    backoff = None
+
+    def __init__(self, step: Step[..., Any]) -> None:
+        self.step = step
+
+    async def attempt(self, task: Task, context: TaskContext, hands: Hands) -> Outcome:
+        if self.step.kind == "sleep":
+            return Completed(b"null")
+        payloads = payloads_of(task.signals or "[]")
+        if not payloads:
+            said = f"the signal {self.step.signal!r} did not come within the timeout of the step"
+            return failed_as("SignalTimedOut", said, permanent=True)
+        return Completed(payloads[0])
+
+
+class _Payload(msgspec.Struct):
+    payload: msgspec.Raw
+
+
+_payloads = msgspec.json.Decoder(list[_Payload])
+
+
+def payloads_of(signals: str) -> list[bytes]:
+    """The payloads as they were sent; nobody here looks into them."""
+    return [bytes(signal.payload) for signal in _payloads.decode(signals)]
+
+
+def spawned(spawn: Spawn) -> Outcome:
+    try:
+        return Moved("spawn", spawn_of(spawn))
+    except Exception as error:  # a `then`, or an input that is not JSON
+        return failed(error)
