@@ -1,8 +1,10 @@
-"""Steer runs: end one now, or let an ended one go on."""
+"""Steer runs, queues and flows; read who did what."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from stepwell.db.call import Call
@@ -10,24 +12,133 @@ from stepwell.db.call import Call
 
 @dataclass(frozen=True, slots=True)
 class Steered:
-    """`done` is False when the run was not in a state for it."""
+    """`done` is False when there was nothing to do. `queues` have something to do now."""
 
     done: bool
-    flow_slug: str
+    queues: list[str] = field(default_factory=list[str])
 
 
-def cancel_run(run_id: UUID, reason: str | None = None) -> Call[Steered]:
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """`created` is False when that run had been started before."""
+
+    run_id: UUID
+    created: bool
+    queues: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who did what to which target, and when."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    kind: str
+    target: str
+    run_id: UUID | None
+    detail: dict[str, Any] | None
+
+
+def cancel_run(run_id: UUID, reason: str | None = None, actor: str | None = None) -> Call[Steered]:
     return Call(
-        "select pgflow.cancel_run(run_id => %s, reason => %s) as done, '' as flow_slug",
-        (run_id, reason),
+        "select done, queues from pgflow.cancel_run(run_id => %s, reason => %s, actor => %s)",
+        (run_id, reason, actor),
         Steered,
     )
 
 
-def retry_run(run_id: UUID) -> Call[Steered]:
+def retry_run(run_id: UUID, actor: str | None = None) -> Call[Steered]:
     return Call(
-        "select pgflow.retry_run(run_id => %s) as done,"
-        " (select flow_slug from pgflow.get_runs(run_ids => array[%s])) as flow_slug",
-        (run_id, run_id),
+        "select done, queues from pgflow.retry_run(run_id => %s, actor => %s)",
+        (run_id, actor),
         Steered,
+    )
+
+
+def pause_run(run_id: UUID, actor: str | None = None) -> Call[Steered]:
+    return Call(
+        "select done, queues from pgflow.pause_run(run_id => %s, actor => %s)",
+        (run_id, actor),
+        Steered,
+    )
+
+
+def resume_run(run_id: UUID, actor: str | None = None) -> Call[Steered]:
+    return Call(
+        "select done, queues from pgflow.resume_run(run_id => %s, actor => %s)",
+        (run_id, actor),
+        Steered,
+    )
+
+
+def pause_queue(name: str, actor: str | None = None, reason: str | None = None) -> Call[Steered]:
+    return Call(
+        "select pgflow.pause_queue(name => %s, actor => %s, reason => %s) as done",
+        (name, actor, reason),
+        Steered,
+    )
+
+
+def resume_queue(name: str, actor: str | None = None) -> Call[Steered]:
+    return Call(
+        "select done, queues from pgflow.resume_queue(name => %s, actor => %s)",
+        (name, actor),
+        Steered,
+    )
+
+
+def pause_flow(slug: str, actor: str | None = None, reason: str | None = None) -> Call[Steered]:
+    return Call(
+        "select pgflow.pause_flow(flow_slug => %s, actor => %s, reason => %s) as done",
+        (slug, actor, reason),
+        Steered,
+    )
+
+
+def resume_flow(slug: str, actor: str | None = None) -> Call[Steered]:
+    return Call(
+        "select done, queues from pgflow.resume_flow(flow_slug => %s, actor => %s)",
+        (slug, actor),
+        Steered,
+    )
+
+
+def restart_run(
+    run_id: UUID,
+    from_step: str | None = None,
+    new_run_id: UUID | None = None,
+    actor: str | None = None,
+) -> Call[Restarted]:
+    return Call(
+        "select id as run_id, created, queues from pgflow.restart_run("
+        "run_id => %s, from_step => %s, new_run_id => %s, actor => %s)",
+        (run_id, from_step, new_run_id, actor),
+        Restarted,
+    )
+
+
+def set_priority(run_id: UUID, priority: int, actor: str | None = None) -> Call[Steered]:
+    return Call(
+        "select pgflow.set_priority(run_id => %s, priority => %s, actor => %s) as done",
+        (run_id, priority, actor),
+        Steered,
+    )
+
+
+def delete_run(run_id: UUID, actor: str | None = None) -> Call[Steered]:
+    return Call(
+        "select pgflow.delete_run(run_id => %s, actor => %s) as done",
+        (run_id, actor),
+        Steered,
+    )
+
+
+def audit_of(run_id: UUID | None = None, most: int = 100) -> Call[AuditEntry]:
+    return Call(
+        "select audit_id as id, at, actor, action, kind, target, run_id, detail"
+        " from pgflow.list_audit(run => %s, most => %s)",
+        (run_id, most),
+        AuditEntry,
     )

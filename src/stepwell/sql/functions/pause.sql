@@ -1,0 +1,115 @@
+-- PAUSE: a run, a queue or a flow stands still; nothing of it is lost. Locks: the run, then its tasks.
+
+-- Nothing more of a live run is claimed. Bodies that run are written when they end; signals arrive, and time passes.
+-- False: the run had ended, or was paused.
+create or replace function pgflow.pause_run(
+  run_id uuid, actor text default null, out done boolean, out queues text[]
+) language plpgsql set search_path = '' set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+  at constant timestamptz := pgflow.now();
+  gates text[];
+begin
+  perform pgflow.lock_run(pause_run.run_id);
+  update pgflow.runs r set paused_at = at
+  where r.run_id = pause_run.run_id and r.status = 'started' and r.paused_at is null;
+  done := found;
+  queues := '{}';
+  if not done then
+    return;
+  end if;
+  gates := pgflow.gates_before(array[pause_run.run_id]);
+  update pgflow.step_tasks t set stage = 'paused', blocked_on = null
+  where t.run_id = pause_run.run_id and t.stage in ('ready', 'blocked');
+  queues := pgflow.wake_gates(gates);
+  perform pgflow.write_audit(at, actor, 'pause', 'run', pause_run.run_id::text, pause_run.run_id);
+end
+$$;
+
+-- A paused run goes on where it was; its tasks keep their place in the line. False: it was not paused.
+create or replace function pgflow.resume_run(
+  run_id uuid, actor text default null, out done boolean, out queues text[]
+) language plpgsql set search_path = '' set enable_seqscan = off as $$
+#variable_conflict use_column
+begin
+  perform pgflow.lock_run(resume_run.run_id);
+  update pgflow.runs r set paused_at = null
+  where r.run_id = resume_run.run_id and r.status = 'started' and r.paused_at is not null;
+  done := found;
+  queues := '{}';
+  if not done then
+    return;
+  end if;
+  update pgflow.step_tasks t set stage = 'ready' where t.run_id = resume_run.run_id and t.stage = 'paused';
+  queues := pgflow.ready_queues(resume_run.run_id);
+  perform pgflow.write_audit(pgflow.now(), actor, 'resume', 'run', resume_run.run_id::text, resume_run.run_id);
+end
+$$;
+
+-- Nothing is claimed of this queue until somebody resumes it. False: it was paused.
+create or replace function pgflow.pause_queue(name text, actor text default null, reason text default null) returns boolean
+language plpgsql set search_path = '' as $$
+begin
+  return pgflow.pause_lanes('queue', pause_queue.name, actor, reason);
+end
+$$;
+
+create or replace function pgflow.resume_queue(name text, actor text default null, out done boolean, out queues text[])
+language plpgsql set search_path = '' as $$
+begin
+  done := pgflow.resume_lanes('queue', resume_queue.name, actor);
+  queues := case when done then array[resume_queue.name] else '{}' end;
+end
+$$;
+
+-- Nothing is claimed of any run of this flow, machine or job until somebody resumes it. False: it was paused.
+create or replace function pgflow.pause_flow(flow_slug text, actor text default null, reason text default null) returns boolean
+language plpgsql set search_path = '' as $$
+declare
+  flow constant pgflow.flows := pgflow.flow_named(pause_flow.flow_slug);
+begin
+  return pgflow.pause_lanes('flow', flow.flow_slug, actor, reason);
+end
+$$;
+
+create or replace function pgflow.resume_flow(flow_slug text, actor text default null, out done boolean, out queues text[])
+language plpgsql set search_path = '' as $$
+declare
+  flow constant pgflow.flows := pgflow.flow_named(resume_flow.flow_slug);
+begin
+  done := pgflow.resume_lanes('flow', flow.flow_slug, actor);
+  queues := case when done then array(
+    select coalesce(v.queue, v.flow_slug) from pgflow.versions v where v.flow_slug = flow.flow_slug
+    union
+    select l.queue from pgflow.versions v join pgflow.lanes l on l.version_id = v.version_id where v.flow_slug = flow.flow_slug
+  ) else '{}' end;
+end
+$$;
+
+create or replace function pgflow.pause_lanes(kind text, name text, actor text, reason text) returns boolean
+language plpgsql as $$
+#variable_conflict use_column
+declare
+  at constant timestamptz := pgflow.now();
+begin
+  insert into pgflow.pauses (kind, name, paused_at, reason)
+  values (pause_lanes.kind, pause_lanes.name, at, pause_lanes.reason) on conflict do nothing;
+  if not found then
+    return false;
+  end if;
+  perform pgflow.write_audit(at, actor, 'pause', kind, name, null, jsonb_build_object('reason', reason));
+  return true;
+end
+$$;
+
+create or replace function pgflow.resume_lanes(kind text, name text, actor text) returns boolean
+language plpgsql as $$
+begin
+  delete from pgflow.pauses p where p.kind = resume_lanes.kind and p.name = resume_lanes.name;
+  if not found then
+    return false;
+  end if;
+  perform pgflow.write_audit(pgflow.now(), actor, 'resume', kind, name, null);
+  return true;
+end
+$$;
