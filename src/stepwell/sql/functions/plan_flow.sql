@@ -127,7 +127,7 @@ create or replace function pgflow.insert_tasks(
   out handed bigint[], out woken text[]
 ) language plpgsql as $$
 declare
-  waiting bigint[];
+  listeners bigint[];
 begin
   with fresh as (
     select s.flow_slug, u.run_id, u.version_id, u.step_slug, least(r.priority, coalesce(s.opt_priority, r.priority)) as priority,
@@ -179,10 +179,10 @@ begin
   select coalesce(array_agg(i.message_id) filter (where i.stage = 'running'), '{}'),
     coalesce(array_agg(distinct i.queue) filter (where i.stage <> 'running'), '{}'),
     array_agg(i.message_id order by i.message_id) filter (where i.waiting)
-  into handed, woken, waiting
+  into handed, woken, listeners
   from inserted i;
-  if waiting is not null then
-    perform pgflow.receive_signals(waiting, at);
+  if listeners is not null then
+    perform pgflow.receive_signals(listeners, at);
   end if;
 end
 $$;

@@ -167,7 +167,7 @@ $$;
 
 -- The one task of each new run of a machine or a job.
 create or replace function pgflow.begin_machines(
-  flow pgflow.flows, version int, at timestamptz, fresh uuid[], ids uuid[], options jsonb[]
+  flow pgflow.flows, shape int, at timestamptz, fresh uuid[], ids uuid[], options jsonb[]
 ) returns void
 language plpgsql as $$
 declare
@@ -175,7 +175,7 @@ declare
 begin
   select o ->> 'step' into unknown from unnest(options) o
   where o ? 'step' and not exists (
-    select from pgflow.steps s where s.version_id = version and s.step_slug = o ->> 'step') limit 1;
+    select from pgflow.steps s where s.version_id = shape and s.step_slug = o ->> 'step') limit 1;
   if found then
     perform pgflow.raise('PF404', format('%s %L has no step %L', flow.kind, flow.flow_slug, unknown));
   end if;
@@ -190,19 +190,19 @@ begin
       coalesce((w.option ->> 'weight')::float8, s.opt_weight) as weight
     from unnest(fresh) f
     join pgflow.runs r on r.run_id = any (array[f])
-    join pgflow.versions v on v.version_id = version
+    join pgflow.versions v on v.version_id = shape
     left join unnest(ids, options) w (id, option) on w.id = f and w.option is not null
-    join pgflow.steps s on s.version_id = version
+    join pgflow.steps s on s.version_id = shape
       and case when w.option ? 'step' then s.step_slug = w.option ->> 'step' else s.is_initial end
   ), lane as (
     insert into pgflow.lanes (queue, version_id)
-    select distinct t.queue, version from task t where t.queue <> coalesce(t.own_queue, flow.flow_slug) order by 1
+    select distinct t.queue, shape from task t where t.queue <> coalesce(t.own_queue, flow.flow_slug) order by 1
     on conflict do nothing
   )
   insert into pgflow.step_tasks (
     flow_slug, run_id, step_slug, version_id, queue, priority, queued_at, ready_at, stage,
     concurrency_key, rate_limit, weight, fairness_key, fairness_weight)
-  select flow.flow_slug, t.run_id, t.step_slug, version, t.queue, t.priority, at, t.ready_at,
+  select flow.flow_slug, t.run_id, t.step_slug, shape, t.queue, t.priority, at, t.ready_at,
     case when t.ready_at > at then 'delayed' else 'ready' end,
     t.gate, t.rate, t.weight, coalesce(t.fairness_key, ''), t.fairness_weight
   from task t
