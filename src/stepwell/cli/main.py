@@ -20,6 +20,10 @@ COMMANDS = {
     "migrate": ("stepwell.cli.migrate:migrate", "Bring the database's schema up to date."),
     "start": ("stepwell.cli.start:start", "Start a run."),
     "runs": ("stepwell.cli.runs:runs", "List, show, cancel and retry runs."),
+    "schedules": (
+        "stepwell.cli.schedules:schedules",
+        "List, show, pause, resume and trigger schedules.",
+    ),
     "db": ("stepwell.cli.db:db", "The embedded Postgres: start, stop, url, status."),
 }
 

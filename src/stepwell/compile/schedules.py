@@ -33,7 +33,7 @@ def as_data(schedule: Schedule, now: datetime) -> dict[str, Any]:
         "name": schedule.name,
         "flow": started.slug,
         "kind": started.kind,
-        "version": started.version,
+        "version": started.version if started.kind == "machine" else None,
         "input": Raw(started.input),
         "spec": spec_of(schedule.when),
         "overlap": schedule.overlap,

@@ -61,10 +61,11 @@ class Triggered:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """False when there was nothing to do."""
+class ScheduleSteered:
+    """`done` is False when there was nothing to do."""
 
     done: bool
+    flow_slug: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,21 +139,28 @@ def trigger_schedule(name: str, run_id: UUID, actor: str | None = None) -> Call[
     )
 
 
-def pause_schedule(name: str, actor: str | None = None) -> Call[Done]:
+def pause_schedule(name: str, actor: str | None = None) -> Call[ScheduleSteered]:
     return Call(
-        "select pgflow.pause_schedule(name => %s, actor => %s::text) as done", (name, actor), Done
+        "select pgflow.pause_schedule(name => %s, actor => %s::text) as done, '' as flow_slug",
+        (name, actor),
+        ScheduleSteered,
     )
 
 
-def resume_schedule(name: str, actor: str | None = None) -> Call[Done]:
+def resume_schedule(name: str, actor: str | None = None) -> Call[ScheduleSteered]:
     return Call(
-        "select pgflow.resume_schedule(name => %s, actor => %s::text) as done", (name, actor), Done
+        "select pgflow.resume_schedule(name => %s, actor => %s::text) as done,"
+        " (select flow_slug from pgflow.list_schedules(name => %s)) as flow_slug",
+        (name, actor, name),
+        ScheduleSteered,
     )
 
 
-def delete_schedule(name: str, actor: str | None = None) -> Call[Done]:
+def delete_schedule(name: str, actor: str | None = None) -> Call[ScheduleSteered]:
     return Call(
-        "select pgflow.delete_schedule(name => %s, actor => %s::text) as done", (name, actor), Done
+        "select pgflow.delete_schedule(name => %s, actor => %s::text) as done, '' as flow_slug",
+        (name, actor),
+        ScheduleSteered,
     )
 
 

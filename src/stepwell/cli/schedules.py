@@ -1,0 +1,154 @@
+"""`stepwell schedules`: list, show, pause, resume, trigger, delete, and the next slots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+from rich.table import Table
+from rich.text import Text
+
+from stepwell.cli.database import AsJson, Dsn
+from stepwell.cli.exits import Exit
+from stepwell.cli.output import compact, complain, console, note, plain, print_json, visible
+from stepwell.cli.runs import connected
+from stepwell.cli.show import narrow_table
+from stepwell.client.schedules import MOST_SLOTS, ScheduleInfo
+
+schedules = App(name="schedules", help="List, show, pause, resume and trigger schedules.")
+
+Name = Annotated[str, Parameter(help="The name of a schedule.")]
+
+
+@schedules.command(name="list")
+async def list_schedules(*, dsn: Dsn = None, json: AsJson = False) -> int:
+    """List schedules by name."""
+    async with connected(dsn) as client:
+        found = await client.schedules.list()
+    if json:
+        print_json(plain(found))
+    elif found:
+        console().print(table_of(found))
+    else:
+        note("no schedules")
+    return Exit.OK
+
+
+@schedules.command
+async def show(schedule: Name, *, dsn: Dsn = None, json: AsJson = False) -> int:
+    """Show one schedule and its next slots."""
+    async with connected(dsn) as client:
+        found = await client.schedules.get(schedule)
+        slots = await client.schedules.next(schedule, 3)
+    if json:
+        print_json({**plain(found), "slots": slots})
+    else:
+        console().print(facts_of(found, slots))
+    return Exit.OK
+
+
+@schedules.command
+async def pause(schedule: Name, *, dsn: Dsn = None, json: AsJson = False) -> int:
+    """Fire no slot of a schedule until it is resumed."""
+    async with connected(dsn) as client:
+        done = await client.schedules.pause(schedule)
+    return told(schedule, "paused", done, "it is paused already", json)
+
+
+@schedules.command
+async def resume(schedule: Name, *, dsn: Dsn = None, json: AsJson = False) -> int:
+    """Fire slots again. Its catch-up policy says what of the pause is made up for."""
+    async with connected(dsn) as client:
+        done = await client.schedules.resume(schedule)
+    return told(schedule, "resumed", done, "it is not paused", json)
+
+
+@schedules.command
+async def trigger(schedule: Name, *, dsn: Dsn = None, json: AsJson = False) -> int:
+    """Start a run now and print its id. The slots stay as they are."""
+    async with connected(dsn) as client:
+        run = await client.schedules.trigger(schedule)
+    if json:
+        print_json({"name": schedule, "id": run.id})
+    else:
+        print(run.id)
+    return Exit.OK
+
+
+@schedules.command
+async def delete(schedule: Name, *, dsn: Dsn = None, json: AsJson = False) -> int:
+    """Forget a schedule. Its runs stay; code that still has it makes it anew when deployed."""
+    async with connected(dsn) as client:
+        await client.schedules.delete(schedule)
+    return told(schedule, "deleted", True, "", json)
+
+
+@schedules.command(name="next")
+async def next_slots(
+    schedule: Name,
+    *,
+    count: Annotated[int, Parameter(help="How many.", validator=Number(gte=1, lte=MOST_SLOTS))] = 5,
+    dsn: Dsn = None,
+    json: AsJson = False,
+) -> int:
+    """Print the next slots of a schedule, in UTC."""
+    async with connected(dsn) as client:
+        slots = await client.schedules.next(schedule, count)
+    if json:
+        print_json(slots)
+    else:
+        for slot in slots:
+            print(moment(slot))
+    return Exit.OK
+
+
+def told(name: str, what: str, done: bool, otherwise: str, json: bool) -> int:
+    if json:
+        print_json({"name": name, what: done})
+    elif done:
+        print(f"{what} {name}")
+    else:
+        complain(f"schedule {name} was not {what}: {otherwise}")
+    return Exit.OK if done else Exit.FAILED
+
+
+def table_of(found: Sequence[ScheduleInfo]) -> Table:
+    table = narrow_table("schedule", "starts", "next (UTC)", "when")
+    for each in found:
+        more = [("  " + visible(each.error), "red")] if each.error else []
+        table.add_row(
+            Text(each.name, style="bold"),
+            each.flow,
+            Text("paused", style="yellow") if each.paused_at else moment(each.next_at),
+            Text.assemble(visible(each.when), *more),
+        )
+    return table
+
+
+def facts_of(found: ScheduleInfo, slots: Sequence[datetime]) -> Table:
+    facts = Table.grid(padding=(0, 2))
+    version = f" v{found.version}" if found.version else ""
+    for name, value in (
+        ("name", found.name),
+        ("starts", f"{found.kind} {found.flow}{version}"),
+        ("when", found.when),
+        ("input", compact(found.input, 100)),
+        ("overlap", found.overlap),
+        ("catch-up", found.catch_up),
+        ("paused", moment(found.paused_at) if found.paused_at else None),
+        ("waiting", str(found.waiting) if found.waiting else None),
+        ("last slot", moment(found.last_slot) if found.last_slot else None),
+        ("last run", str(found.last_run_id) if found.last_run_id else None),
+        ("error", found.error),
+        ("next", ", ".join(moment(slot) for slot in slots)),
+    ):
+        if value:
+            facts.add_row(Text(name, style="dim"), Text(visible(value)))
+    return facts
+
+
+def moment(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
