@@ -1,5 +1,5 @@
-"""What every worker does for all: due timers, tasks of lost workers, new versions. Each is one SQL
-sweep that many workers may run at once; there is no leader."""
+"""What every worker does for all: due timers, tasks of lost workers, children of ended runs. Each
+is one SQL sweep that many workers may run at once; there is no leader."""
 
 from __future__ import annotations
 
@@ -48,11 +48,30 @@ class Timers:
                     await self._sooner.wait()
 
 
-async def reclaim(link: Link, every: float, requeued: Callable[[], None]) -> None:
+async def reclaim(
+    link: Link, every: float, requeued: Callable[[], None], due: Callable[[Sequence[str]], None]
+) -> None:
     """Take back what lost workers held."""
     while True:
         swept = (await link.run(maintain.reclaim_tasks()))[0]
         if swept.requeued or swept.failed:
             emit(TasksReclaimed(swept.requeued, swept.failed))
             requeued()
+        if swept.queues:
+            due(swept.queues)
+        await asyncio.sleep(every)
+
+
+async def tidy(link: Link, every: float, due: Callable[[Sequence[str]], None]) -> None:
+    """End what was to end with its parent, and tell who waits for a slot that nobody told them is
+    free."""
+    gate = ""
+    while True:
+        while (await link.run(maintain.end_orphans()))[0].cancelled:
+            pass  # they may have had children of their own
+        stuck = (await link.run(maintain.wake_stuck(gate)))[0]
+        gate = stuck.last_gate or ""
+        if stuck.queues:
+            due(stuck.queues)
+        await link.run(maintain.forget_shares())
         await asyncio.sleep(every)

@@ -38,6 +38,7 @@ from stepwell.worker.desk import Desk, Running
 from stepwell.worker.execute import entry_of, execute
 from stepwell.worker.lanes import Lanes
 from stepwell.worker.leases import BEAT, SILENCE, Heart
+from stepwell.worker.schedules import Schedules
 from stepwell.worker.threads import Threads
 
 LAST_WORDS = 5.0  # seconds for what must be written at the very end
@@ -66,6 +67,7 @@ class Incarnation:
         self._asking = Asking(settings)
         self._hands = Hands(self.id, self._threads, self._asking)
         self._timers = chores.Timers(settings.poll)
+        self._schedules = Schedules(settings.poll)
         self._pokes = wake.Pokes()
         self._turns = turns.Turns(
             self.id,
@@ -155,7 +157,9 @@ class Incarnation:
     def _chores(self, link: Link) -> Iterator[Coroutine[Any, Any, None]]:
         settings = self._settings
         yield self._timers.run(link, self._due)
-        yield chores.reclaim(link, settings.lease * BEAT, self._desk.wake)
+        yield self._schedules.run(link, self._due)
+        yield chores.reclaim(link, settings.lease * BEAT, self._desk.wake, self._due)
+        yield chores.tidy(link, settings.poll, self._due)
         yield self._pokes.send(link)
         yield wake.listen(settings.listen_dsn or settings.dsn, self._woken)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from stepwell.compile import deploy
+from stepwell.compile.schedules import deploy_schedules
 from stepwell.db import migrate
 from stepwell.db.link import Link, Outage
 from stepwell.define.app import Stepwell
@@ -20,9 +21,9 @@ from stepwell.worker.lanes import Lanes
 
 
 class Worker:
-    """Runs the handlers of an app. Many workers may serve the same flows, on any machines.
+    """Runs the handlers of an app. Many workers may serve the same app, on any machines.
 
-    It deploys its flows when it starts, claims only versions it has code for, and survives a
+    It deploys its app when it starts, claims only versions it has code for, and survives a
     database that goes away. `run` ends after `stop`.
     """
 
@@ -34,8 +35,10 @@ class Worker:
         name: str | None = None,
     ) -> None:
         self._app = app if isinstance(app, Stepwell) else Stepwell(flows=app)
-        if not self._app.flows:
-            raise DefinitionError("a worker needs at least one flow: Stepwell(flows=[...])")
+        if not self._app.registry.slugs:
+            raise DefinitionError(
+                "a worker needs something to run: Stepwell(flows=[...], machines=[...], jobs=[...])"
+            )
         self._settings = settings or Settings.from_env()
         self._name = name or self._app.name or self._settings.name
         self._lanes = Lanes()
@@ -70,7 +73,8 @@ class Worker:
 
     async def _prepare(self, link: Link) -> None:
         migrate.check(await link.keep(migrate.read_schema))
-        await deploy.deploy(link, self._app.flows)
+        await deploy.deploy(link, self._app)
+        await deploy_schedules(link, self._app.schedules)
         await self._refresh(link)
 
     async def _serve(self, outage: Outage) -> None:
@@ -91,7 +95,9 @@ class Worker:
                 self._current.lanes_changed()
 
     async def _refresh(self, link: Link) -> bool:
-        return self._lanes.replace(*await deploy.lanes(link, self._app.flows))
+        found = zip(*await deploy.lanes(link, self._app), strict=True)
+        served = [lane for lane in found if self._settings.serves(lane[0])]
+        return self._lanes.replace([q for q, _ in served], [version for _, version in served])
 
 
 def first_of(error: BaseException) -> BaseException:
