@@ -1,50 +1,65 @@
-"""Runs to start, as a value: ids made, inputs checked and written as JSON."""
+"""Runs to start, as values: ids made, inputs checked and written as JSON."""
 
 from __future__ import annotations
 
-import os
-import threading
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from stepwell.client.definition import Definition, parts_of, slug_of, written_input, written_inputs
+from stepwell.client.identity import checked_key
+from stepwell.client.options import options_of
+from stepwell.client.reading import Read, reader_of
+from stepwell.client.wakes import Wake
 from stepwell.db.call import Call
 from stepwell.db.start import Started, start_runs
-from stepwell.define.flow import Flow
-from stepwell.define.payload import decoder, encode, storable
-from stepwell.errors import PayloadError
+from stepwell.define.ids import new_run_id
+from stepwell.define.startable import Startable
 
-AnyFlow = Flow[Any, Any]
 CHUNK = 1000
-LONGEST_KEY = 512
+Keys = Iterable[str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What to start of one flow. A name in place of a flow means its current version."""
+    """What to start of one definition. A name in its place means the version that is current.
+    `places`: where its runs stand in what the caller gave."""
 
-    flow: AnyFlow | str
+    definition: Definition | str
+    places: Sequence[int]
     inputs: Sequence[str]
     run_ids: Sequence[UUID]
     keys: Sequence[str | None]
+    options: Sequence[str] | None = None
+    queue: str | None = None
     ids_are_ours: bool = True
 
     @property
     def slug(self) -> str:
-        return self.flow if isinstance(self.flow, str) else self.flow.slug
+        return slug_of(self.definition)
+
+    @property
+    def wake(self) -> Wake:
+        return Wake(self.slug) if self.queue is None else Wake(self.queue, is_queue=True)
 
     def calls(self, version_id: int | None) -> list[Call[Started]]:
         """One call per chunk; run them in one transaction."""
         parts = (slice(at, at + CHUNK) for at in range(0, len(self.inputs), CHUNK))
         return [
-            start_runs(self.slug, self.inputs[p], self.run_ids[p], self.keys[p], version_id)
+            start_runs(
+                self.slug,
+                self.inputs[p],
+                self.run_ids[p],
+                self.keys[p],
+                version_id,
+                self.options and self.options[p],
+            )
             for p in parts
         ]
 
     def created(self, rows: Sequence[Started]) -> list[bool]:
-        """Which runs this batch made. A call that was repeated, because its answer was lost,
+        """Which runs it made. A call that was repeated, because its answer was lost,
         finds its own runs there: their ids tell."""
         return [
             row.created or (self.ids_are_ours and row.run_id == run_id)
@@ -53,98 +68,96 @@ class Batch:
 
 
 def batch_of(
-    flow: AnyFlow | str,
+    definition: Definition | str,
     inputs: Iterable[object],
-    keys: Iterable[str | None] | None = None,
-    run_id: UUID | None = None,
+    keys: Keys | None = None,
+    choices: Mapping[str, Any] | None = None,
 ) -> Batch:
     """Check and write the inputs; PayloadError says which one cannot be one and why."""
-    written = written_inputs(flow, inputs)
-    names = [None] * len(written) if keys is None else [checked_key(key) for key in keys]
-    if len(names) != len(written):
-        raise ValueError(f"{len(written)} inputs and {len(names)} keys: give each input one key")
-    ids = [new_run_id() for _ in written] if run_id is None else [run_id]
-    return Batch(flow, written, ids, names, ids_are_ours=run_id is None)
+    written = written_inputs(definition, inputs)
+    return _batch(definition, range(len(written)), written, _names(keys, len(written)), choices)
 
 
-def written_inputs(flow: AnyFlow | str, inputs: Iterable[object]) -> list[str]:
-    wanted = Any if isinstance(flow, str) else flow.input_type
-    read = None if wanted is Any else decoder(wanted)
-    array = not isinstance(flow, str) and has_root_map(flow)
-    written: list[str] = []
-    for index, value in enumerate(inputs):
-        slug = flow if isinstance(flow, str) else flow.slug
-        try:
-            payload = encode(value)
-            if read is not None:
-                read(payload)
-        except PayloadError as error:
-            raise PayloadError(f"input {index} of flow {slug!r}: {error}") from error
-        if array and not payload.startswith(b"["):
-            raise PayloadError(
-                f"input {index} of flow {slug!r} is not a list, and the flow maps over it"
-            )
-        written.append(payload.decode())
-    return written
+def batch_of_one(
+    what: Definition | Startable | str, given: object, choices: Mapping[str, Any]
+) -> Batch:
+    """One run: of a definition with its input, or of something that has its input in it."""
+    keys = [checked_key(choices.get("key"))]
+    if not isinstance(what, Startable):
+        return _batch(what, [0], [written_input(what, given)], keys, choices)
+    if given is not None:
+        raise TypeError(f"{what!r} has its input already; start it without another")
+    definition, payload = parts_of(what)
+    return _batch(definition, [0], [payload], keys, choices)
 
 
-def has_root_map(flow: AnyFlow) -> bool:
-    return any(step.kind == "map" and not step.dependencies for step in flow.steps.values())
+def batches_of(
+    calls: Iterable[Startable], keys: Keys | None, choices: Mapping[str, Any]
+) -> list[Batch]:
+    """A batch per definition, in the order of their slugs: whoever starts some of the same keys
+    at the same time takes them in the same order."""
+    parts = [parts_of(call) for call in calls]
+    names = _names(keys, len(parts))
+    places: dict[Definition, list[int]] = {}
+    for place, (definition, _) in enumerate(parts):
+        places.setdefault(definition, []).append(place)
+    return [
+        _batch(d, at, [parts[n][1] for n in at], [names[n] for n in at], choices)
+        for d, at in sorted(places.items(), key=lambda item: slug_of(item[0]))
+    ]
 
 
-def checked_key(key: str | None) -> str | None:
-    """A key is text that an index of Postgres can hold; an empty one is a mistake, not a key."""
-    if key is None:
-        return None
-    if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"a key is text, not {type(key).__name__}: write key=str(...)")
-    if not key or not storable(key):
-        raise PayloadError(
-            f"{key[:LONGEST_KEY]!r} cannot be a key; give some text without U+0000 and without "
-            "half characters (lone surrogates), or None for no key"
-        )
-    if len(key) > LONGEST_KEY:
-        raise PayloadError(
-            f"a key has at most {LONGEST_KEY} characters; {key[:20]!r}… has {len(key)}: "
-            "use a digest of it"
-        )
-    return key
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """One run of a batch, as the database answered."""
+
+    place: int
+    run_id: UUID
+    created: bool
+    read: Read[Any]
 
 
-class Clock:
-    """Run ids grow with time, also within one millisecond and when the clock is set back."""
-
-    def __init__(self) -> None:
-        self._last = 0
-        self._lock = threading.Lock()
-        os.register_at_fork(after_in_child=self._unlock)
-
-    def tick(self) -> int:
-        """60 bits: milliseconds, and 4096ths of one."""
-        whole, rest = divmod(time.time_ns(), 1_000_000)
-        with self._lock:
-            self._last = max(whole << 12 | rest * 4096 // 1_000_000, self._last + 1)
-            return self._last
-
-    def _unlock(self) -> None:
-        self._lock = threading.Lock()
+def begun(batches: Sequence[Batch], rows: Iterable[Started]) -> list[Begun]:
+    """The runs in the order that the caller gave."""
+    rest = iter(rows)
+    found: list[Begun] = []
+    for batch in batches:
+        mine = [next(rest) for _ in batch.inputs]
+        read = reader_of(batch.definition)
+        for place, row, new in zip(batch.places, mine, batch.created(mine), strict=True):
+            found.append(Begun(place, row.run_id, new, read))
+    return sorted(found, key=lambda each: each.place)
 
 
-_clock = Clock()
+def wakes_of(batches: Sequence[Batch], runs: Sequence[Begun]) -> list[Wake]:
+    """Who has something to do now: nobody where every run was there before."""
+    return [batch.wake for batch in batches if any(runs[place].created for place in batch.places)]
 
 
-def new_run_id() -> UUID:
-    """A uuid of version 7."""
-    tick = _clock.tick()
-    chance = int.from_bytes(os.urandom(8)) & (1 << 62) - 1
-    return UUID(int=tick >> 12 << 80 | 7 << 76 | (tick & 0xFFF) << 64 | 2 << 62 | chance)
+def _batch(
+    definition: Definition | str,
+    places: Sequence[int],
+    inputs: Sequence[str],
+    keys: Sequence[str | None],
+    choices: Mapping[str, Any] | None,
+) -> Batch:
+    choices = choices or {}
+    options = options_of(choices)
+    run_id = choices.get("run_id")
+    return Batch(
+        definition,
+        places,
+        inputs,
+        [new_run_id() for _ in inputs] if run_id is None else [run_id],
+        keys,
+        options.texts(inputs),
+        choices.get("queue"),
+        ids_are_ours=run_id is None,
+    )
 
 
-def run_id_of(value: UUID | str) -> UUID:
-    """The id that is meant; a ValueError for text that is none."""
-    if isinstance(value, UUID):
-        return value
-    try:
-        return UUID(value)
-    except ValueError:
-        raise ValueError(f"{value!r} is no run id; a run id is a uuid") from None
+def _names(keys: Keys | None, count: int) -> list[str | None]:
+    names: list[str | None] = [None] * count if keys is None else [checked_key(key) for key in keys]
+    if len(names) != count:
+        raise ValueError(f"{count} inputs and {len(names)} keys: give each input one key")
+    return names

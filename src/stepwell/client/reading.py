@@ -8,22 +8,26 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
+from stepwell.client.definition import Definition, output_type_of, slug_of
 from stepwell.db.call import Call
+from stepwell.db.children import ChildRow, children_of
 from stepwell.db.inspect import (
     AttemptInfo,
+    FoundRun,
     RunRow,
     RunSummary,
     StepRow,
     list_runs,
     run_attempts,
 )
-from stepwell.define.flow import Flow
+from stepwell.define.context import ChildInfo
 from stepwell.define.payload import decoder
 from stepwell.errors import NotFound, PayloadError, RunCancelled, RunFailed
 
 Out = TypeVar("Out")
 Read = Callable[[bytes | str], Out]
 STATUSES = ("started", "completed", "failed", "cancelled")
+KINDS = ("flow", "machine", "job")
 LONGEST_LIST = 10_000
 MOST_ATTEMPTS = 2**31 - 1
 
@@ -31,10 +35,12 @@ MOST_ATTEMPTS = 2**31 - 1
 @dataclass(frozen=True, slots=True)
 class RunInfo:
     """A run as it was when it was looked up. `status` is started, completed, failed or
-    cancelled."""
+    cancelled; `flow` the slug of the flow, machine or job, `kind` says which. `state` is that of a
+    machine, whose `input` is the one that it began with. `paused` is not ended."""
 
     id: UUID
     flow: str
+    kind: str
     version: int
     status: str
     input: Any
@@ -45,11 +51,18 @@ class RunInfo:
     key: str | None
     started_at: datetime
     ended_at: datetime | None
+    state: Any
+    priority: int
+    parent_id: UUID | None
+    origin_id: UUID | None
+    paused: bool
 
 
 @dataclass(frozen=True, slots=True)
 class StepInfo:
-    """A step of a run. `completed_tasks` of `initial_tasks` are done (None: not known yet)."""
+    """A step of a run; of a machine or a job, the one where it stands. `completed_tasks` of
+    `initial_tasks` are done (None: not known yet). It goes on at `next_at`, when a signal of
+    `awaits` comes, or when the limit `blocked_on` has room."""
 
     step: str
     type: str
@@ -66,6 +79,8 @@ class StepInfo:
     started_at: datetime | None
     ended_at: datetime | None
     next_at: datetime | None
+    awaits: list[str] | None
+    blocked_on: str | None
 
 
 _plain = decoder(Any)
@@ -74,7 +89,9 @@ _plain = decoder(Any)
 def info_of(row: RunRow) -> RunInfo:
     values = asdict(row)
     values["id"], values["flow"] = values.pop("run_id"), values.pop("flow_slug")
-    values["input"], values["output"] = value_of(row.input), value_of(row.output)
+    for name in ("input", "output", "state"):
+        values[name] = value_of(values[name])
+    values["paused"] = values.pop("paused_at") is not None
     return RunInfo(**values)
 
 
@@ -86,9 +103,9 @@ def value_of(json: str | None) -> Any:
     return None if json is None else _plain(json)
 
 
-def reader_of(flow: Flow[Any, Out] | str | None) -> Read[Out]:
-    """How the output of a flow is read: as the type that it declares."""
-    return decoder(flow.output_type) if isinstance(flow, Flow) else _plain
+def reader_of(definition: Definition | str | None) -> Read[Any]:
+    """How results are read: as the type that the flow or job declares."""
+    return decoder(output_type_of(definition))
 
 
 def result_of(row: RunRow, read: Read[Out]) -> Out:
@@ -105,13 +122,19 @@ def result_of(row: RunRow, read: Read[Out]) -> Out:
 
 
 def listed(
-    flow: Flow[Any, Any] | str | None, status: str | None, before: UUID | None, limit: int
+    definition: Definition | str | None,
+    status: str | None,
+    before: UUID | None,
+    limit: int,
+    kind: str | None,
 ) -> Call[RunSummary]:
     """The call that lists runs; PayloadError for what no list can have."""
     if status is not None and status not in STATUSES:
         raise PayloadError(f"no run has status {status!r}; it is one of {', '.join(STATUSES)}")
-    slug = flow.slug if isinstance(flow, Flow) else flow
-    return list_runs(slug, status, before, checked_limit(limit, LONGEST_LIST))
+    if kind is not None and kind not in KINDS:
+        raise PayloadError(f"no run is of kind {kind!r}; it is one of {', '.join(KINDS)}")
+    slug = None if definition is None else slug_of(definition)
+    return list_runs(slug, status, before, checked_limit(limit, LONGEST_LIST), kind)
 
 
 def checked_limit(limit: int, most: int) -> int:
@@ -122,6 +145,22 @@ def checked_limit(limit: int, most: int) -> int:
 
 def attempts_of(run_id: UUID, limit: int) -> Call[AttemptInfo]:
     return run_attempts(run_id, checked_limit(limit, MOST_ATTEMPTS))
+
+
+def some_children(run_id: UUID, limit: int) -> Call[ChildRow]:
+    return children_of(run_id, checked_limit(limit, LONGEST_LIST))
+
+
+def child_of(row: ChildRow) -> ChildInfo:
+    values = asdict(row)
+    values["slug"], values["output"] = values.pop("flow_slug"), value_of(row.output)
+    return ChildInfo(**values)
+
+
+def the_run(key: str, found: list[FoundRun]) -> UUID:
+    for row in found:
+        return row.run_id
+    raise NotFound(f"no run in this database has or had the key {key!r}")
 
 
 def no_run(run_id: UUID) -> NotFound:

@@ -9,41 +9,52 @@ from uuid import UUID
 
 from typing_extensions import TypeVar
 
+from stepwell.client.options import checked_priority
 from stepwell.client.reading import (
+    ChildInfo,
     Read,
     RunInfo,
     StepInfo,
     attempts_of,
+    child_of,
     info_of,
     no_run,
     result_of,
+    some_children,
     step_of,
 )
+from stepwell.client.signals import SignalInfo, inbox_of, signal_of
 from stepwell.client.waiter import Waiter
-from stepwell.client.wakes import Wakes
-from stepwell.db.inspect import (
-    AttemptInfo,
-    RunRow,
-    RunSummary,
-    get_runs,
-    run_steps,
-)
+from stepwell.client.wakes import Wakes, to_queues
+from stepwell.db.call import Call
+from stepwell.db.inspect import AttemptInfo, RunRow, RunSummary, get_runs, run_steps
 from stepwell.db.pool import Pool
-from stepwell.db.steer import cancel_run, retry_run
+from stepwell.db.steer import (
+    Steered,
+    cancel_run,
+    delete_run,
+    pause_run,
+    restart_run,
+    resume_run,
+    retry_run,
+    set_priority,
+)
+from stepwell.define.ids import new_run_id
 from stepwell.errors import RunTimeout
 
-__all__ = ["AttemptInfo", "Run", "RunInfo", "RunSummary", "StepInfo"]
+__all__ = ["AttemptInfo", "ChildInfo", "Run", "RunInfo", "RunSummary", "SignalInfo", "StepInfo"]
 
 Out = TypeVar("Out", default=object, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What the handles of one client share."""
+    """What the handles of one client share. `actor` is who steers, unless a call says so."""
 
     pool: Pool
     waiter: Waiter
     wakes: Wakes
+    actor: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +92,58 @@ class Run(Generic[Out]):
         """The first `limit` attempts that did not succeed, oldest first."""
         return await self._session.pool.run(attempts_of(self.id, limit))
 
-    async def cancel(self, reason: str | None = None) -> bool:
-        """End the run now; False when it had ended already."""
-        return (await self._session.pool.run(cancel_run(self.id, reason)))[0].done
+    async def signals(self, limit: int = 100, unconsumed_only: bool = False) -> list[SignalInfo]:
+        """Its inbox, oldest first, consumed signals too unless told otherwise."""
+        rows = await self._session.pool.run(inbox_of(self.id, limit, unconsumed_only))
+        return [signal_of(row) for row in rows]
 
-    async def retry(self) -> bool:
+    async def children(self, limit: int = 100) -> list[ChildInfo]:
+        """The runs that it started, in their order."""
+        rows = await self._session.pool.run(some_children(self.id, limit))
+        return [child_of(row) for row in rows]
+
+    async def cancel(self, reason: str | None = None, *, actor: str | None = None) -> bool:
+        """End the run now; False when it had ended already. Its children go with it, but for those
+        that were told to stay."""
+        return await self._steered(cancel_run(self.id, reason, self._by(actor)))
+
+    async def retry(self, *, actor: str | None = None) -> bool:
         """Let a failed or cancelled run go on from where it ended; False when it is neither."""
-        answer = (await self._session.pool.run(retry_run(self.id)))[0]
-        if answer.done:
-            await self._session.wakes.wake(answer.flow_slug)
+        return await self._steered(retry_run(self.id, self._by(actor)))
+
+    async def pause(self, *, actor: str | None = None) -> bool:
+        """Begin nothing more of it until it is resumed; what runs goes on to its end. False when
+        it has ended, or is paused already."""
+        return await self._steered(pause_run(self.id, self._by(actor)))
+
+    async def resume(self, *, actor: str | None = None) -> bool:
+        """Let a paused run go on; False when it is not paused."""
+        return await self._steered(resume_run(self.id, self._by(actor)))
+
+    async def restart(self, from_step: str | None = None, *, actor: str | None = None) -> Run[Out]:
+        """Start a new run with the same input, from the beginning or from a step, which then takes
+        over what came before. The new run knows where it comes from (`origin_id`)."""
+        call = restart_run(self.id, from_step, new_run_id(), self._by(actor))
+        [row] = await self._session.pool.run(call)
+        await self._session.wakes.wake(*to_queues(row.queues))
+        return Run(row.run_id, row.created, self._session, self._read)
+
+    async def set_priority(self, priority: int, *, actor: str | None = None) -> bool:
+        """Move it before or behind others of its queue, lower first; False when it has ended."""
+        call = set_priority(self.id, checked_priority(priority), self._by(actor))
+        return await self._steered(call)
+
+    async def delete(self, *, actor: str | None = None) -> bool:
+        """Forget a run that has ended, with all that it left; False when it is still live."""
+        return await self._steered(delete_run(self.id, self._by(actor)))
+
+    async def _steered(self, call: Call[Steered]) -> bool:
+        [answer] = await self._session.pool.run(call)
+        await self._session.wakes.wake(*to_queues(answer.queues))
         return answer.done
+
+    def _by(self, actor: str | None) -> str | None:
+        return actor or self._session.actor
 
     async def _row(self) -> RunRow:
         for row in await self._session.pool.run(get_runs([self.id])):

@@ -6,52 +6,77 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 import psycopg
 
+from stepwell.db.call import Call
 from stepwell.db.pool import Pool
-from stepwell.db.start import wake_flows
+from stepwell.db.start import Woken, wake_flows, wake_queues
 from stepwell.db.sync_pool import SyncPool
 from stepwell.errors import StepwellError
 
-WINDOW = 0.05  # seconds between two wake-ups of one flow
+WINDOW = 0.05  # seconds between two wake-ups of the same
+MOST = 1000  # to remember
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Wake:
+    """Who is to look for work: those who serve a flow, machine or job, or those of a queue."""
+
+    name: str
+    is_queue: bool = False
+
+
+def to_queues(queues: Sequence[str]) -> list[Wake]:
+    return [Wake(queue, is_queue=True) for queue in queues]
+
+
+def wake_calls(wakes: Sequence[Wake]) -> list[Call[Woken]]:
+    flows = [wake.name for wake in wakes if not wake.is_queue]
+    queues = [wake.name for wake in wakes if wake.is_queue]
+    return [*([wake_flows(flows)] if flows else []), *([wake_queues(queues)] if queues else [])]
 
 
 class Recent:
-    """Which flows were woken just now, and which want it again."""
+    """Who was woken just now, and who is to be woken again."""
 
     def __init__(self) -> None:
-        self._sent: dict[str, float] = {}
-        self.again: set[str] = set()
+        self._sent: dict[Wake, float] = {}
+        self.again: set[Wake] = set()
 
-    def admits(self, flow: str) -> bool:
-        """True when the flow may be woken at once; otherwise it is noted for later."""
+    def admits(self, wake: Wake) -> bool:
+        """True when it may be sent at once; otherwise it is noted for later."""
         now = time.monotonic()
-        if flow in self.again or now - self._sent.get(flow, -WINDOW) < WINDOW:
-            self.again.add(flow)
+        if wake in self.again or now - self._sent.get(wake, -WINDOW) < WINDOW:
+            self.again.add(wake)
             return False
-        self._sent[flow] = now
+        if len(self._sent) > MOST:  # queues may be made up as one goes
+            self._sent = {k: sent for k, sent in self._sent.items() if now - sent < WINDOW}
+        self._sent[wake] = now
         return True
 
-    def take(self) -> list[str]:
-        """The flows that were put off; they count as woken now."""
-        flows, self.again = sorted(self.again), set()
-        self._sent.update(dict.fromkeys(flows, time.monotonic()))
-        return flows
+    def take(self) -> list[Wake]:
+        """What was put off; it counts as sent now."""
+        wakes, self.again = sorted(self.again), set()
+        self._sent.update(dict.fromkeys(wakes, time.monotonic()))
+        return wakes
 
 
 class Wakes:
-    """The first wake-up of a flow goes at once, one more at the end of the window."""
+    """The first wake-up of its kind goes at once, one more at the end of the window."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._recent = Recent()
         self._later: asyncio.Task[None] | None = None
 
-    async def wake(self, flow: str) -> None:
-        if self._recent.admits(flow):
-            await self._send([flow])
+    async def wake(self, *wakes: Wake) -> None:
+        admitted = [wake for wake in wakes if self._recent.admits(wake)]
+        await self._send(admitted)
+        if len(admitted) == len(wakes):
             return
         loop = asyncio.get_running_loop()
         if self._later is None or self._later.done() or self._later.get_loop() is not loop:
@@ -71,12 +96,13 @@ class Wakes:
             await asyncio.sleep(WINDOW)
             await self._send(self._recent.take())
 
-    async def _send(self, flows: list[str]) -> None:
-        if not flows:
+    async def _send(self, wakes: Sequence[Wake]) -> None:
+        if not wakes:
             return
         with suppress(psycopg.Error, StepwellError):
             async with self._pool.connection() as conn:
-                await wake_flows(flows).on(conn)
+                for call in wake_calls(wakes):
+                    await call.on(conn)
 
 
 class SyncWakes:
@@ -88,15 +114,15 @@ class SyncWakes:
         self._later: threading.Timer | None = None
         self._lock = threading.Lock()
 
-    def wake(self, flow: str) -> None:
+    def wake(self, *wakes: Wake) -> None:
         with self._lock:
-            admitted = self._recent.admits(flow)
-            if not admitted and (self._later is None or not self._later.is_alive()):
+            admitted = [wake for wake in wakes if self._recent.admits(wake)]
+            put_off = len(admitted) < len(wakes)
+            if put_off and (self._later is None or not self._later.is_alive()):
                 self._later = threading.Timer(WINDOW, self._send_rest)
                 self._later.daemon = True
                 self._later.start()
-        if admitted:
-            self._send([flow])
+        self._send(admitted)
 
     def close(self) -> None:
         """Send what was put off."""
@@ -109,12 +135,13 @@ class SyncWakes:
 
     def _send_rest(self) -> None:
         with self._lock:
-            flows = self._recent.take()
+            wakes = self._recent.take()
             self._later = None
-        self._send(flows)
+        self._send(wakes)
 
-    def _send(self, flows: list[str]) -> None:
-        if not flows:
+    def _send(self, wakes: Sequence[Wake]) -> None:
+        if not wakes:
             return
         with suppress(psycopg.Error, StepwellError), self._pool.connection() as conn:
-            wake_flows(flows).on_sync(conn)
+            for call in wake_calls(wakes):
+                call.on_sync(conn)

@@ -15,6 +15,7 @@ from stepwell.db.call import Call
 class RunRow:
     run_id: UUID
     flow_slug: str
+    kind: str
     version: int
     status: str
     input: str
@@ -25,6 +26,16 @@ class RunRow:
     key: str | None
     started_at: datetime
     ended_at: datetime | None
+    state: str | None
+    priority: int
+    parent_id: UUID | None
+    origin_id: UUID | None
+    paused_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRun:
+    run_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +48,12 @@ class EndedRun:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """A run as a list shows it, without its payloads."""
+    """A run as a list shows it, without its payloads. `flow` is the slug of the flow, machine or
+    job."""
 
     id: UUID
     flow: str
+    kind: str
     version: int
     status: str
     key: str | None
@@ -49,6 +62,7 @@ class RunSummary:
     remaining_steps: int
     failed_step: str | None
     error_message: str | None
+    paused_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +82,8 @@ class StepRow:
     started_at: datetime | None
     ended_at: datetime | None
     next_at: datetime | None
+    awaits: list[str] | None
+    blocked_on: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,23 +103,31 @@ class AttemptInfo:
 
 @dataclass(frozen=True, slots=True)
 class VersionRow:
-    """`structure` is a list of steps as in a shape, parsed."""
+    """One queue of a version. `structure` is a list of steps as in a shape, parsed."""
 
     flow_slug: str
     version_id: int
     version: int
     queue: str
+    kind: str
+    kind: str
     structure: list[dict[str, Any]]
 
 
 def get_runs(run_ids: Sequence[UUID]) -> Call[RunRow]:
     return Call(
-        "select run_id, flow_slug, version, status, input::text, output::text, error_message,"
-        " failed_step, error_type, key, started_at, ended_at"
+        "select run_id, flow_slug, kind, version, status, input::text, output::text,"
+        " error_message, failed_step, error_type, key, started_at, ended_at, state::text, priority,"
+        " parent_run_id as parent_id, origin_run_id as origin_id, paused_at"
         " from pgflow.get_runs(run_ids => %b::uuid[])",
         (list(run_ids),),
         RunRow,
     )
+
+
+def find_run(key: str) -> Call[FoundRun]:
+    """The live run with this key, else the one that had it last."""
+    return Call("select run_id from pgflow.find_run(key => %s) as f (run_id)", (key,), FoundRun)
 
 
 def ended_runs(run_ids: Sequence[UUID]) -> Call[EndedRun]:
@@ -117,13 +141,14 @@ def list_runs(
     status: str | None = None,
     before: UUID | None = None,
     most: int = 50,
+    kind: str | None = None,
 ) -> Call[RunSummary]:
     return Call(
-        "select run_id as id, flow_slug as flow, version, status, key, started_at, ended_at,"
-        " remaining_steps, failed_step, error_message"
+        "select run_id as id, flow_slug as flow, kind, version, status, key, started_at, ended_at,"
+        " remaining_steps, failed_step, error_message, paused_at"
         " from pgflow.list_runs(flow_slug => %s::text, status => %s::text, before => %s::uuid,"
-        " most => %s::int)",
-        (flow_slug, status, before, most),
+        " most => %s::int, kind => %s::text)",
+        (flow_slug, status, before, most, kind),
         RunSummary,
     )
 
@@ -133,7 +158,7 @@ def run_steps(run_id: UUID) -> Call[StepRow]:
         "select step_slug as step, step_type as type, status, dependencies, initial_tasks,"
         " completed_tasks,"
         " running_tasks, failed_attempts, lost_workers, skip_reason, error_message, output::text,"
-        " started_at, ended_at, next_at from pgflow.run_steps(run_id => %s)",
+        " started_at, ended_at, next_at, awaits, blocked_on from pgflow.run_steps(run_id => %s)",
         (run_id,),
         StepRow,
     )

@@ -29,12 +29,22 @@ def start_runs(
     run_ids: Sequence[UUID],
     keys: Sequence[str | None],
     version_id: int | None = None,
+    options: Sequence[str | None] | None = None,
 ) -> Call[Started]:
-    """Inputs are JSON text. Without `version_id` the runs have the flow's current version."""
+    """Inputs are JSON text, and so are options (objects, as start.sql names them). Without
+    `version_id` the runs have the current version of that flow, machine or job."""
     return Call(
         "select * from pgflow.start_runs(flow_slug => %s, inputs => %b::text[]::jsonb[],"
-        " run_ids => %b::uuid[], keys => %b::text[], version_id => %s::int)",
-        (flow_slug, list(inputs), list(run_ids), list(keys), version_id),
+        " run_ids => %b::uuid[], keys => %b::text[], version_id => %s::int,"
+        " options => %b::text[]::jsonb[])",
+        (
+            flow_slug,
+            list(inputs),
+            list(run_ids),
+            list(keys),
+            version_id,
+            None if options is None else list(options),
+        ),
         Started,
     )
 
@@ -44,5 +54,14 @@ def wake_flows(flow_slugs: Sequence[str]) -> Call[Woken]:
     return Call(
         "select queue from pgflow.wake_flows(flow_slugs => %s::text[]) as w (queue)",
         (list(flow_slugs),),
+        Woken,
+    )
+
+
+def wake_queues(queues: Sequence[str]) -> Call[Woken]:
+    """Tell every worker that listens that these queues have something to do."""
+    return Call(
+        "select q as queue from unnest(%s::text[]) q, pg_notify('stepwell', q)",
+        (list(queues),),
         Woken,
     )

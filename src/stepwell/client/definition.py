@@ -1,0 +1,87 @@
+"""What a run can be started of, whichever kind it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import UnionType
+from typing import Any, Union, cast, get_args, get_origin
+
+from stepwell.compile.flows import compile_flow
+from stepwell.compile.jobs import compile_job
+from stepwell.compile.machines import compile_machine
+from stepwell.define.calls import called
+from stepwell.define.flow import Flow, FlowCall
+from stepwell.define.job import Job, JobCall
+from stepwell.define.machine import Machine, machine_of
+from stepwell.define.outcome import Cancel, Snooze, check_startable
+from stepwell.define.payload import encode
+from stepwell.define.startable import Startable
+from stepwell.errors import PayloadError
+
+AnyFlow = Flow[Any, Any]
+AnyJob = Job[..., Any, ...]
+Definition = AnyFlow | AnyJob | type[Machine]
+
+
+def slug_of(definition: Definition | str) -> str:
+    if isinstance(definition, type):
+        return machine_of(definition).slug
+    return definition if isinstance(definition, str) else definition.slug
+
+
+def shape_of(definition: Definition) -> str:
+    """The definition as the database stores it, as JSON."""
+    if isinstance(definition, Flow):
+        return compile_flow(definition).to_json()
+    if isinstance(definition, Job):
+        return compile_job(definition).to_json()
+    return compile_machine(definition).to_json()
+
+
+def output_type_of(definition: Definition | str | None) -> Any:
+    """What the result of its runs is read as."""
+    if isinstance(definition, Flow):
+        return definition.output_type
+    return without_outcomes(definition.returns) if isinstance(definition, Job) else Any
+
+
+def without_outcomes(returns: Any) -> Any:
+    """The annotation of a job without what is no result of it."""
+    if get_origin(returns) not in (UnionType, Union):
+        return Any if returns in (Snooze, Cancel) else returns
+    results = tuple(each for each in get_args(returns) if each not in (Snooze, Cancel))
+    return Union[results] if results else Any  # noqa: UP007
+
+
+def parts_of(startable: Startable) -> tuple[Definition, str]:
+    """The definition, and the input as JSON text."""
+    check_startable(startable, "start")
+    payload = called(startable).input.decode()
+    owner: Any = type(startable)
+    if isinstance(startable, JobCall | FlowCall):
+        call = cast("JobCall[Any] | FlowCall[Any]", startable)
+        owner = call.job if isinstance(call, JobCall) else call.flow
+    return owner, payload
+
+
+def written_inputs(definition: Definition | str, inputs: Iterable[object]) -> list[str]:
+    """Inputs as JSON text; PayloadError says which one cannot be one and why."""
+    written: list[str] = []
+    for value in inputs:
+        try:
+            written.append(written_input(definition, value))
+        except PayloadError as error:
+            raise PayloadError(f"input {len(written)}: {error}") from error
+    return written
+
+
+def written_input(definition: Definition | str, value: object) -> str:
+    if isinstance(definition, Flow):
+        return definition.call(value).payload.decode()
+    if isinstance(definition, str):
+        return encode(value).decode()
+    if isinstance(value, Startable):
+        owner, payload = parts_of(value)
+        if owner is definition:
+            return payload
+    raise PayloadError(f"{value!r} does not start {slug_of(definition)!r}")

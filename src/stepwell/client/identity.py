@@ -1,0 +1,69 @@
+"""What names a run: its id, or its key."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Protocol
+from uuid import UUID
+
+from stepwell.define.payload import storable
+from stepwell.errors import PayloadError
+from stepwell.settings import Settings
+
+LONGEST_KEY = 512
+_UUID = re.compile(r"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+
+
+class Handle(Protocol):
+    """A run that was started or looked up: Run or SyncRun."""
+
+    @property
+    def id(self) -> UUID: ...
+
+
+Target = UUID | str | Handle
+
+
+def address_of(target: Target) -> UUID | str:
+    """The id of a run, or a key. Text that looks like a uuid is an id, any other a key."""
+    if isinstance(target, str):
+        return UUID(target) if _UUID.fullmatch(target) else checked(target)
+    return target if isinstance(target, UUID) else target.id
+
+
+def run_id_of(value: UUID | str) -> UUID:
+    """The id that is meant; a ValueError for text that is none."""
+    if isinstance(value, UUID):
+        return value
+    try:
+        return UUID(value)
+    except ValueError:
+        raise ValueError(
+            f"{value!r} is no run id; a run id is a uuid (find(key) looks up a key)"
+        ) from None
+
+
+def actor_of(settings: Settings) -> str | None:
+    """Who steers, unless a call says so: the name in the settings; None is the database user."""
+    return None if settings.name == Settings.__dataclass_fields__["name"].default else settings.name
+
+
+def checked_key(key: str | None) -> str | None:
+    return None if key is None else checked(key)
+
+
+def checked(key: Any) -> str:
+    """A key is text that an index of Postgres can hold; an empty one is a mistake, not a key."""
+    if not isinstance(key, str):
+        raise TypeError(f"a key is text, not {type(key).__name__}: write key=str(...)")
+    if not key or not storable(key):
+        raise PayloadError(
+            f"{key[:LONGEST_KEY]!r} cannot be a key; give some text without U+0000 and without "
+            "half characters (lone surrogates), or None for no key"
+        )
+    if len(key) > LONGEST_KEY:
+        raise PayloadError(
+            f"a key has at most {LONGEST_KEY} characters; {key[:20]!r}… has {len(key)}: "
+            "use a digest of it"
+        )
+    return key

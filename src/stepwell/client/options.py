@@ -1,0 +1,171 @@
+"""How a run is to run: what every start can be told, checked and written for the database."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypedDict, get_args
+from uuid import UUID
+
+from stepwell.define.duration import Duration, seconds
+from stepwell.define.limits import (
+    ConcurrencyLike,
+    ConcurrencyUse,
+    RateLike,
+    RateUse,
+    check_name,
+    concurrency_use,
+    rate_use,
+)
+from stepwell.define.moves import gate_of, rate_of
+from stepwell.define.payload import encode
+from stepwell.define.slug import meant
+from stepwell.errors import PayloadError
+
+Unique = Literal["live", "kept"]
+
+
+class Choices(TypedDict, total=False):
+    """The keyword arguments of every start. None means as the definition says.
+
+    `unique` is how long the key stays taken: while the run is live, as long as it is kept, or for
+    a time from its start.
+    """
+
+    priority: int | None
+    queue: str | None
+    delay: Duration | None
+    at: datetime | None
+    concurrency: ConcurrencyLike | None
+    rate_limit: RateLike | None
+    fairness_key: str | None
+    fairness_weight: float | None
+    unique: Unique | timedelta
+    check_input: bool
+
+
+class StartChoices(Choices, total=False):
+    """What is said of one run only."""
+
+    key: str | None
+    run_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What start.sql is told of each run; the partition of a limit may depend on its input."""
+
+    said: Mapping[str, object]
+    concurrency: ConcurrencyUse | None = None
+    rate: RateUse | None = None
+
+    def texts(self, inputs: Sequence[str]) -> list[str] | None:
+        """The options as JSON, one per input; None when there is nothing to say."""
+        if not (self.said or self.concurrency or self.rate):
+            return None
+        if (self.concurrency and self.concurrency.path) or (self.rate and self.rate.path):
+            return [self._text(payload) for payload in inputs]
+        return [self._text("null")] * len(inputs)
+
+    def _text(self, payload: str) -> str:
+        said = dict(self.said)
+        if self.concurrency is not None:
+            said["concurrency"] = gate_of(self.concurrency, payload)
+        if self.rate is not None:
+            said |= {"rate": rate_of(self.rate, payload), "weight": self.rate.weight}
+        return encode(said).decode()
+
+
+def options_of(choices: Mapping[str, Any]) -> Options:
+    """The choices, checked."""
+    check_known(choices)
+    given = {name: value for name, value in choices.items() if value is not None}
+    if "delay" in given and "at" in given:
+        raise PayloadError("both delay and at say when to begin; give one of them")
+    said: dict[str, object] = {}
+    for name in given.keys() & _WRITE.keys():
+        said |= _WRITE[name](given[name])
+    concurrency, rate = given.get("concurrency"), given.get("rate_limit")
+    return Options(
+        said,
+        None if concurrency is None else concurrency_use(concurrency, "start"),
+        None if rate is None else rate_use(rate, "start"),
+    )
+
+
+def check_known(choices: Mapping[str, object]) -> None:
+    """Refuse an argument that no start has: a typo never becomes a default."""
+    known = StartChoices.__annotations__
+    for name in choices:
+        if name not in known:
+            raise TypeError(f"a start has no argument {name!r}{meant(name, known)}")
+
+
+def checked_priority(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not -32768 <= value <= 32767:
+        raise PayloadError(
+            f"priority is {value!r}; it must be a whole number from -32768 (first) to 32767"
+        )
+    return value
+
+
+def _priority(value: object) -> dict[str, object]:
+    return {"priority": checked_priority(value)}
+
+
+def _queue(value: object) -> dict[str, object]:
+    return {"queue": check_name(value, "queue")}
+
+
+def _delay(value: object) -> dict[str, object]:
+    return {"delay": seconds(value, "delay")}
+
+
+def _at(value: object) -> dict[str, object]:
+    if not isinstance(value, datetime):
+        raise PayloadError(f"at is {value!r}; it must be a datetime")
+    if value.utcoffset() is None:
+        raise PayloadError(
+            f"at is {value!r}, which has no time zone; write datetime(..., tzinfo=UTC) or another"
+        )
+    return {"at": value.isoformat()}
+
+
+def _fairness_key(value: object) -> dict[str, object]:
+    return {"fairness": check_name(value, "fairness_key")}
+
+
+def _fairness_weight(value: object) -> dict[str, object]:
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else 0
+    if not 0 < number < math.inf:  # NaN is in no range
+        raise PayloadError(f"fairness_weight is {value!r}; it must be a number above 0")
+    return {"fairness_weight": number}
+
+
+def _unique(value: object) -> dict[str, object]:
+    if isinstance(value, timedelta):
+        return {"unique_for": seconds(value, "unique", positive=True)}
+    if value not in get_args(Unique):
+        raise PayloadError(
+            f"unique is {value!r}; it must be 'live' (while the run is live), 'kept' (as long as "
+            "the run is kept) or a timedelta from its start"
+        )
+    return {"key_until": "infinity"} if value == "kept" else {}
+
+
+def _check_input(value: object) -> dict[str, object]:
+    return {"check_input": True} if value else {}
+
+
+_WRITE: Mapping[str, Callable[[object], dict[str, object]]] = {
+    "priority": _priority,
+    "queue": _queue,
+    "delay": _delay,
+    "at": _at,
+    "fairness_key": _fairness_key,
+    "fairness_weight": _fairness_weight,
+    "unique": _unique,
+    "check_input": _check_input,
+}

@@ -1,0 +1,177 @@
+"""A handle on one run, with blocking calls."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Generic
+from uuid import UUID
+
+import psycopg
+from typing_extensions import TypeVar
+
+from stepwell.client.options import checked_priority
+from stepwell.client.reading import (
+    ChildInfo,
+    Read,
+    RunInfo,
+    StepInfo,
+    attempts_of,
+    child_of,
+    info_of,
+    no_run,
+    result_of,
+    some_children,
+    step_of,
+)
+from stepwell.client.signals import SignalInfo, inbox_of, signal_of
+from stepwell.client.waiter import GROWTH, LONGEST, OUTAGE, SHORTEST
+from stepwell.client.wakes import SyncWakes, to_queues
+from stepwell.db.call import Call, Row
+from stepwell.db.connect import hopeless, passing
+from stepwell.db.inspect import AttemptInfo, RunRow, ended_runs, get_runs, run_steps
+from stepwell.db.steer import (
+    Steered,
+    cancel_run,
+    delete_run,
+    pause_run,
+    restart_run,
+    resume_run,
+    retry_run,
+    set_priority,
+)
+from stepwell.db.sync_pool import SyncPool
+from stepwell.define.ids import new_run_id
+from stepwell.errors import DatabaseUnavailable, RunTimeout
+
+Out = TypeVar("Out", default=object, covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class SyncSession:
+    """What the handles of one client share. `actor` is who steers, unless a call says so."""
+
+    pool: SyncPool
+    wakes: SyncWakes
+    actor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SyncRun(Generic[Out]):
+    """What Run is, with blocking calls."""
+
+    id: UUID
+    created: bool
+    _session: SyncSession = field(repr=False, compare=False)
+    _read: Read[Out] = field(repr=False, compare=False)
+
+    def result(self, timeout: float | None = None) -> Out:
+        """The output, once the run has ended. A run that failed raises RunFailed, a cancelled one
+        RunCancelled, one that does not exist NotFound; RunTimeout when it takes longer than
+        `timeout` seconds. A database that goes away meanwhile is waited for."""
+        return result_of(self._ended(timeout), self._read)
+
+    def wait(self, timeout: float | None = None) -> RunInfo:
+        """The run once it has ended, however it ended."""
+        return info_of(self._ended(timeout))
+
+    def info(self) -> RunInfo:
+        """The run as it is now; NotFound when there is none."""
+        return info_of(self._row())
+
+    def steps(self) -> list[StepInfo]:
+        """Its steps in the order of their definition; NotFound when there is no such run."""
+        rows = self._session.pool.run(run_steps(self.id))
+        if not rows:
+            self._row()
+        return [step_of(row) for row in rows]
+
+    def attempts(self, limit: int = 1000) -> list[AttemptInfo]:
+        """The first `limit` attempts that did not succeed, oldest first."""
+        return self._session.pool.run(attempts_of(self.id, limit))
+
+    def signals(self, limit: int = 100, unconsumed_only: bool = False) -> list[SignalInfo]:
+        """Its inbox, oldest first, consumed signals too unless told otherwise."""
+        rows = self._session.pool.run(inbox_of(self.id, limit, unconsumed_only))
+        return [signal_of(row) for row in rows]
+
+    def children(self, limit: int = 100) -> list[ChildInfo]:
+        """The runs that it started, in their order."""
+        rows = self._session.pool.run(some_children(self.id, limit))
+        return [child_of(row) for row in rows]
+
+    def cancel(self, reason: str | None = None, *, actor: str | None = None) -> bool:
+        """End the run now; False when it had ended already. Its children go with it, but for those
+        that were told to stay."""
+        return self._steered(cancel_run(self.id, reason, self._by(actor)))
+
+    def retry(self, *, actor: str | None = None) -> bool:
+        """Let a failed or cancelled run go on from where it ended; False when it is neither."""
+        return self._steered(retry_run(self.id, self._by(actor)))
+
+    def pause(self, *, actor: str | None = None) -> bool:
+        """Begin nothing more of it until it is resumed; what runs goes on to its end. False when
+        it has ended, or is paused already."""
+        return self._steered(pause_run(self.id, self._by(actor)))
+
+    def resume(self, *, actor: str | None = None) -> bool:
+        """Let a paused run go on; False when it is not paused."""
+        return self._steered(resume_run(self.id, self._by(actor)))
+
+    def restart(self, from_step: str | None = None, *, actor: str | None = None) -> SyncRun[Out]:
+        """Start a new run with the same input, from the beginning or from a step, which then takes
+        over what came before. The new run knows where it comes from (`origin_id`)."""
+        call = restart_run(self.id, from_step, new_run_id(), self._by(actor))
+        [row] = self._session.pool.run(call)
+        self._session.wakes.wake(*to_queues(row.queues))
+        return SyncRun(row.run_id, row.created, self._session, self._read)
+
+    def set_priority(self, priority: int, *, actor: str | None = None) -> bool:
+        """Move it before or behind others of its queue, lower first; False when it has ended."""
+        call = set_priority(self.id, checked_priority(priority), self._by(actor))
+        return self._steered(call)
+
+    def delete(self, *, actor: str | None = None) -> bool:
+        """Forget a run that has ended, with all that it left; False when it is still live."""
+        return self._steered(delete_run(self.id, self._by(actor)))
+
+    def _steered(self, call: Call[Steered]) -> bool:
+        [answer] = self._session.pool.run(call)
+        self._session.wakes.wake(*to_queues(answer.queues))
+        return answer.done
+
+    def _by(self, actor: str | None) -> str | None:
+        return actor or self._session.actor
+
+    def _row(self) -> RunRow:
+        for row in self._session.pool.run(get_runs([self.id])):
+            return row
+        raise no_run(self.id)
+
+    def _ended(self, timeout: float | None) -> RunRow:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause = SHORTEST
+        while True:
+            ended = self._ask(ended_runs([self.id]))
+            for row in self._ask(get_runs([self.id])) or () if ended else ():
+                if row.status != "started":  # it may have been retried in between
+                    return row
+            if ended and ended[0].status == "missing":
+                raise no_run(self.id)
+            rest = LONGEST if deadline is None else deadline - time.monotonic()
+            if timeout is not None and rest <= 0:
+                raise RunTimeout(self.id, timeout)
+            time.sleep(min(OUTAGE if ended is None else pause, rest))
+            pause = min(pause * GROWTH, LONGEST)
+
+    def _ask(self, call: Call[Row]) -> list[Row] | None:
+        """None while the database is away."""
+        try:
+            with self._session.pool.connection() as conn:
+                return call.on_sync(conn)
+        except psycopg.OperationalError as error:
+            if hopeless(error):
+                raise DatabaseUnavailable(str(error).strip()) from error
+            if not passing(error):
+                raise
+            return None

@@ -1,0 +1,211 @@
+"""Start runs of every kind. For SyncClient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar, Unpack, overload
+
+from stepwell.client.batch import (
+    Batch,
+    Keys,
+    batch_of,
+    batch_of_one,
+    batches_of,
+    begun,
+    wakes_of,
+)
+from stepwell.client.definition import Definition
+from stepwell.client.options import Choices, StartChoices
+from stepwell.client.sync_run import SyncRun, SyncSession
+from stepwell.client.versions import Versions
+from stepwell.client.wakes import Wake, wake_calls
+from stepwell.db.call import Call
+from stepwell.db.theirs import TheirsSync
+from stepwell.define.flow import Flow, FlowCall
+from stepwell.define.job import JobCall
+from stepwell.define.machine import Machine
+from stepwell.define.startable import Startable
+from stepwell.errors import NoTarget, NotFound
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+class SyncStarting:
+    """Runs are started by ids of ours, so a start whose answer was lost is repeated, and starts
+    nothing twice."""
+
+    _session: SyncSession
+    _versions: Versions
+
+    @overload
+    def start(
+        self,
+        what: Flow[None, Out],
+        input: None = None,
+        *,
+        conn: TheirsSync | None = None,
+        **choices: Unpack[StartChoices],
+    ) -> SyncRun[Out]: ...
+    @overload
+    def start(
+        self,
+        what: Flow[In, Out],
+        input: In,
+        *,
+        conn: TheirsSync | None = None,
+        **choices: Unpack[StartChoices],
+    ) -> SyncRun[Out]: ...
+    @overload
+    def start(
+        self,
+        what: JobCall[Out] | FlowCall[Out],
+        *,
+        conn: TheirsSync | None = None,
+        **choices: Unpack[StartChoices],
+    ) -> SyncRun[Out]: ...
+    @overload
+    def start(
+        self, what: Machine, *, conn: TheirsSync | None = None, **choices: Unpack[StartChoices]
+    ) -> SyncRun[Any]: ...
+    @overload
+    def start(
+        self,
+        what: str,
+        input: object = None,
+        *,
+        conn: TheirsSync | None = None,
+        **choices: Unpack[StartChoices],
+    ) -> SyncRun[Any]: ...
+    def start(
+        self,
+        what: Flow[Any, Any] | Startable | str,
+        input: object = None,
+        *,
+        conn: TheirsSync | None = None,
+        **choices: Unpack[StartChoices],
+    ) -> SyncRun[Any]:
+        """Start a run: of a flow with its input, of a machine with its state, of a call of a job,
+        or of what is deployed under a name, with its input.
+
+        While a run with the same `key` is live, the start answers with that run (`created` is
+        False): a retry starts nothing twice. `unique` keeps the key for longer. Conflict when a
+        run of another definition has it, or with `check_input` one with another input.
+
+        What has its code here is started in the very version of this code; a name in the version
+        that is current in the database. With `conn`, the start is part of your transaction.
+        """
+        [run] = self._start([batch_of_one(what, input, choices)], conn)
+        return run
+
+    @overload
+    def start_many(
+        self,
+        what: Flow[In, Out],
+        inputs: Iterable[In],
+        *,
+        keys: Keys | None = None,
+        conn: TheirsSync | None = None,
+        **choices: Unpack[Choices],
+    ) -> list[SyncRun[Out]]: ...
+    @overload
+    def start_many(
+        self,
+        what: type[Machine] | str,
+        inputs: Iterable[object],
+        *,
+        keys: Keys | None = None,
+        conn: TheirsSync | None = None,
+        **choices: Unpack[Choices],
+    ) -> list[SyncRun[Any]]: ...
+    def start_many(
+        self,
+        what: Definition | str,
+        inputs: Iterable[Any],
+        *,
+        keys: Keys | None = None,
+        conn: TheirsSync | None = None,
+        **choices: Unpack[Choices],
+    ) -> list[SyncRun[Any]]:
+        """Start a run per input, all of them or none; the runs come in the order of the inputs."""
+        return self._start([batch_of(what, inputs, keys, choices)], conn)
+
+    def enqueue(
+        self, call: JobCall[Out], *, conn: TheirsSync | None = None, **choices: Unpack[StartChoices]
+    ) -> SyncRun[Out]:
+        """Have a job done: a start by another name."""
+        [run] = self._start([batch_of_one(call, None, choices)], conn)
+        return run
+
+    @overload
+    def enqueue_many(
+        self,
+        calls: Iterable[JobCall[Out]],
+        *,
+        keys: Keys | None = None,
+        conn: TheirsSync | None = None,
+        **choices: Unpack[Choices],
+    ) -> list[SyncRun[Out]]: ...
+    @overload
+    def enqueue_many(
+        self,
+        calls: Iterable[Startable],
+        *,
+        keys: Keys | None = None,
+        conn: TheirsSync | None = None,
+        **choices: Unpack[Choices],
+    ) -> list[SyncRun[Any]]: ...
+    def enqueue_many(
+        self,
+        calls: Iterable[Startable],
+        *,
+        keys: Keys | None = None,
+        conn: TheirsSync | None = None,
+        **choices: Unpack[Choices],
+    ) -> list[SyncRun[Any]]:
+        """Start a run per call, of one job or of several, all of them or none; the runs come in
+        the order of the calls."""
+        return self._start(batches_of(calls, keys, choices), conn)
+
+    def _start(self, batches: Sequence[Batch], conn: TheirsSync | None) -> list[SyncRun[Any]]:
+        runs = begun(batches, self._started(batches, [], conn))
+        self._wake(wakes_of(batches, runs), conn)
+        return [SyncRun(each.run_id, each.created, self._session, each.read) for each in runs]
+
+    def _started(
+        self, batches: Sequence[Batch], more: Sequence[Call[Any]], conn: TheirsSync | None
+    ) -> list[Any]:
+        """The rows of all batches, and of what is called after them in the same transaction."""
+        was_known = any(self._versions.of(batch.definition) for batch in batches)
+        pool = self._session.pool
+        try:
+            answers = pool.run_all([*self._calls(batches), *more], conn)
+        except NotFound as error:
+            if conn is not None or not was_known or isinstance(error, NoTarget):
+                raise
+            for batch in batches:  # the database was made anew meanwhile
+                self._versions.forget(batch.definition)
+            answers = pool.run_all([*self._calls(batches), *more])
+        return [row for rows in answers for row in rows]
+
+    def _wake(self, wakes: Sequence[Wake], conn: TheirsSync | None) -> None:
+        """At once and outside of it all, or when the caller's transaction commits."""
+        if conn is None:
+            self._session.wakes.wake(*wakes)
+        else:
+            self._session.pool.run_all(wake_calls(wakes), conn)
+
+    def _calls(self, batches: Sequence[Batch]) -> list[Call[Any]]:
+        versions = [self._version(batch.definition) for batch in batches]
+        pairs = zip(batches, versions, strict=True)
+        return [call for batch, version in pairs for call in batch.calls(version)]
+
+    def _version(self, definition: Definition | str) -> int | None:
+        """Make the database know the definition, on a connection of ours."""
+        if isinstance(definition, str):
+            return None
+        known = self._versions.of(definition)
+        if known is not None:
+            return known
+        [ensured] = self._session.pool.run(self._versions.ensure(definition))
+        return self._versions.learn(definition, ensured.version_id)
