@@ -1,19 +1,27 @@
-"""Make the database know the flows of this code, and find out which versions it can serve."""
+"""Make the database know the definitions of this code, and find out which versions it serves."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from stepwell.compile.flows import compile_flow
+from stepwell.compile.jobs import compile_job
+from stepwell.compile.limits import compile_limits
+from stepwell.compile.machines import compile_machine
+from stepwell.compile.shape import Shape
 from stepwell.db.call import Call, one
-from stepwell.db.define import ensure_flow
-from stepwell.db.inspect import versions_of
+from stepwell.db.define import ensure_flow, ensure_limits
+from stepwell.db.inspect import VersionRow, versions_of
+from stepwell.define.app import Stepwell
 from stepwell.define.flow import Flow
+from stepwell.define.registry import Registry
+from stepwell.define.slug import JOB_STEP
 
 Row = TypeVar("Row")
 AnyFlow = Flow[Any, Any]
+Served = Stepwell | Iterable[AnyFlow]
 
 
 class Runs(Protocol):
@@ -24,7 +32,7 @@ class Runs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """The version that a flow's code has in this database; `created` when it is new there."""
+    """The version that a definition's code has in this database; `created` when it is new there."""
 
     flow: str
     version_id: int
@@ -32,32 +40,57 @@ class Deployed:
     created: bool
 
 
-async def deploy(
-    pool: Runs, flows: Iterable[AnyFlow], *, make_current: bool = True
-) -> list[Deployed]:
-    """Give each flow the version of its shape, made when there is none. Nothing is removed:
-    running runs finish on the version that they started with."""
-    shapes = [compile_flow(flow) for flow in flows]  # all are checked before one is written
+async def deploy(pool: Runs, app: Served, *, make_current: bool = True) -> list[Deployed]:
+    """Give each flow the version of its shape, and each machine and job its own, made when there
+    is none. Nothing is removed: running runs finish on the version that they started with."""
+    app = _app_of(app)
+    shapes = shapes_of(app)  # all are checked before one is written
     deployed: list[Deployed] = []
     for shape in shapes:
         row = one(await pool.run(ensure_flow(shape.to_json(), make_current=make_current)))
         deployed.append(Deployed(shape.slug, row.version_id, row.version, row.status == "created"))
+    if app.limits:
+        await pool.run(ensure_limits(compile_limits(app.limits)))
     return deployed
+
+
+def shapes_of(app: Stepwell) -> list[Shape]:
+    """Everything that an app defines, as data."""
+    return [
+        *(compile_flow(flow) for flow in app.flows),
+        *(compile_machine(machine) for machine in app.machines),
+        *(compile_job(job) for job in app.jobs),
+    ]
+
+
+async def lanes(pool: Runs, app: Served) -> tuple[list[str], list[int]]:
+    """The queues and version ids of all that this code can serve, as parallel lists."""
+    registry = _app_of(app).registry
+    versions = await pool.run(versions_of(list(registry.slugs)))
+    served = [v for v in versions if serves_version(registry, v)]
+    served.sort(key=lambda version: (version.version_id, version.queue))
+    return [v.queue for v in served], [v.version_id for v in served]
+
+
+def serves_version(registry: Registry, stored: VersionRow) -> bool:
+    """Whether this code can run a stored version: it has a handler for every step of it."""
+    match stored.kind:
+        case "machine":
+            facts = registry.machines.get((stored.flow_slug, stored.version))
+            return facts is not None and _has_all(facts.steps, stored.structure)
+        case "job":
+            job = registry.jobs.get(stored.flow_slug)
+            is_ours = job is not None and job.version == stored.version
+            return is_ours and _has_all({JOB_STEP: job}, stored.structure)
+        case _:
+            flow = registry.flows.get(stored.flow_slug)
+            return flow is not None and serves(flow, stored.structure)
 
 
 def serves(flow: AnyFlow, structure: Sequence[dict[str, Any]]) -> bool:
     """Whether this code can run a version: for every step of it there is a handler of the same
     slug, type and dependencies. Conditions, policies and options are the database's business."""
     return all(_serves_step(flow, step) for step in structure)
-
-
-async def lanes(pool: Runs, flows: Iterable[AnyFlow]) -> tuple[list[str], list[int]]:
-    """The queues and version ids of all that these flows can serve, as parallel lists."""
-    by_slug = {flow.slug: flow for flow in flows}
-    versions = await pool.run(versions_of(list(by_slug)))
-    served = [v for v in versions if serves(by_slug[v.flow_slug], v.structure)]
-    served.sort(key=lambda version: version.version_id)
-    return [v.queue for v in served], [v.version_id for v in served]
 
 
 def _serves_step(flow: AnyFlow, stored: dict[str, Any]) -> bool:
@@ -67,3 +100,11 @@ def _serves_step(flow: AnyFlow, stored: dict[str, Any]) -> bool:
         and step.kind == stored["stepType"]
         and sorted(step.dependencies) == sorted(stored["dependencies"])
     )
+
+
+def _has_all(steps: Mapping[str, object], structure: Sequence[dict[str, Any]]) -> bool:
+    return all(stored["slug"] in steps for stored in structure)
+
+
+def _app_of(app: Served) -> Stepwell:
+    return app if isinstance(app, Stepwell) else Stepwell(flows=app)

@@ -35,7 +35,6 @@ def step_options_shape(
     said: dict[str, Any] = {name: getattr(step, name) for name in (*_AS_THEY_ARE, "backoff")}
     if alone:
         said = {name: getattr(around, name) if v is None else v for name, v in said.items()}
-        said["inline"] = around.inline if step.inline is None else step.inline
     said["backoff"] = None if said["backoff"] is None else _backoff(said["backoff"])
     said["start_delay"] = step.start_delay
     said["signal_timeout"] = step.signal_timeout

@@ -47,7 +47,6 @@ class StepOptionsShape(Struct, frozen=True, rename="camel", kw_only=True):
     rate: str | UnsetType = UNSET
     rate_by: tuple[str, ...] | UnsetType = UNSET
     weight: int | float | UnsetType = UNSET
-    inline: bool | UnsetType = UNSET
     signal_timeout: int | float | UnsetType = UNSET
 
 
@@ -87,7 +86,7 @@ class Shape(Struct, frozen=True, rename="camel", kw_only=True):
 
     slug: str
     kind: Literal["flow", "machine", "job"] = "flow"
-    version: int | UnsetType = UNSET
+    version: int | None = None
     options: RunOptionsShape = RunOptionsShape()
     steps: tuple[StepShape, ...] = ()
 

@@ -1,4 +1,4 @@
-"""Definitions: the version of a flow that has a given shape."""
+"""Definitions: the version that has a given shape, and limits."""
 
 from __future__ import annotations
 
@@ -24,3 +24,15 @@ def ensure_flow(shape: str, *, make_current: bool = True) -> Call[Ensured]:
         (shape, make_current),
         Ensured,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Nothing comes back."""
+
+    ensure_limits: None
+
+
+def ensure_limits(limits: str) -> Call[Done]:
+    """Make the limits (a JSON list) what the database goes by."""
+    return Call("select pgflow.ensure_limits(limits => %s::jsonb)", (limits,), Done)

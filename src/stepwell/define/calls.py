@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 from stepwell.define.flow import FlowCall
 from stepwell.define.job import JobCall
@@ -28,14 +28,12 @@ class Called:
 def called(startable: Startable) -> Called:
     """What a machine, or a call of a job or a flow, starts; PayloadError when it is not JSON."""
     check_startable(startable, "start")
-    match startable:
-        case JobCall():
-            job = startable.job
-            return Called("job", job.slug, job.version, startable.payload, startable)
-        case FlowCall():
-            return Called("flow", startable.flow.slug, None, startable.payload, startable)
-        case Machine():
-            facts = machine_of(type(startable))
-            return Called("machine", facts.slug, facts.version, encode_state(startable), startable)
-        case _:
-            raise TypeError(f"{startable!r} is of an unknown kind")
+    if isinstance(startable, JobCall):
+        call = cast("JobCall[Any]", startable)
+        return Called("job", call.job.slug, call.job.version, call.payload, call)
+    if isinstance(startable, FlowCall):
+        flow_call = cast("FlowCall[Any]", startable)
+        return Called("flow", flow_call.flow.slug, None, flow_call.payload, flow_call)
+    machine = cast("Machine", startable)
+    facts = machine_of(type(machine))
+    return Called("machine", facts.slug, facts.version, encode_state(machine), machine)

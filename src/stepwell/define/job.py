@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Concatenate, Generic, Unpack, cast, overload
 
+import msgspec
 from typing_extensions import ParamSpec, TypeVar
 
 from stepwell.define.annotations import Hints, hints_of, is_context, shown
@@ -107,11 +108,11 @@ class Job(Generic[P, R, Q]):
 
     def read(self, payload: bytes | str) -> dict[str, Any]:
         """The arguments out of their JSON, without the context and without what has a default."""
-        raw = cast("dict[str, Any]", decoder(dict[str, Any])(payload))
+        raw = _raw_arguments(payload)
         values: dict[str, Any] = {}
         for name, (read, needed) in self._parameters.items():
             if name in raw:
-                values[name] = self._value(name, read, encode(raw[name]))
+                values[name] = self._value(name, read, bytes(raw[name]))
             elif needed:
                 raise PayloadError(f"job {self.slug!r}: argument {name!r} is missing")
         return values
@@ -192,8 +193,8 @@ def _check_handler(handler: Any, what: str) -> None:
 
 
 def _permanent(given: object, what: str) -> tuple[type[BaseException], ...]:
-    classes = given if isinstance(given, tuple) else (given,)
-    for cls in cast("tuple[object, ...]", classes):
+    classes = cast("tuple[object, ...]", given if isinstance(given, tuple) else (given,))
+    for cls in classes:
         if not isinstance(cls, type) or not issubclass(cls, BaseException):
             raise DefinitionError(
                 f"{what}: permanent has {cls!r}; list classes of errors that no retry can help"
@@ -221,7 +222,7 @@ def _parameters_of(
     for name, p in inspect.signature(handler).parameters.items():
         if p.kind in _VARIADIC:
             raise DefinitionError(
-                f"{what}: {_VARIADIC[p.kind]}{name} has no name to be kept under; name each argument"
+                f"{what}: {_VARIADIC[p.kind]}{name} has no name of its own; name each argument"
             )
         if p.kind is inspect.Parameter.POSITIONAL_ONLY:
             raise DefinitionError(
@@ -246,6 +247,9 @@ def _check_readable(name: str, wanted: Any, what: str) -> None:
 def _reader(wanted: Any) -> Callable[[bytes], Any]:
     """Made when it is needed: a class may be written further down."""
     return partial(_read, wanted)
+
+
+_raw_arguments = decoder(dict[str, msgspec.Raw])
 
 
 def _read(wanted: Any, payload: bytes) -> Any:

@@ -182,7 +182,7 @@ def path_of(path: object, what: str) -> tuple[str, ...]:
     names: object = path.split(".") if isinstance(path, str) else path
     if not isinstance(names, list | tuple) or not names:
         raise DefinitionError(f'{what}: {path!r} is no path; write "user_id", or "user.id"')
-    parts = cast("list[object]", list(cast("Sequence[object]", names)))
+    parts = list(cast("Sequence[object]", names))
     if not all(isinstance(part, str) and part and storable(part) for part in parts):
         raise DefinitionError(f'{what}: {path!r} is no path; write "user_id", or "user.id"')
     return tuple(cast("list[str]", parts))

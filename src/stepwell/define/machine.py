@@ -97,19 +97,22 @@ class Machine(Startable):
         _make_fields(cls, what)
         inherited = getattr(cls, "__machine__", None)
         said = {**(inherited.choices if inherited else _DEFAULTS), **choices}
+        steps = _steps_of(cls, what)
+        state = State(cls, sys._getframe(1).f_locals, what)  # pyright: ignore[reportPrivateUsage]
+        initial = "" if abstract else _initial_of(steps, what)
+        if not abstract:
+            check_names(cls, steps, state.fields, what)
+            check_reachable(cls, steps, what)
         cls.__machine__ = MachineDef(
             slug=check_slug(slug_of(cls) if name is None else name, what, FLOW_RESERVED),
             version=_checked_version(version, what),
             cls=cls,
             options=run_options(said, what),
-            steps=MappingProxyType(_steps_of(cls, what)),
-            initial="" if abstract else _initial_of(cls, what),
-            state=State(cls, sys._getframe(1).f_locals, what),  # pyright: ignore[reportPrivateUsage]
+            steps=MappingProxyType(steps),
+            initial=initial,
+            state=state,
             choices=said,
         )
-        check_names(cls, what)
-        if not abstract:
-            check_reachable(cls, _steps_of(cls, what), what)
 
     def __setattr__(self, name: str, value: object) -> None:
         """Refuse what is no field: it would be lost with the step."""
@@ -148,9 +151,7 @@ def step(*given: Any, **choices: Any) -> Any:
     with Next, Retry, Await, Spawn, Done or Stop."""
 
     def declare(method: Any) -> AnyStep:
-        name = getattr(method, "__qualname__", repr(method)).replace("<locals>.", "")
-        what = f"machine step {name.rsplit('.', 2)[-2:]}"
-        cls, _, slug = name.rpartition(".")
+        cls, _, slug = getattr(method, "__qualname__", repr(method)).rpartition(".")
         what = f"machine {cls.rpartition('.')[2] or '?'}, step {slug!r}"
         check_known(choices, MachineStepChoices, what)
         _check_method(method, what)
@@ -200,8 +201,8 @@ def _steps_of(cls: type[Any], what: str) -> dict[str, AnyStep]:
     return found
 
 
-def _initial_of(cls: type[Any], what: str) -> str:
-    initial = [slug for slug, found in _steps_of(cls, what).items() if found.initial]
+def _initial_of(steps: Mapping[str, AnyStep], what: str) -> str:
+    initial = [slug for slug, found in steps.items() if found.initial]
     if not initial:
         raise DefinitionError(
             f"{what}: no step is the first; decorate one with @step(initial=True) "

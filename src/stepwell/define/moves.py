@@ -74,7 +74,7 @@ def _move(outcome: object, cls: type[Machine], state: bytes) -> tuple[str, Move]
         case Spawn(then=then) if then is not None:
             return "spawn", _destination(outcome, then, cls, state) | _children(outcome)
         case Retry():
-            return "retry", {"delay": outcome.delay}
+            return "retry", _said(delay=outcome.delay)
         case Done():
             return "done", {"result": outcome.result}
         case Stop():
@@ -90,7 +90,9 @@ def _destination(
     outcome: Next | Await | Spawn, target: Target, cls: type[Machine], state: bytes
 ) -> Move:
     move: Move = {"step": step_of(target, cls)}
-    move |= _said(queue=outcome.queue, priority=outcome.priority, inline=outcome.inline)
+    move |= _said(queue=outcome.queue, priority=outcome.priority)
+    if not _is_inline(outcome.inline, cls, move["step"]):
+        move["inline"] = False
     if outcome.rate_limit is not None:
         move |= _rate(cast("RateUse", outcome.rate_limit), state)
     if outcome.concurrency is None:
@@ -109,6 +111,14 @@ def step_of(target: Target, cls: type[Machine]) -> str:
             f"its steps are {', '.join(steps)}"
         )
     return target.slug
+
+
+def _is_inline(said: bool | None, cls: type[Machine], slug: str) -> bool:
+    """As the outcome says, else the step, else the machine."""
+    facts = machine_of(cls)
+    by_step = facts.steps[slug].options.inline
+    chosen = (said, by_step, facts.options.inline)
+    return next(choice for choice in chosen if choice is not None)
 
 
 def _children(spawn: Spawn) -> Move:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 from typing import Any, Literal, cast
 
@@ -63,6 +63,7 @@ class Next(_Destination):
     """
 
     target: Target
+    _: KW_ONLY
     delay: Duration | None = None
     queue: str | None = None
     priority: int | None = None
@@ -78,12 +79,13 @@ class Next(_Destination):
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Run this step again after `delay`: one attempt more."""
+    """Run this step again: one attempt more. Without a `delay` the step's backoff says when."""
 
-    delay: Duration = 0
+    delay: Duration | None = None
 
     def __post_init__(self) -> None:
-        _set(self, delay=seconds(self.delay, "Retry: delay"))
+        if self.delay is not None:
+            _set(self, delay=seconds(self.delay, "Retry: delay"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ class Await(_Destination):
 
     names: str | Sequence[str]
     then: Target
+    _: KW_ONLY
     all: bool = False
     timeout: Duration | None = None
     queue: str | None = None
@@ -115,6 +118,7 @@ class Child:
     """A run to start as a child, with what `Spawn` alone does not say about it."""
 
     of: Startable
+    _: KW_ONLY
     key: str | None = None
     queue: str | None = None
     priority: int | None = None
@@ -158,6 +162,7 @@ class Spawn(_Destination):
 
     children: Sequence[Startable | Child]
     then: Target | None = None
+    _: KW_ONLY
     quorum: int | None = None
     on_failure: OnFailure = "wait"
     deadline: Duration | None = None
@@ -267,7 +272,7 @@ def check_startable(value: object, what: str) -> None:
         return
     if isinstance(value, type) and issubclass(value, Startable):
         remedy = f"give it its fields: {value.__name__}(...)"
-    elif hasattr(value, "call"):
+    elif hasattr(cast("Any", value), "call"):
         remedy = "give it its input: .call(...)"
     else:
         remedy = "pass a machine with its fields, or what .call(...) of a job or a flow made"

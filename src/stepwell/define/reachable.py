@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dis
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import CodeType, FunctionType
-from typing import Any
+from typing import Any, cast
 
 from stepwell.define.reference import MachineStep
 from stepwell.define.slug import meant
@@ -15,19 +15,21 @@ from stepwell.errors import DefinitionError
 Steps = Mapping[str, MachineStep[Any, Any, Any]]
 
 
-def check_names(cls: type[Any], what: str) -> None:
+def check_names(cls: type[Any], steps: Steps, fields: Iterable[str], what: str) -> None:
     """Refuse `self.shp` where the class has nothing of that name. Machines have no other
     attributes than those of their class and its fields."""
     if hasattr(cls, "__getattr__"):
         return
-    known = {*dir(cls), *cls.__machine__.state.fields}
-    for name, function in _functions(cls):
-        for asked in _asked_of_self(function.__code__, _self_of(function)):
-            if asked not in known:
-                raise DefinitionError(
-                    f"{what}, step {name!r}: there is no step or field {asked!r}"
-                    f"{meant(asked, known)}; the steps are {', '.join(cls.__machine__.steps)}"
-                )
+    known = {*dir(cls), *fields}
+    for name in dir(cls):
+        for function in _functions(cls, name):
+            for asked in _asked_of_self(function.__code__, _self_of(function)):
+                if asked not in known:
+                    raise DefinitionError(
+                        f"{what}, {'step' if name in steps else 'method'} {name!r}: there is no "
+                        f"step or field {asked!r}{meant(asked, known)}; "
+                        f"the steps are {', '.join(steps)}"
+                    )
 
 
 def check_reachable(cls: type[Any], steps: Steps, what: str) -> None:
@@ -49,31 +51,25 @@ def check_reachable(cls: type[Any], steps: Steps, what: str) -> None:
             )
 
 
-def _functions(cls: type[Any]) -> Iterator[tuple[str, FunctionType]]:
-    """Steps and plain methods that the class itself defines."""
-    for name, value in vars(cls).items():
-        function = value.method if isinstance(value, MachineStep) else value
-        if isinstance(function, FunctionType) and not name.startswith("__"):
-            yield name, function
-
-
 def _named_by(cls: type[Any], name: str) -> set[str]:
-    """All attributes that an attribute of the class mentions, in every class that defines it."""
+    """All attributes that an attribute of the class mentions."""
     found: set[str] = set()
-    for base in cls.__mro__:
-        for function in _code_of(vars(base).get(name)):
-            found |= _names_in(inspect.unwrap(function).__code__)
+    for function in _functions(cls, name):
+        found |= _names_in(function.__code__)
     return found
 
 
-def _code_of(value: Any) -> Iterator[FunctionType]:
-    if isinstance(value, MachineStep):
-        value = value.method
-    if isinstance(value, property):
-        yield from (f for f in (value.fget, value.fset) if isinstance(f, FunctionType))
-    value = getattr(value, "__func__", value)
-    if isinstance(value, FunctionType):
-        yield value
+def _functions(cls: type[Any], name: str) -> Iterator[FunctionType]:
+    """What stands behind an attribute, in every class of the user's that defines it: a step's
+    method, a property's, a class method's, or a plain one."""
+    for base in cls.__mro__:
+        value = vars(base).get(name)
+        if (base.__module__ or "").startswith("stepwell.define.") or value is None:
+            continue
+        behind = (getattr(value, part, None) for part in ("method", "fget", "fset", "__func__"))
+        for function in (value, *behind):
+            if isinstance(function, FunctionType):
+                yield cast("FunctionType", inspect.unwrap(function))
 
 
 def _names_in(code: CodeType) -> set[str]:
@@ -105,4 +101,4 @@ def _asked_of_self(code: CodeType, me: str | None) -> Iterator[str]:
 
 def _last_loaded(loaded: Any) -> str:
     """From Python 3.13 one instruction may load two variables; the second is on top."""
-    return str(loaded[-1] if isinstance(loaded, tuple) else loaded)
+    return str(cast("tuple[Any, ...]", loaded)[-1] if isinstance(loaded, tuple) else loaded)

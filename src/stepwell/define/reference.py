@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, cast, overload
 
 from stepwell.define.options import StepOptions
 
@@ -68,7 +68,7 @@ class BoundStep(Generic[C, R]):
     @property
     def owner(self) -> type[Any]:
         """The class of the machine."""
-        return type(self.machine)
+        return cast("type[Any]", type(self.machine))
 
     def __call__(self, ctx: C) -> R:
         return self._step.method(self.machine, ctx)

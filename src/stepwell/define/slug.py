@@ -11,6 +11,7 @@ from stepwell.errors import DefinitionError
 _SLUG = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _LONGEST = 128
 FLOW_RESERVED = frozenset({"run"})
+FIELD_RESERVED = frozenset({"decode", "on_error"})
 MACHINE_RESERVED = frozenset({"run", "decode", "on_error"})
 JOB_STEP = "perform"
 STEP_RESERVED = frozenset({"run", "flow_input", "ctx"})

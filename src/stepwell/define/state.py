@@ -4,38 +4,43 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import sys
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import msgspec
-from msgspec import NODEFAULT
+from msgspec import NODEFAULT, UNSET
 
 from stepwell.define.annotations import hints_of, shown
 from stepwell.define.fits import never_json
 from stepwell.define.payload import decoder, encode
+from stepwell.define.slug import FIELD_RESERVED
 from stepwell.errors import DefinitionError, PayloadError
+
+Field = dataclasses.Field[Any]
 
 
 class State:
-    """Reads and writes the fields of one class of machines."""
+    """Reads and writes the fields of one class of machines. `names`: the locals around it."""
 
     def __init__(self, cls: type[Any], names: Mapping[str, Any], what: str) -> None:
         self._cls = cls
-        fields = dataclasses.fields(cls)
-        self.fields = tuple(field.name for field in fields)
-        types = _types_of(cls, names)
-        for field in fields:
-            _check_field(field.name, types[field.name], what)
         self._what = what
-        self._read = self._reader([_planned(field, types[field.name]) for field in fields])
+        self._fields = dataclasses.fields(cls)
+        self.fields = tuple(field.name for field in self._fields)
+        around = sys.modules.get(cls.__module__)
+        self._names = {} if around and names is vars(around) else dict(names)
+        types = self._types()
+        for field in self._fields:
+            _check_field(field, types[field.name], what)
 
     def encode(self, machine: Any) -> bytes:
         """The fields as JSON; PayloadError says which is none."""
-        values = {name: getattr(machine, name, msgspec.UNSET) for name in self.fields}
+        values = {name: getattr(machine, name, UNSET) for name in self.fields}
         for name, value in values.items():
-            if value is msgspec.UNSET:
-                raise PayloadError(f"{self._what}: its field {name!r} was never set")
+            if value is UNSET:
+                raise PayloadError(f"the state of {self._what}: field {name!r} was never set")
         try:
             return encode(values)
         except PayloadError as error:
@@ -52,8 +57,19 @@ class State:
             object.__setattr__(machine, name, getattr(values, name))
         return machine
 
-    def _reader(self, plan: list[Any]) -> Callable[[bytes | str], Any]:
+    @cached_property
+    def _read(self) -> Callable[[bytes | str], Any]:
+        """Made when it is needed: a field's class may be written further down."""
+        types = self._types()
+        plan = [(field.name, types[field.name], _default_of(field)) for field in self._fields]
         return decoder(msgspec.defstruct(self._cls.__name__, plan, kw_only=True))
+
+    def _types(self) -> dict[str, Any]:
+        """Each field by the annotation of the class that declares it last."""
+        types: dict[str, Any] = {}
+        for base in reversed(self._cls.__mro__[:-1]):
+            types |= hints_of(base, self._names).parameters
+        return types
 
 
 def safe_default(value: Any) -> Any:
@@ -63,30 +79,25 @@ def safe_default(value: Any) -> Any:
     return value
 
 
-def _types_of(cls: type[Any], names: Mapping[str, Any]) -> dict[str, Any]:
-    """Each field by the annotation of the class that declares it last."""
-    types: dict[str, Any] = {}
-    for base in reversed(cls.__mro__):
-        if base is not object:
-            types |= dict(hints_of(base, names).parameters)
-    return types
-
-
-def _planned(field: dataclasses.Field[Any], wanted: Any) -> tuple[str, Any, Any]:
+def _default_of(field: Field) -> Any:
     if field.default is not dataclasses.MISSING:
-        return (field.name, wanted, msgspec.field(default_factory=lambda: field.default))
+        return msgspec.field(default_factory=lambda: field.default)
     if field.default_factory is not dataclasses.MISSING:
-        return (field.name, wanted, msgspec.field(default_factory=field.default_factory))
-    return (field.name, wanted, NODEFAULT)
+        return msgspec.field(default_factory=field.default_factory)
+    return NODEFAULT
 
 
-def _check_field(name: str, wanted: Any, what: str) -> None:
-    if name.startswith("_"):
-        raise DefinitionError(f"{what}: field {name!r} begins with an underscore; rename it")
-    if hasattr(type(None), name):
-        raise DefinitionError(f"{what}: field {name!r} has a name of Python's own; rename it")
+def _check_field(field: Field, wanted: Any, what: str) -> None:
+    what = f"{what}, field {field.name!r}"
+    if field.name.startswith("_") or field.name in FIELD_RESERVED:
+        raise DefinitionError(f"{what}: the name is reserved; rename the field")
     if reason := never_json(wanted):
         raise DefinitionError(
-            f"{what}: field {name!r} is {shown(wanted)}, and no JSON fits it: {reason}; "
+            f"{what}: no JSON fits {shown(wanted)}: {reason}; "
             "use numbers, text, lists, dicts, dataclasses or msgspec Structs"
         )
+    if field.default is not dataclasses.MISSING:
+        try:
+            encode(field.default)
+        except PayloadError as error:
+            raise DefinitionError(f"{what}: its default is not JSON: {error}") from error
