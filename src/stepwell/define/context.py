@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
+
+Answer = TypeVar("Answer")
 
 
 class Context(Protocol):
@@ -142,6 +145,10 @@ class MachineContext(Protocol):
 
     async def children(self, limit: int = 100) -> list[ChildInfo]:
         """The runs that this one started, in their order; loaded when asked."""
+        ...
+
+    def wait(self, asked: Coroutine[Any, Any, Answer]) -> Answer:
+        """What an async step awaits, in a sync one: `ctx.wait(ctx.signals())`."""
         ...
 
     @property
