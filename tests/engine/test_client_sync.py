@@ -25,7 +25,7 @@ from stepwell import (
     Settings,
     SyncClient,
 )
-from stepwell.client.sync import SyncRun
+from stepwell.client.sync_run import SyncRun
 
 from .client_hands import Worker, single
 
@@ -47,8 +47,8 @@ def worker(dsn: str) -> Iterator[Worker]:
 def public(cls: type) -> dict[str, list[str]]:
     return {
         name: list(inspect.signature(member).parameters)
-        for name, member in vars(cls).items()
-        if callable(member) and not name.startswith("_") and name != "sync"
+        for name, member in inspect.getmembers(cls, callable)
+        if not name.startswith("_") and name != "sync"
     }
 
 
@@ -67,6 +67,7 @@ def test_start_and_result(client: SyncClient, worker: Worker) -> None:
     assert run.result(5) == run.result(0) == {"ship": 0}
     assert run.wait().status == client.get(run.id).status == "completed"
     assert [step.output for step in run.steps()] == [0]
+    client.start(orders, 7, key="k")
     with pytest.raises(Conflict):
         client.start(single("others"), 1, key="k")
 

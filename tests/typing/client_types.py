@@ -5,14 +5,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict, assert_type
 
+import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+import sqlalchemy.orm
 from psycopg import AsyncConnection, Connection
+from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
 
-from stepwell import Client, Flow, Run, SyncClient
+from stepwell import (
+    Cancel,
+    Client,
+    Done,
+    Flow,
+    Machine,
+    MachineContext,
+    RateLimit,
+    Run,
+    Snooze,
+    SyncClient,
+    job,
+    step,
+)
 from stepwell.client.reading import RunInfo
-from stepwell.client.sync import SyncRun
+from stepwell.client.run import ChildInfo, SignalInfo
+from stepwell.client.signals import Signalled
+from stepwell.client.sync_run import SyncRun
 from stepwell.db.inspect import RunSummary
+from stepwell.db.steer import AuditEntry
 
 
 @dataclass
@@ -24,9 +44,26 @@ class Shipped(TypedDict):
     ship: str
 
 
+class Checkout(Machine):
+    order: int
+
+    @step(initial=True)
+    async def begin(self, ctx: MachineContext) -> Done:
+        return Done()
+
+
+@job(queue="mail")
+async def send(user_id: int) -> int | Snooze | Cancel: ...
+
+
+@job
+def tidy() -> str: ...
+
+
 orders: Flow[Order, Shipped] = Flow("orders")
 nightly: Flow[None, Shipped] = Flow("nightly")
 anything = Flow("anything")
+openai = RateLimit("openai", 60)
 
 
 async def start(client: Client, conn: AsyncConnection[Any], sync_conn: Connection[Any]) -> None:
@@ -47,6 +84,53 @@ async def start(client: Client, conn: AsyncConnection[Any], sync_conn: Connectio
     await client.start(orders)  # pyright: ignore[reportArgumentType, reportCallIssue]
     await client.start_many(orders, ["oops"])  # pyright: ignore[reportArgumentType, reportCallIssue]
     await client.start(orders, Order(1), conn=sync_conn)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await client.start(orders, Order(1), prioritty=1)  # pyright: ignore[reportCallIssue]
+
+
+async def other_kinds(client: Client) -> None:
+    assert_type(await client.start(Checkout(order=1), key="order:1"), Run[Any])
+    assert_type(await client.start(send.call(user_id=7)), Run[int])
+    assert_type(await client.start(orders.call(Order(1))), Run[Shipped])
+    run = await client.enqueue(send.call(7), delay=timedelta(seconds=30), unique="kept")
+    assert_type(run, Run[int])
+    assert_type(await client.enqueue(tidy.call(), at=datetime.now(UTC)), Run[str])
+    many = await client.enqueue_many([send.call(n) for n in range(9)], rate_limit=openai.of("a"))
+    assert_type(many, list[Run[int]])
+    await client.enqueue_many([tidy.call(), send.call(1), Checkout(order=1)])
+    assert_type(await client.start_many(Checkout, [Checkout(order=1)]), list[Run[Any]])
+    assert_type(await client.signal("order:1", "paid", start=Checkout(order=1)), Signalled)
+    assert_type(await client.signal(run, "paid", [1, None], dedup_key="a"), Signalled)
+    assert_type(await run.signals(), list[SignalInfo])
+    assert_type(await run.children(), list[ChildInfo])
+    assert_type(await run.restart(), Run[int])
+    assert_type(await client.restart("order:1", "begin", actor="ada"), Run[Any])
+    assert_type(await client.audit("order:1"), list[AuditEntry])
+
+    await client.enqueue(send)  # pyright: ignore[reportArgumentType]
+    await client.enqueue(Checkout(order=1))  # pyright: ignore[reportArgumentType]
+    await client.enqueue(send.call(user_id="seven"))  # pyright: ignore[reportArgumentType, reportCallIssue, reportUnknownArgumentType]
+    await client.start(Checkout)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await client.start(send.call(7), 7)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await client.signal("order:1", "paid", start=Checkout)  # pyright: ignore[reportArgumentType]
+
+
+async def other_drivers(
+    client: Client,
+    sync_client: SyncClient,
+    theirs: asyncpg.Connection,
+    session: sqlalchemy_asyncio.AsyncSession,
+    connection: sqlalchemy_asyncio.AsyncConnection,
+    sync_session: sqlalchemy.orm.Session,
+    sync_connection: sqlalchemy.Connection,
+) -> None:
+    await client.enqueue(tidy.call(), conn=theirs)
+    await client.enqueue(tidy.call(), conn=session)
+    await client.enqueue(tidy.call(), conn=connection)
+    await client.signal("order:1", "paid", conn=session)
+    sync_client.enqueue(tidy.call(), conn=sync_session)
+    sync_client.enqueue(tidy.call(), conn=sync_connection)
+    sync_client.enqueue(tidy.call(), conn=session)  # pyright: ignore[reportArgumentType]
+    await client.enqueue(tidy.call(), conn=sync_session)  # pyright: ignore[reportArgumentType]
 
 
 def start_sync(client: SyncClient, conn: Connection[Any]) -> None:
@@ -55,4 +139,7 @@ def start_sync(client: SyncClient, conn: Connection[Any]) -> None:
     assert_type(run.result(timeout=60), Shipped)
     assert_type(client.start_many("orders", [1]), list[SyncRun[Any]])
     assert_type(client.list(), list[RunSummary])
+    assert_type(client.enqueue(send.call(7)), SyncRun[int])
+    assert_type(client.start(Checkout(order=1)), SyncRun[Any])
+    assert_type(client.signal("order:1", "paid"), Signalled)
     client.start(orders, "oops")  # pyright: ignore[reportArgumentType, reportCallIssue]
