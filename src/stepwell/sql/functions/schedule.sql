@@ -63,11 +63,12 @@ begin
 end
 $$;
 
--- Seconds until something is due. A slot that waits for the end of a run is looked at every half second; null: nothing
--- will ever be due.
+-- Seconds until something is due; null: no schedule fires. A slot that waits for the end of a run is looked at every half
+-- second.
 create or replace function pgflow.next_schedule() returns float8
 language sql stable set search_path = '' as $$
-  select greatest(least(extract(epoch from d.next_at - pgflow.now()), case when w.some then 0.5 end), 0)::float8
+  select case when d.next_at is not null  -- greatest would make 0 of null
+    then greatest(least(extract(epoch from d.next_at - pgflow.now()), case when w.some then 0.5 end), 0) end::float8
   from (select min(s.next_at) as next_at from pgflow.schedules s where s.paused_at is null) d,
     (select exists (select from pgflow.schedules s where s.paused_at is null and s.waiting <> '{}') as some) w;
 $$;
