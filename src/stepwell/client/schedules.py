@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any
 from uuid import UUID
 
 from stepwell.client.reading import reader_of
 from stepwell.client.run import Run, Session
-from stepwell.client.wakes import SyncWakes, Wake
-from stepwell.db.call import Call
+from stepwell.client.sync_run import SyncRun, SyncSession
+from stepwell.client.wakes import Wake
 from stepwell.db.schedule import (
     Moment,
     ScheduleRow,
@@ -22,13 +22,10 @@ from stepwell.db.schedule import (
     resume_schedule,
     trigger_schedule,
 )
-from stepwell.db.sync_pool import SyncPool
 from stepwell.define.ids import new_run_id
 from stepwell.define.payload import encode
 from stepwell.define.schedule import when_of
 from stepwell.errors import DefinitionError, NotFound
-
-Handle = TypeVar("Handle")
 
 MOST_SLOTS = 1000
 
@@ -104,56 +101,47 @@ class Schedules:
         return [info_of(row) for row in await self._session.pool.run(list_schedules())]
 
 
-class SyncSchedules(Generic[Handle]):
-    """What Schedules is, with blocking calls. `handle` makes what `trigger` answers with."""
+class SyncSchedules:
+    """What Schedules is, with blocking calls."""
 
-    def __init__(
-        self,
-        pool: SyncPool,
-        wakes: SyncWakes,
-        handle: Callable[[UUID], Handle],
-        actor: str | None = None,
-    ) -> None:
-        self._pool = pool
-        self._wakes = wakes
-        self._handle = handle
-        self._actor = actor
+    def __init__(self, session: SyncSession) -> None:
+        self._session = session
 
     def get(self, name: str) -> ScheduleInfo:
         """The schedule as it is now."""
-        return info_of(the_only(self._pool.run(list_schedules(name)), name))
+        return info_of(the_only(self._session.pool.run(list_schedules(name)), name))
 
     def pause(self, name: str, *, actor: str | None = None) -> bool:
         """Fire no slot until it is resumed; False when it is paused already."""
-        return self._pool.run(pause_schedule(name, actor or self._actor))[0].done
+        return self._session.pool.run(pause_schedule(name, actor or self._session.actor))[0].done
 
     def resume(self, name: str, *, actor: str | None = None) -> bool:
         """Fire slots again; False when it is not paused. Its `catch_up` says what of the pause is
         made up for."""
-        [answer] = self._pool.run(resume_schedule(name, actor or self._actor))
-        self._wakes.wake(Wake(answer.flow_slug))
+        [answer] = self._session.pool.run(resume_schedule(name, actor or self._session.actor))
+        self._session.wakes.wake(Wake(answer.flow_slug))
         return answer.done
 
-    def trigger(self, name: str, *, actor: str | None = None) -> Handle:
+    def trigger(self, name: str, *, actor: str | None = None) -> SyncRun[Any]:
         """Start a run now, whatever overlaps, and also of a paused schedule. Its slots stay."""
-        call: Call[Any] = trigger_schedule(name, new_run_id(), actor or self._actor)
-        [started] = self._pool.run(call)
-        self._wakes.wake(Wake(started.flow_slug))
-        return self._handle(started.run_id)
+        call = trigger_schedule(name, new_run_id(), actor or self._session.actor)
+        [started] = self._session.pool.run(call)
+        self._session.wakes.wake(Wake(started.flow_slug))
+        return SyncRun(started.run_id, True, self._session, reader_of(None))
 
     def delete(self, name: str, *, actor: str | None = None) -> None:
         """Forget the schedule; its runs stay. Code that still has it makes it anew when it is
         deployed."""
-        self._pool.run(delete_schedule(name, actor or self._actor))
+        self._session.pool.run(delete_schedule(name, actor or self._session.actor))
 
     def next(self, name: str, count: int = 5) -> Sequence[datetime]:
         """The next slots from now on, in UTC, at most 1,000."""
-        now = self._pool.run(moment())
-        return slots_of(now, self._pool.run(list_schedules(name)), name, count)
+        now = self._session.pool.run(moment())
+        return slots_of(now, self._session.pool.run(list_schedules(name)), name, count)
 
     def list(self) -> Sequence[ScheduleInfo]:
         """All schedules, by name."""
-        return [info_of(row) for row in self._pool.run(list_schedules())]
+        return [info_of(row) for row in self._session.pool.run(list_schedules())]
 
 
 def the_only(rows: Sequence[ScheduleRow], name: str) -> ScheduleRow:

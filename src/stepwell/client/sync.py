@@ -36,10 +36,9 @@ class SyncClient(SyncSignalling, SyncSteering):
         self._versions = Versions()
 
     @property
-    def schedules(self) -> SyncSchedules[SyncRun[Any]]:
+    def schedules(self) -> SyncSchedules:
         """The schedules of the database."""
-        session = self._session
-        return SyncSchedules(session.pool, session.wakes, self.run, session.actor)
+        return SyncSchedules(self._session)
 
     def __enter__(self) -> Self:
         return self

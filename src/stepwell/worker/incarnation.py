@@ -232,6 +232,7 @@ class Incarnation:
 
     def _woken(self, queue: str) -> None:
         self._timers.look_again()
+        self._schedules.look_again()
         if not queue or queue in self._lanes.queues:
             self._desk.wake()
 
