@@ -12,7 +12,8 @@ from stepwell.db.call import Call
 
 @dataclass(frozen=True, slots=True)
 class Steered:
-    """`done` is False when there was nothing to do. `queues` have something to do now."""
+    """`done` is False when there was nothing to do. `queues` are
+    those to wake."""
 
     done: bool
     queues: list[str] = field(default_factory=list[str])
@@ -43,32 +44,36 @@ class AuditEntry:
 
 def cancel_run(run_id: UUID, reason: str | None = None, actor: str | None = None) -> Call[Steered]:
     return Call(
-        "select done, queues from pgflow.cancel_run(run_id => %s, reason => %s, actor => %s)",
-        (run_id, reason, actor),
+        "select pgflow.cancel_run(run_id => %s, reason => %s, actor => %s) as done,"
+        " pgflow.ready_queues(run => %s) as queues",
+        (run_id, reason, actor, run_id),
         Steered,
     )
 
 
 def retry_run(run_id: UUID, actor: str | None = None) -> Call[Steered]:
     return Call(
-        "select done, queues from pgflow.retry_run(run_id => %s, actor => %s)",
-        (run_id, actor),
+        "select pgflow.retry_run(run_id => %s, actor => %s) as done,"
+        " pgflow.ready_queues(run => %s) as queues",
+        (run_id, actor, run_id),
         Steered,
     )
 
 
 def pause_run(run_id: UUID, actor: str | None = None) -> Call[Steered]:
     return Call(
-        "select done, queues from pgflow.pause_run(run_id => %s, actor => %s)",
-        (run_id, actor),
+        "select pgflow.pause_run(run_id => %s, actor => %s) as done,"
+        " pgflow.ready_queues(run => %s) as queues",
+        (run_id, actor, run_id),
         Steered,
     )
 
 
 def resume_run(run_id: UUID, actor: str | None = None) -> Call[Steered]:
     return Call(
-        "select done, queues from pgflow.resume_run(run_id => %s, actor => %s)",
-        (run_id, actor),
+        "select pgflow.resume_run(run_id => %s, actor => %s) as done,"
+        " pgflow.ready_queues(run => %s) as queues",
+        (run_id, actor, run_id),
         Steered,
     )
 
@@ -83,8 +88,8 @@ def pause_queue(name: str, actor: str | None = None, reason: str | None = None) 
 
 def resume_queue(name: str, actor: str | None = None) -> Call[Steered]:
     return Call(
-        "select done, queues from pgflow.resume_queue(name => %s, actor => %s)",
-        (name, actor),
+        "select pgflow.resume_queue(name => %s, actor => %s) as done, array[%s] as queues",
+        (name, actor, name),
         Steered,
     )
 
@@ -99,8 +104,9 @@ def pause_flow(slug: str, actor: str | None = None, reason: str | None = None) -
 
 def resume_flow(slug: str, actor: str | None = None) -> Call[Steered]:
     return Call(
-        "select done, queues from pgflow.resume_flow(flow_slug => %s, actor => %s)",
-        (slug, actor),
+        "select pgflow.resume_flow(flow_slug => %s, actor => %s) as done,"
+        " pgflow.lanes_of(flow_slug => %s) as queues",
+        (slug, actor, slug),
         Steered,
     )
 
@@ -112,8 +118,8 @@ def restart_run(
     actor: str | None = None,
 ) -> Call[Restarted]:
     return Call(
-        "select id as run_id, created, queues from pgflow.restart_run("
-        "run_id => %s, from_step => %s, new_run_id => %s, actor => %s)",
+        "select r.id as run_id, r.created, pgflow.ready_queues(run => r.id) as queues"
+        " from pgflow.restart_run(run_id => %s, from_step => %s, new_run_id => %s, actor => %s) r",
         (run_id, from_step, new_run_id, actor),
         Restarted,
     )

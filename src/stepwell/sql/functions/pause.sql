@@ -2,9 +2,8 @@
 
 -- Nothing more of a live run is claimed. Bodies that run are written when they end; signals arrive, and time passes.
 -- False: the run had ended, or was paused.
-create or replace function pgflow.pause_run(
-  run_id uuid, actor text default null, out done boolean, out queues text[]
-) language plpgsql set search_path = '' set enable_seqscan = off as $$
+create or replace function pgflow.pause_run(run_id uuid, actor text default null) returns boolean
+language plpgsql set search_path = '' set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   at constant timestamptz := pgflow.now();
@@ -13,36 +12,34 @@ begin
   perform pgflow.lock_run(pause_run.run_id);
   update pgflow.runs r set paused_at = at
   where r.run_id = pause_run.run_id and r.status = 'started' and r.paused_at is null;
-  done := found;
-  queues := '{}';
-  if not done then
-    return;
+  if not found then
+    return false;
   end if;
-  gates := pgflow.gates_before(array[pause_run.run_id]);
+  gates := array(
+    select t.concurrency_key from pgflow.step_tasks t
+    where t.run_id = pause_run.run_id and t.stage || '' = 'ready' and t.concurrency_key is not null);
   update pgflow.step_tasks t set stage = 'paused', blocked_on = null
-  where t.run_id = pause_run.run_id and t.stage in ('ready', 'blocked');
-  queues := pgflow.wake_gates(gates);
+  where t.run_id = pause_run.run_id and t.stage || '' in ('ready', 'blocked');
+  perform pgflow.wake_gates(gates);          -- it may have been about to take a slot
   perform pgflow.write_audit(at, actor, 'pause', 'run', pause_run.run_id::text, pause_run.run_id);
+  return true;
 end
 $$;
 
 -- A paused run goes on where it was; its tasks keep their place in the line. False: it was not paused.
-create or replace function pgflow.resume_run(
-  run_id uuid, actor text default null, out done boolean, out queues text[]
-) language plpgsql set search_path = '' set enable_seqscan = off as $$
+create or replace function pgflow.resume_run(run_id uuid, actor text default null) returns boolean
+language plpgsql set search_path = '' set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
   perform pgflow.lock_run(resume_run.run_id);
   update pgflow.runs r set paused_at = null
   where r.run_id = resume_run.run_id and r.status = 'started' and r.paused_at is not null;
-  done := found;
-  queues := '{}';
-  if not done then
-    return;
+  if not found then
+    return false;
   end if;
   update pgflow.step_tasks t set stage = 'ready' where t.run_id = resume_run.run_id and t.stage = 'paused';
-  queues := pgflow.ready_queues(resume_run.run_id);
   perform pgflow.write_audit(pgflow.now(), actor, 'resume', 'run', resume_run.run_id::text, resume_run.run_id);
+  return true;
 end
 $$;
 
@@ -54,11 +51,10 @@ begin
 end
 $$;
 
-create or replace function pgflow.resume_queue(name text, actor text default null, out done boolean, out queues text[])
+create or replace function pgflow.resume_queue(name text, actor text default null) returns boolean
 language plpgsql set search_path = '' as $$
 begin
-  done := pgflow.resume_lanes('queue', resume_queue.name, actor);
-  queues := case when done then array[resume_queue.name] else '{}' end;
+  return pgflow.resume_lanes('queue', resume_queue.name, actor);
 end
 $$;
 
@@ -72,18 +68,22 @@ begin
 end
 $$;
 
-create or replace function pgflow.resume_flow(flow_slug text, actor text default null, out done boolean, out queues text[])
+create or replace function pgflow.resume_flow(flow_slug text, actor text default null) returns boolean
 language plpgsql set search_path = '' as $$
 declare
   flow constant pgflow.flows := pgflow.flow_named(resume_flow.flow_slug);
 begin
-  done := pgflow.resume_lanes('flow', flow.flow_slug, actor);
-  queues := case when done then array(
-    select coalesce(v.queue, v.flow_slug) from pgflow.versions v where v.flow_slug = flow.flow_slug
-    union
-    select l.queue from pgflow.versions v join pgflow.lanes l on l.version_id = v.version_id where v.flow_slug = flow.flow_slug
-  ) else '{}' end;
+  return pgflow.resume_lanes('flow', flow.flow_slug, actor);
 end
+$$;
+
+-- All queues in which a flow, a machine or a job may have something to do.
+create or replace function pgflow.lanes_of(flow_slug text) returns text[]
+language sql stable set search_path = '' as $$
+  select array(
+    select coalesce(v.queue, v.flow_slug) from pgflow.versions v where v.flow_slug = lanes_of.flow_slug
+    union
+    select l.queue from pgflow.versions v join pgflow.lanes l on l.version_id = v.version_id where v.flow_slug = lanes_of.flow_slug);
 $$;
 
 create or replace function pgflow.pause_lanes(kind text, name text, actor text, reason text) returns boolean

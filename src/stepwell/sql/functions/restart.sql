@@ -6,7 +6,7 @@
 -- with the state that the run has now. The same new_run_id answers with the same run (created = false).
 create or replace function pgflow.restart_run(
   run_id uuid, from_step text default null, new_run_id uuid default null, actor text default null
-) returns table (id uuid, created boolean, queues text[])
+) returns table (id uuid, created boolean)
 language plpgsql set search_path = '' set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
@@ -35,29 +35,32 @@ begin
     perform pgflow.write_audit(at, actor, 'restart', 'run', origin.run_id::text, origin.run_id,
       jsonb_build_object('new_run_id', id, 'from_step', from_step));
   end if;
-  queues := pgflow.ready_queues(id);
   return next;
 end
 $$;
 
--- From the beginning; of a machine, also from a step with its present state.
+-- From the beginning; a machine from any step, with its present state. What was said at the start is said again, as far as
+-- the run shows it; what its steps declare is declared anew.
 create or replace function pgflow.repeat_run(origin pgflow.runs, from_step text, id uuid) returns void
 language plpgsql as $$
 declare
-  options jsonb := jsonb_build_object('priority', origin.priority, 'fairness', origin.fairness_key, 'fairness_weight', origin.fairness_weight);
+  options jsonb := jsonb_build_object(
+    'priority', origin.priority, 'fairness', origin.fairness_key, 'fairness_weight', origin.fairness_weight);
+  present constant boolean := origin.kind = 'machine' and from_step is not null;
 begin
   if origin.kind <> 'flow' then
-    select options || jsonb_build_object('queue', t.queue, 'concurrency', t.concurrency_key)
-      || case when origin.kind = 'job' then jsonb_build_object('rate', t.rate_limit, 'weight', t.weight) else '{}' end
-    into options from pgflow.step_tasks t where t.run_id = origin.run_id;
+    select options || jsonb_build_object('queue', t.queue, 'step', case when present then from_step end,
+      'concurrency', case when s.opt_concurrency is null or origin.kind = 'job' then t.concurrency_key end,
+      'rate', case when origin.kind = 'job' then t.rate_limit end, 'weight', case when origin.kind = 'job' then t.weight end)
+    into options
+    from pgflow.step_tasks t join pgflow.steps s on s.version_id = t.version_id
+    where t.run_id = origin.run_id and case when present then s.step_slug = from_step else s.is_initial end;
   end if;
-  if origin.kind = 'machine' and from_step is not null then
-    options := options || jsonb_build_object('step', from_step);
-  end if;
-  perform from pgflow.start_runs(origin.flow_slug, array[
-      case when options ? 'step' then coalesce(origin.state, origin.input) else origin.input end],
+  perform from pgflow.start_runs(origin.flow_slug, array[case when present then origin.state else origin.input end],
     run_ids => array[id], version_id => origin.version_id, options => array[jsonb_strip_nulls(options)]);
-  update pgflow.runs r set input = origin.input where r.run_id = id;
+  if present then
+    update pgflow.runs r set input = origin.input where r.run_id = id;
+  end if;
 end
 $$;
 
@@ -97,6 +100,7 @@ begin
   perform pgflow.advance_flows(roots,
     array(select (id, origin.version_id, p)::pgflow.step_ref from unnest(kept.passed) p),
     array(select (id, origin.version_id, c)::pgflow.step_ref from unnest(kept.cut) c), at, null, '{}', '{}', 0);
+  perform pgflow.share_queues(array[id]);
 end
 $$;
 

@@ -2,53 +2,58 @@
 -- Locks: runs by id, all that a call needs in one statement; then their tasks; then their step_states.
 
 -- End a live run now, and with it its live children that are not to outlive it. Running bodies are told at their
--- worker's next heartbeat; what they return is dropped, and they keep their slots until they have ended. Not done: the
--- run had ended already.
-create or replace function pgflow.cancel_run(
-  run_id uuid, reason text default null, actor text default null, out done boolean, out queues text[]
-) language plpgsql set search_path = '' set enable_seqscan = off as $$
-#variable_conflict use_column
-declare
-  at constant timestamptz := pgflow.now();
-  tree constant uuid[] := pgflow.lock_tree(cancel_run.run_id);
-  gates constant text[] := pgflow.gates_before(tree);
+-- worker's next heartbeat; what they return is dropped, and they keep their slots until they have ended. False: the run
+-- had ended already.
+create or replace function pgflow.cancel_run(run_id uuid, reason text default null, actor text default null) returns boolean
+language plpgsql set search_path = '' as $$
 begin
-  done := tree <> '{}';
-  queues := '{}';
-  if not done then
-    return;
+  if not exists (select from pgflow.runs r where r.run_id = cancel_run.run_id) then
+    perform pgflow.raise('PF404', format('no run %s', cancel_run.run_id));
   end if;
-  update pgflow.runs r
-  set status = 'cancelled', cancelled_at = greatest(at, r.started_at), error_message = case
-    when r.run_id = cancel_run.run_id then coalesce(reason, 'cancelled')
-    else format('cancelled with run %s', cancel_run.run_id) end
-  where r.run_id = any (tree);
-  perform pgflow.close_runs(tree);
-  queues := pgflow.end_runs(tree, at) || pgflow.wake_gates(gates);
-  perform pgflow.write_audit(
-    at, actor, 'cancel', 'run', t::text, t, jsonb_build_object('reason', reason, 'root', cancel_run.run_id))
-  from unnest(tree) t;
+  return cancel_run.run_id = any (pgflow.cancel_runs(array[cancel_run.run_id], reason, actor));
 end
 $$;
 
--- Lock a live run, its parent (whose join it moves) and all live runs that end with it; answer with those that end, none
--- when it had ended. A child that came into being meanwhile may have any id: then all is locked anew, so that nobody ever
--- waits for a run while they hold one that comes after it.
-create or replace function pgflow.lock_tree(root uuid) returns uuid[]
+-- The same for many at once, which share their locks; answers with all that ended by it.
+create or replace function pgflow.cancel_runs(roots uuid[], reason text default null, actor text default null) returns uuid[]
+language plpgsql set search_path = '' set enable_seqscan = off as $$
+declare
+  at constant timestamptz := pgflow.now();
+  tree constant uuid[] := pgflow.lock_trees(roots);
+begin
+  if tree = '{}' then
+    return tree;
+  end if;
+  update pgflow.step_tasks t set ready_at = 'infinity'       -- so that a retry knows that it had no deadline
+  where t.run_id = any (tree) and t.stage || '' = 'parked';
+  update pgflow.runs r
+  set status = 'cancelled', cancelled_at = greatest(at, r.started_at),
+      error_message = case when r.run_id = any (roots) then coalesce(reason, 'cancelled') else 'cancelled with its parent run' end
+  where r.run_id = any (tree);
+  perform pgflow.close_runs(tree);
+  perform pgflow.end_runs(tree, at);
+  perform pgflow.write_audit(at, actor, 'cancel', 'run', r.run_id::text, r.run_id, jsonb_build_object(
+    'reason', reason, 'with', case when r.run_id <> all (roots) then r.parent_run_id end))
+  from pgflow.runs r where r.run_id = any (tree);
+  return tree;
+end
+$$;
+
+-- Lock live runs, their parents (whose joins they move) and all live runs that end with them; answer with those that end.
+-- A child that came into being meanwhile may have any id: then all is locked anew, so that nobody ever waits for a run
+-- while they hold one that comes after it.
+create or replace function pgflow.lock_trees(roots uuid[]) returns uuid[]
 language plpgsql as $$
 declare
-  parent uuid;
-  known uuid[] := pgflow.tree_of(root);
+  parents constant uuid[] := array(
+    select r.parent_run_id from pgflow.runs r where r.run_id = any (roots) and r.parent_run_id is not null);
+  known uuid[] := pgflow.trees_of(roots);
   tree uuid[];
 begin
-  select r.parent_run_id into parent from pgflow.runs r where r.run_id = root;
-  if not found then
-    perform pgflow.raise('PF404', format('no run %s', root));
-  end if;
   loop
     begin
-      perform from pgflow.runs r where r.run_id = any (known || root || parent) order by r.run_id for no key update;
-      tree := pgflow.tree_of(root);
+      perform from pgflow.runs r where r.run_id = any (known || roots || parents) order by r.run_id for no key update;
+      tree := pgflow.trees_of(roots);
       if tree <@ known then
         return tree;
       end if;
@@ -60,14 +65,14 @@ begin
 end
 $$;
 
--- A live run and all live runs that end with it.
-create or replace function pgflow.tree_of(root uuid) returns uuid[]
+-- Of these the live runs, and all live runs that end with them.
+create or replace function pgflow.trees_of(roots uuid[]) returns uuid[]
 language plpgsql as $$
 begin
   return array(
     with recursive tree as (
-      select r.run_id from pgflow.runs r where r.run_id = root and r.status = 'started'
-      union all
+      select r.run_id from pgflow.runs r where r.run_id = any (roots) and r.status = 'started'
+      union
       select c.run_id
       from tree t join pgflow.runs c on c.parent_run_id = any (array[t.run_id])
       where c.status = 'started' and c.on_parent_end = 'cancel'
@@ -77,19 +82,19 @@ end
 $$;
 
 -- Let a failed or cancelled run go on from where it ended: what completed stays, what failed gets all its attempts
--- again, what waited waits on. The join that counted it as failed counts it as live. Not done: the run is live or complete.
-create or replace function pgflow.retry_run(
-  run_id uuid, actor text default null, out done boolean, out queues text[]
-) language plpgsql set search_path = '' set enable_seqscan = off as $$
+-- again, what waited waits on. The join that counted it as failed counts it as live. False: the run is live or complete.
+create or replace function pgflow.retry_run(run_id uuid, actor text default null) returns boolean
+language plpgsql set search_path = '' set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   at constant timestamptz := pgflow.now();
   run constant pgflow.runs := pgflow.lock_with_parent(retry_run.run_id);
 begin
-  done := run.status in ('failed', 'cancelled');
-  queues := '{}';
-  if not done then
-    return;
+  if run.status not in ('failed', 'cancelled') then
+    return false;
+  end if;
+  if run.kind <> 'flow' then
+    perform pgflow.check_step_is_there(run);
   end if;
   begin
     update pgflow.runs r
@@ -103,10 +108,10 @@ begin
   end;
   update pgflow.joins j set pending = j.pending + 1, failed = j.failed - 1 where j.join_id = run.join_id;
   perform pgflow.reopen_steps(run.run_id);
-  perform pgflow.rearm_tasks(run.run_id, at, coalesce(run.failed_at, run.cancelled_at));
+  perform pgflow.rearm_tasks(run, at);
   perform pgflow.ask_again(run.run_id, run.version_id, at);
-  queues := pgflow.ready_queues(run.run_id);
   perform pgflow.write_audit(at, actor, 'retry', 'run', run.run_id::text, run.run_id, jsonb_build_object('was', run.status));
+  return true;
 end
 $$;
 
@@ -127,6 +132,22 @@ begin
 end
 $$;
 
+-- A version of a machine may lose steps that no live run stands at.
+create or replace function pgflow.check_step_is_there(run pgflow.runs) returns void
+language plpgsql stable as $$
+declare
+  gone text;
+begin
+  select t.step_slug into gone from pgflow.step_tasks t
+  where t.run_id = run.run_id and not exists (
+    select from pgflow.steps s where s.version_id = run.version_id and s.step_slug = t.step_slug);
+  if found then
+    perform pgflow.raise('PF409', format('run %s ended at step %L, which %s does not have any more', run.run_id, gone, run.flow_slug),
+      'Restart it from another step.');
+  end if;
+end
+$$;
+
 create or replace function pgflow.reopen_steps(run uuid) returns void
 language plpgsql as $$
 begin
@@ -139,25 +160,29 @@ $$;
 
 -- The tasks that ended with their run go back to where they were: what waits for a signal, or for children that are not
 -- all there yet, waits on; a delay that is not over goes on. A delay between two attempts is over.
-create or replace function pgflow.rearm_tasks(run uuid, at timestamptz, ended_at timestamptz) returns void
+create or replace function pgflow.rearm_tasks(run pgflow.runs, at timestamptz) returns void
 language plpgsql as $$
 begin
   update pgflow.step_tasks t
-  set stage = s.stage, waiting = t.waiting and s.stage <> 'ready',
-      ready_at = case when s.stage = 'ready' then at else t.ready_at end,
+  set stage = s.stage, waiting = s.waits and s.stage <> 'ready',
+      ready_at = case when s.stage = 'delayed' then t.ready_at else at end,
       status = 'queued', claim_token = null, attempts_count = 0, requeued_count = 0, output = null, blocked_on = null,
       error_message = null, started_at = null, completed_at = null, failed_at = null
   from (
-    select t.message_id, case
-        when t.waiting and exists (select from pgflow.joins j where j.join_id = t.join_id and not j.open) then 'ready'
-        when t.waiting and t.ready_at <= ended_at then 'parked'   -- a deadline would lie after the end
-        when (t.waiting or t.attempts_count = 0) and t.ready_at > at then 'delayed'
+    select t.message_id, coalesce(t.awaits is not null or j.open, false) as waits, case
+        when not j.open or run.kind = 'flow' and t.seen is not null then 'ready'
+        when t.ready_at = 'infinity' then 'parked'
+        when t.attempts_count = 0 and t.ready_at > at then 'delayed'
+        when t.attempts_count = 0 and run.status = 'failed' and (j.open or d.step_type = 'signal' and d.opt_signal_timeout is null)
+          then 'parked'
         else 'ready' end as stage
     from pgflow.step_tasks t
-    where t.run_id = run and t.status <> 'completed' and not exists (
-      select from pgflow.step_states w where w.run_id = run and w.step_slug = t.step_slug and w.status <> 'started')
+    join pgflow.steps d on d.version_id = t.version_id and d.step_slug = t.step_slug
+    left join pgflow.joins j on j.join_id = t.join_id
+    where t.run_id = run.run_id and t.status <> 'completed' and not exists (
+      select from pgflow.step_states w where w.run_id = t.run_id and w.step_slug = t.step_slug and w.status <> 'started')
   ) s
-  where t.run_id = run and t.message_id = s.message_id;
+  where t.run_id = run.run_id and t.message_id = s.message_id;
 end
 $$;
 
@@ -237,21 +262,12 @@ begin
 end
 $$;
 
--- Where something of a run is ready: whom to tell.
+-- Where this run or its parent has something to do: whom to tell after it was steered.
 create or replace function pgflow.ready_queues(run uuid) returns text[]
-language plpgsql as $$
-begin
-  return array(select distinct t.queue from pgflow.step_tasks t where t.run_id = run and t.stage || '' = 'ready');
-end
-$$;
-
--- The gates that ready tasks of these runs stand before. They may have been woken for a slot that is free: who takes them
--- out of the way wakes the next.
-create or replace function pgflow.gates_before(runs uuid[]) returns text[]
-language plpgsql as $$
+language plpgsql set search_path = '' set enable_seqscan = off as $$
 begin
   return array(
-    select t.concurrency_key from pgflow.step_tasks t
-    where t.run_id = any (runs) and t.stage || '' = 'ready' and t.concurrency_key is not null);
+    select distinct t.queue from pgflow.step_tasks t
+    where t.run_id = any (array[run, (select r.parent_run_id from pgflow.runs r where r.run_id = run)]) and t.stage || '' = 'ready');
 end
 $$;
