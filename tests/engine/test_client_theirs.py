@@ -20,6 +20,7 @@ from stepwell import Client, Conflict, NotFound, SchemaError, SyncClient, job
 
 from .client_hands import single
 
+driver: Any = asyncpg  # it has no types
 orders = single()
 
 
@@ -41,7 +42,7 @@ def sync_client(dsn: str) -> Iterator[SyncClient]:
 
 @pytest.fixture
 async def pg(dsn: str) -> AsyncIterator[Any]:
-    conn: Any = await asyncpg.connect(**asyncpg_options(dsn))
+    conn: Any = await driver.connect(**asyncpg_options(dsn))
     yield conn
     await conn.close()
 
@@ -117,9 +118,8 @@ async def test_asyncpg_without_a_transaction_starts_all_or_none(client: Client, 
 
 
 async def test_a_connection_that_a_pool_of_asyncpg_lends(client: Client, dsn: str) -> None:
-    async with asyncpg.create_pool(**asyncpg_options(dsn), min_size=0) as pool:  # pyright: ignore[reportUnknownMemberType]
-        async with pool.acquire() as conn, conn.transaction():  # pyright: ignore[reportUnknownMemberType]
-            lent: Any = conn
+    async with driver.create_pool(**asyncpg_options(dsn), min_size=0) as pool:
+        async with pool.acquire() as lent, lent.transaction():
             assert (await client.enqueue(send.call(1), conn=lent)).created
     assert await count(client) == 1
 
@@ -131,7 +131,7 @@ async def test_errors_of_asyncpg_are_ours_too(client: Client, pg: Any, empty_dsn
     with pytest.raises(NotFound, match="no flow 'orderz'"):
         await client.start("orderz", 1, conn=pg)
     assert await pg.fetchval("select 1") == 1
-    bare: Any = await asyncpg.connect(**asyncpg_options(empty_dsn))
+    bare: Any = await driver.connect(**asyncpg_options(empty_dsn))
     with pytest.raises(SchemaError, match="stepwell migrate"):
         await client.start(orders, 1, conn=bare)
     await bare.close()

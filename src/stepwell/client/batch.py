@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, cast
 from uuid import UUID
 
 from stepwell.client.definition import Definition, parts_of, slug_of, written_input, written_inputs
 from stepwell.client.identity import checked_key
-from stepwell.client.options import options_of
+from stepwell.client.options import Choices, StartChoices, check_known, options_of
 from stepwell.client.reading import Read, reader_of
 from stepwell.client.wakes import Wake
 from stepwell.db.call import Call
 from stepwell.db.start import Started, start_runs
+from stepwell.define.flow import Flow
 from stepwell.define.ids import new_run_id
 from stepwell.define.startable import Startable
 
 CHUNK = 1000
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 Keys = Iterable[str | None]
 
 
@@ -71,9 +74,10 @@ def batch_of(
     definition: Definition | str,
     inputs: Iterable[object],
     keys: Keys | None = None,
-    choices: Mapping[str, Any] | None = None,
+    choices: Mapping[str, Any] = NOTHING,
 ) -> Batch:
     """Check and write the inputs; PayloadError says which one cannot be one and why."""
+    check_known(choices, Choices)
     written = written_inputs(definition, inputs)
     return _batch(definition, range(len(written)), written, _names(keys, len(written)), choices)
 
@@ -82,12 +86,13 @@ def batch_of_one(
     what: Definition | Startable | str, given: object, choices: Mapping[str, Any]
 ) -> Batch:
     """One run: of a definition with its input, or of something that has its input in it."""
+    check_known(choices, StartChoices)
     keys = [checked_key(choices.get("key"))]
-    if not isinstance(what, Startable):
+    if isinstance(what, Flow | str):
         return _batch(what, [0], [written_input(what, given)], keys, choices)
     if given is not None:
         raise TypeError(f"{what!r} has its input already; start it without another")
-    definition, payload = parts_of(what)
+    definition, payload = parts_of(cast("Startable", what))
     return _batch(definition, [0], [payload], keys, choices)
 
 
@@ -96,6 +101,7 @@ def batches_of(
 ) -> list[Batch]:
     """A batch per definition, in the order of their slugs: whoever starts some of the same keys
     at the same time takes them in the same order."""
+    check_known(choices, Choices)
     parts = [parts_of(call) for call in calls]
     names = _names(keys, len(parts))
     places: dict[Definition, list[int]] = {}
@@ -139,9 +145,8 @@ def _batch(
     places: Sequence[int],
     inputs: Sequence[str],
     keys: Sequence[str | None],
-    choices: Mapping[str, Any] | None,
+    choices: Mapping[str, Any],
 ) -> Batch:
-    choices = choices or {}
     options = options_of(choices)
     run_id = choices.get("run_id")
     return Batch(

@@ -13,7 +13,7 @@ from stepwell.define.calls import called
 from stepwell.define.flow import Flow, FlowCall
 from stepwell.define.job import Job, JobCall
 from stepwell.define.machine import Machine, machine_of
-from stepwell.define.outcome import Cancel, Snooze, check_startable
+from stepwell.define.outcome import Cancel, Snooze
 from stepwell.define.payload import encode
 from stepwell.define.startable import Startable
 from stepwell.errors import PayloadError
@@ -55,7 +55,6 @@ def without_outcomes(returns: Any) -> Any:
 
 def parts_of(startable: Startable) -> tuple[Definition, str]:
     """The definition, and the input as JSON text."""
-    check_startable(startable, "start")
     payload = called(startable).input.decode()
     owner: Any = type(startable)
     if isinstance(startable, JobCall | FlowCall):

@@ -80,7 +80,6 @@ class Options:
 
 def options_of(choices: Mapping[str, Any]) -> Options:
     """The choices, checked."""
-    check_known(choices)
     given = {name: value for name, value in choices.items() if value is not None}
     if "delay" in given and "at" in given:
         raise PayloadError("both delay and at say when to begin; give one of them")
@@ -95,9 +94,9 @@ def options_of(choices: Mapping[str, Any]) -> Options:
     )
 
 
-def check_known(choices: Mapping[str, object]) -> None:
+def check_known(choices: Mapping[str, object], kind: type[Choices]) -> None:
     """Refuse an argument that no start has: a typo never becomes a default."""
-    known = StartChoices.__annotations__
+    known = kind.__annotations__
     for name in choices:
         if name not in known:
             raise TypeError(f"a start has no argument {name!r}{meant(name, known)}")
