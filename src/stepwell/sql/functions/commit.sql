@@ -66,15 +66,19 @@ begin
     end if;
   end if;
   return query select null::text, null::text, d.* from pgflow.describe_tasks(taken) d;
-  for claim_token in select e.token from unnest(tokens) e (token)
-    where cardinality(done.written) < cardinality(message_ids) and e.token <> all (done.written)
-  loop
-    verdict := case when claim_token = any (done.busy) then 'busy' else 'stale' end;
-    return next;
+  verdict := 'stale';
+  for n in 1 .. case when cardinality(done.written) < cardinality(tokens) then cardinality(tokens) else 0 end loop
+    if tokens[n] <> all (done.written) then
+      verdict := case when tokens[n] = any (done.busy) then 'busy' else 'stale' end;
+      message_id := message_ids[n];
+      claim_token := tokens[n];
+      return next;
+    end if;
   end loop;
+  message_id := null;
   claim_token := null;
   verdict := 'ready';
-  for queue in select distinct q from unnest(done.woken) q loop
+  foreach queue in array array(select distinct q from unnest(done.woken) q) loop
     return next;
   end loop;
 end
@@ -92,8 +96,8 @@ declare
   judged pgflow.entry[];
   of_flows pgflow.entry[];
   last_round int;
+  spawning boolean;
   applied record;
-  wake text[] := '{}';
 begin
   if not outcomes <@ array['completed', 'failed', 'failed_permanently', 'snooze', 'cancelled', 'spawn', 'next', 'await', 'retry',
       'done', 'stop', 'released'] then
@@ -119,8 +123,18 @@ begin
   then
     want := 0;                               -- the claim looks at pauses and caps; a hand-over does not
   end if;
-  of_flows := array(select j::pgflow.entry from unnest(judged) j where j.kind = 'flow');
-  last_round := coalesce((select max(j.round) from unnest(of_flows) j), -1);
+  select coalesce(array_agg(j::pgflow.entry) filter (where j.kind = 'flow'), '{}'),
+    coalesce(max(j.round) filter (where j.kind = 'flow'), -1),
+    coalesce(bool_or(j.kind = 'flow' and j.verdict = 'spawn'), false)
+  into of_flows, last_round, spawning from unnest(judged) j;
+  if spawning then
+    applied := pgflow.spawn_from_steps(array(select j::pgflow.entry from unnest(of_flows) j where j.verdict = 'spawn'), at);
+    written := applied.written;
+    woken := applied.woken;
+    of_flows := array(select j::pgflow.entry from unnest(of_flows) j where j.verdict <> 'spawn');
+    last_round := case when of_flows = '{}' then -1 else last_round end;
+    judged := array(select j::pgflow.entry from unnest(judged) j where not (j.kind = 'flow' and j.verdict = 'spawn'));
+  end if;
   for n in 0 .. last_round loop
     applied := pgflow.apply_entries(
       case when last_round = 0 then of_flows else array(select j::pgflow.entry from unnest(of_flows) j where j.round = n) end,
@@ -146,7 +160,9 @@ $$;
 
 -- Lock the live runs of these tasks and, where an outcome may end its run, their parents, in the one order that everybody
 -- keeps; without patience those that nobody holds.
-create or replace function pgflow.lock_runs_of(message_ids bigint[], outcomes text[], patient boolean default true) returns uuid[]
+create or replace function pgflow.lock_runs_of(
+  message_ids bigint[], outcomes text[] default null, patient boolean default true
+) returns uuid[]
 language plpgsql as $$
 declare
   run_ids uuid[];
@@ -181,15 +197,7 @@ declare
   exhausted pgflow.entry[];
   finished pgflow.step_ref[] := '{}';
   skipped record;
-  spawning constant pgflow.entry[] := array(select e::pgflow.entry from unnest(entries) e where e.verdict = 'spawn');
 begin
-  if spawning <> '{}' then
-    select s.written, s.woken into written, woken from pgflow.spawn_from_steps(spawning, at) s;
-    entries := array(select e::pgflow.entry from unnest(entries) e where e.verdict <> 'spawn');
-    select a.written || apply_entries.written, a.handed, a.woken || apply_entries.woken into written, handed, woken
-    from pgflow.apply_entries(entries, at, worker, lane_queues, lane_versions, want) a;
-    return;
-  end if;
   select c.written, c.done, c.counts, c.exhausted into written, done, counts, exhausted
   from pgflow.close_tasks(entries, at) c;
 
