@@ -374,3 +374,30 @@ def test_a_refused_step_leaves_the_flow_as_it_was(flow: Flow) -> None:
     with pytest.raises(DefinitionError):
         flow.step(slug="charge")(misspelt)
     assert dict(flow.steps) == before
+
+
+def test_a_wait_that_cannot_be(flow: Flow) -> None:
+    with refused("step 'a-b'", "no slug"):
+        flow.signal("a-b")
+    with refused("step 'go'", "the name of its signal"):
+        flow.signal("", slug="go")
+    with refused("step 'reserve'", "already has"):
+        flow.signal("reserve")
+    with refused("step 'go'", "timeout is -1"):
+        flow.signal("go", timeout=-1)
+    with refused("step 'go'", "if_exhausted", "'skip-cascade'"):
+        flow.signal("go", if_exhausted="retry")  # pyright: ignore
+    with refused("step 'go'", "'foreign' belongs to flow 'other'"):
+        flow.signal("go", after=other_step())
+    with refused("step 'nap'", "start_delay", "between 0"):
+        flow.sleep("nap", -1)
+    with refused("step 'nap'", "timedelta of whole seconds"):
+        flow.sleep("nap", 0.5)
+    with refused("step 'nap'", "not 'reserve'"):
+        flow.sleep("nap", 1, after=["reserve"])  # pyright: ignore
+
+
+def test_a_map_over_a_sleep(flow: Flow) -> None:
+    flow.sleep("nap", 1)
+    with refused("step 'pack'", "'nap'"):
+        flow.map(over="nap", slug="pack")(take_line)

@@ -35,6 +35,7 @@ def test_a_flow_is_this_data() -> None:
     assert json.loads(compile_flow(orders()).to_json()) == {
         "slug": "orders",
         "kind": "flow",
+        "version": None,
         "options": {
             "maxAttempts": 3,
             "baseDelay": 5,
@@ -43,6 +44,10 @@ def test_a_flow_is_this_data() -> None:
             "jitter": 0,
             "maxCrashes": 3,
             "queue": None,
+            "backoff": "exponential",
+            "maxRunning": None,
+            "priority": 0,
+            "fairnessBy": None,
         },
         "steps": [
             {

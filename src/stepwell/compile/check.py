@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from stepwell.compile.shape import PatternShape, Shape, StepShape
+from stepwell.define.limits import check_name
 from stepwell.define.options import RunOptions, StepOptions, check_options
 from stepwell.define.patterns import FLOW_INPUT, check_pattern
 from stepwell.define.slug import FLOW_RESERVED, check_new, check_slug, meant
@@ -50,8 +51,19 @@ def _check_step(step: StepShape, slugs: list[str], what: str) -> None:
             f"{what}: a map step can depend on one step only, and this one depends on "
             f"{', '.join(step.dependencies)}; join their lists in a step before it"
         )
+    _check_signal(step, what)
     _check_pattern("requiredInputPattern", step.required_input_pattern, step, what)
     _check_pattern("forbiddenInputPattern", step.forbidden_input_pattern, step, what)
+
+
+def _check_signal(step: StepShape, what: str) -> None:
+    if step.step_type != "signal":
+        if step.signal_name is not UNSET:
+            raise DefinitionError(f"{what}: it has a signalName, but it is no signal step")
+    elif step.signal_name is UNSET:
+        raise DefinitionError(f"{what}: it is a signal step and has no signalName; name one")
+    else:
+        check_name(step.signal_name, f"{what}: signalName")
 
 
 def _numbers(options: Struct, wanted: type[Any]) -> dict[str, Any]:

@@ -39,6 +39,8 @@ def _step_differences(ours: StepShape, theirs: StepShape) -> Iterator[str]:
         yield f"whenUnmet differs '{ours.when_unmet}' vs '{theirs.when_unmet}'"
     if ours.when_exhausted != theirs.when_exhausted:
         yield f"whenExhausted differs '{ours.when_exhausted}' vs '{theirs.when_exhausted}'"
+    if ours.signal_name != theirs.signal_name:
+        yield f"signalName differs '{ours.signal_name or ''}' vs '{theirs.signal_name or ''}'"
     yield from _pattern_difference(
         "requiredInputPattern", ours.required_input_pattern, theirs.required_input_pattern
     )

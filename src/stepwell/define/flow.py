@@ -159,8 +159,8 @@ class Flow(Generic[In, Out]):
     def call(self, input: In) -> FlowCall[Out]: ...
     def call(self, input: Any = None) -> FlowCall[Any]:
         """The flow with this input, for Spawn and schedules; PayloadError when it does not fit."""
-        payload = encode(input)
         try:
+            payload = encode(input)
             decoder(self.input_type)(payload)
         except PayloadError as error:
             raise PayloadError(f"input of flow {self.slug!r}: {error}") from error

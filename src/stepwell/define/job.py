@@ -56,6 +56,10 @@ class Job(Generic[P, R, Q]):
     ) -> None:
         name = choices.get("name") or getattr(handler, "__name__", None)
         what = f"job {name!r}"
+        if name in (None, "<lambda>"):
+            raise DefinitionError(
+                f"{handler!r} has no name to be a slug; give it one: @job(name=...)"
+            )
         check_known(choices, JobChoices, what)
         self.slug = check_slug(name, what, FLOW_RESERVED)
         _check_handler(handler, what)
@@ -102,7 +106,10 @@ class Job(Generic[P, R, Q]):
     def call(self, *args: Any, **kwargs: Any) -> JobCall[Any]:
         """The job with these arguments; PayloadError when one does not fit its annotation."""
         given = self._bound(args, kwargs)
-        payload = encode(given)
+        try:
+            payload = encode(given)
+        except PayloadError as error:
+            raise PayloadError(f"job {self.slug!r}: {error}") from error
         self.read(payload)
         return JobCall(cast("Job[..., Any]", self), given, payload)
 

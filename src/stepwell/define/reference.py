@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar, cast, overload
 
 from stepwell.define.options import StepOptions
 
-M = TypeVar("M", contravariant=True)
+M = TypeVar("M", covariant=True)  # only named: a class may override the steps of its base
 C = TypeVar("C", contravariant=True)
 R = TypeVar("R", covariant=True)
 B = TypeVar("B")
@@ -24,7 +24,7 @@ class MachineStep(Generic[M, C, R]):
         initial: bool = False,
         reachable: bool = False,
     ) -> None:
-        self.method = method
+        self.method: Callable[[Any, C], R] = method
         self.options = options
         self.initial = initial
         self.reachable = reachable
@@ -45,7 +45,7 @@ class MachineStep(Generic[M, C, R]):
     def __get__(self, instance: Any, owner: type[Any]) -> Any:
         return self if instance is None else BoundStep(self, instance)
 
-    def __call__(self, machine: M, ctx: C) -> R:
+    def __call__(self, machine: Any, ctx: C) -> R:
         return self.method(machine, ctx)
 
 

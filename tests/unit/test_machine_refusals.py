@@ -1,0 +1,305 @@
+"""A machine that could never run is refused where it is written, with the class and the step."""
+
+# pyright: reportUnusedClass=false
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from stepwell import DefinitionError, Done, Machine, MachineContext, Next, Spawn, step
+from stepwell.define.machine import machine_of
+from stepwell.define.outcome import Transition
+
+
+class Foreign:
+    """No JSON can be this."""
+
+
+@contextmanager
+def refused(*words: str) -> Generator[None]:
+    with pytest.raises(DefinitionError) as caught:
+        yield
+    for word in ("machine Checkout", *words):
+        assert word in str(caught.value)
+
+
+def test_no_initial_step() -> None:
+    with refused("@step(initial=True)"):
+
+        class Checkout(Machine):
+            @step
+            def start(self, ctx: MachineContext) -> Done:
+                return Done()
+
+
+def test_two_initial_steps() -> None:
+    with refused("'start' and 'ship'", "one step"):
+
+        class Checkout(Machine):
+            @step(initial=True)
+            def start(self, ctx: MachineContext) -> Done:
+                return Done()
+
+            @step(initial=True)
+            def ship(self, ctx: MachineContext) -> Done:
+                return Done()
+
+
+def test_a_target_that_does_not_exist() -> None:
+    with refused("step 'start'", "'shp'", "did you mean 'ship'"):
+
+        class Checkout(Machine):
+            @step(initial=True)
+            async def start(self, ctx: MachineContext) -> Any:
+                return Next(self.shp)  # pyright: ignore
+
+            @step(reachable=True)
+            def ship(self, ctx: MachineContext) -> Done:
+                return Done()
+
+
+def test_a_target_that_does_not_exist_inside_a_function_inside() -> None:
+    with refused("step 'start'", "'shp'"):
+
+        class Checkout(Machine):
+            order: int
+
+            @step(initial=True)
+            def start(self, ctx: MachineContext) -> Any:
+                choose: Callable[[], Any] = lambda: Next(self.shp)  # pyright: ignore  # noqa: E731
+                return [choose() for _ in range(self.order)]
+
+
+def test_a_target_that_does_not_exist_in_another_method() -> None:
+    with refused("method 'leave'", "'shp'"):
+
+        class Checkout(Machine):
+            @step(initial=True)
+            def start(self, ctx: MachineContext) -> Any:
+                return self.leave()
+
+            def leave(self) -> Any:
+                return Next(self.shp)  # pyright: ignore
+
+
+def test_a_field_that_does_not_exist() -> None:
+    with refused("step 'start'", "'piad'", "did you mean 'paid'"):
+
+        class Checkout(Machine):
+            paid: bool = False
+
+            @step(initial=True)
+            def start(self, ctx: MachineContext) -> Done:
+                return Done(self.piad)  # pyright: ignore
+
+
+def test_a_step_that_can_never_be_reached() -> None:
+    with refused("step 'ship'", "self.ship", "reachable=True"):
+
+        class Checkout(Machine):
+            @step(initial=True)
+            def start(self, ctx: MachineContext) -> Done:
+                return Done()
+
+            @step
+            def ship(self, ctx: MachineContext) -> Transition:
+                return Next(self.ship)
+
+
+def test_steps_that_only_lead_to_each_other() -> None:
+    with refused("step 'ship'", "can be reached"):
+
+        class Checkout(Machine):
+            @step(initial=True)
+            def start(self, ctx: MachineContext) -> Done:
+                return Done()
+
+            @step
+            def ship(self, ctx: MachineContext) -> Transition:
+                return Next(self.back)
+
+            @step
+            def back(self, ctx: MachineContext) -> Transition:
+                return Next(self.ship)
+
+
+class EveryWay(Machine):
+    order: int = 0
+
+    @step(initial=True)
+    def start(self, ctx: MachineContext) -> Transition:
+        return Spawn([], then=self.by_spawn)
+
+    @step
+    def by_spawn(self, ctx: MachineContext) -> Transition:
+        return self.helper()
+
+    def helper(self) -> Transition:
+        return Next(EveryWay.by_class)
+
+    @step
+    def by_class(self, ctx: MachineContext) -> Transition:
+        return self.chosen
+
+    @property
+    def chosen(self) -> Transition:
+        return next(Next(target) for target in [self.by_property] if self.order)
+
+    @step
+    def by_property(self, ctx: MachineContext) -> Done:
+        return Done()
+
+    def on_error(self, error: Exception, ctx: MachineContext) -> Transition:
+        return Next(self.by_error)
+
+    @step
+    def by_error(self, ctx: MachineContext) -> Done:
+        return Done()
+
+    @step(reachable=True)
+    def by_others(self, ctx: MachineContext) -> Done:
+        return Done()
+
+
+def test_every_way_to_a_step_counts() -> None:
+    assert len(machine_of(EveryWay).steps) == 6
+
+
+def test_a_base_may_name_what_its_classes_add() -> None:
+    class Base(Machine, abstract=True):
+        @step(initial=True)
+        def start(self, ctx: MachineContext) -> Any:
+            return Next(self.ship)  # pyright: ignore
+
+    class Whole(Base):
+        @step
+        def ship(self, ctx: MachineContext) -> Done:
+            return Done()
+
+    with refused("step 'start'", "'ship'"):
+
+        class Checkout(Base):
+            pass
+
+
+def test_a_step_that_is_overridden_by_what_is_none() -> None:
+    class Base(Machine, abstract=True):
+        @step(initial=True)
+        def start(self, ctx: MachineContext) -> Done:
+            return Done()
+
+    with refused("'start'", "decorate it with @step"):
+
+        class Checkout(Base):
+            def start(self, ctx: MachineContext) -> Done:  # pyright: ignore
+                return Done()
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        lambda self: None,  # pyright: ignore
+        lambda self, ctx, more: None,  # pyright: ignore
+        lambda self, *, ctx: None,  # pyright: ignore
+        lambda *both: None,  # pyright: ignore
+    ],
+)
+def test_a_step_with_other_parameters(method: Any) -> None:
+    method.__name__, method.__qualname__ = "start", "Checkout.start"
+    with refused("step 'start'", "(self, ctx)"):
+        step(method)
+
+
+def test_a_step_that_is_a_generator() -> None:
+    with refused("step 'start'", "generator"):
+
+        class Checkout(Machine):
+            @step(initial=True)  # pyright: ignore
+            def start(self, ctx: MachineContext):  # pyright: ignore
+                yield Done()
+
+
+def test_a_step_that_is_no_function() -> None:
+    with pytest.raises(DefinitionError, match="decorate a method"):
+        step(7)  # pyright: ignore
+
+
+def test_an_option_of_a_step_that_does_not_exist() -> None:
+    with refused("step 'start'", "'initail'", "did you mean 'initial'"):
+
+        class Checkout(Machine):
+            @step(initail=True)  # pyright: ignore
+            def start(self, ctx: MachineContext) -> Done:
+                return Done()
+
+
+@pytest.mark.parametrize("name", ["run", "on_error", "decode"])
+def test_a_step_with_a_reserved_name(name: str) -> None:
+    def method(self: Any, ctx: Any) -> Done:
+        return Done()
+
+    with refused(f"step {name!r}", "reserved"):
+        type("Checkout", (Machine,), {name: step(initial=True)(method), "__module__": __name__})
+
+
+@pytest.mark.parametrize("name", ["_secret", "decode", "on_error"])
+def test_a_field_with_a_reserved_name(name: str) -> None:
+    with refused(f"field {name!r}", "rename"):
+        type("Checkout", (Machine,), {"__annotations__": {name: int}, "__module__": __name__})
+
+
+def test_a_field_that_is_a_step() -> None:
+    with refused("'start'", "a step and a field"):
+
+        class Checkout(Machine):
+            start: int = step(initial=True)(lambda self, ctx: Done())  # pyright: ignore
+
+
+@pytest.mark.parametrize(
+    "wanted", [Foreign, list[Foreign], dict[str, list[Foreign]], complex, dict[str, int] | Foreign]
+)
+def test_a_field_that_no_json_fits(wanted: Any) -> None:
+    with refused("field 'part'", "no JSON fits"):
+        type("Checkout", (Machine,), {"__annotations__": {"part": wanted}, "__module__": __name__})
+
+
+def test_a_default_that_is_not_json() -> None:
+    with refused("field 'part'", "default is not JSON"):
+
+        class Checkout(Machine):
+            part: Any = Foreign()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"),
+    [
+        ("version", 0, "from 1"),
+        ("version", True, "from 1"),
+        ("version", "2", "from 1"),
+        ("max_attempts", 0, "between 1"),
+        ("timeout", 1.5, "timedelta of whole seconds"),
+        ("max_running", 0, "between 1"),
+        ("priority", 2**15, "between -32768 and 32767"),
+        ("queue", "", "must be a name"),
+        ("name", "a-b", "no slug"),
+        ("name", "run", "reserved"),
+        ("inline", "yes", "True or False"),
+        ("backoff", "square", "'exponential'"),
+        ("fairness_by", "", "no path"),
+        ("concurrency", 7, "key_by"),
+        ("rate_limit", "openai", "RateLimit"),
+        ("max_attempt", 3, "did you mean 'max_attempts'"),
+    ],
+)
+def test_an_option_of_a_machine_that_cannot_be(name: str, value: Any, remedy: str) -> None:
+    options: dict[str, Any] = {name: value}
+    with refused(remedy):
+
+        class Checkout(Machine, **options):
+            @step(initial=True)
+            def start(self, ctx: MachineContext) -> Done:
+                return Done()
