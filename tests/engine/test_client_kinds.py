@@ -172,9 +172,9 @@ async def test_what_is_no_start_is_refused_in_words(client: Client) -> None:
         await client.start(wrong)
     with pytest.raises(PayloadError, match="does not start 'checkout'"):
         await client.start_many(Checkout, [Checkout(order=1), {"order": 1}])
-    wrong = 5
+    untyped: Any = client
     with pytest.raises(TypeError, match="has its input already"):
-        await client.start(tidy.call(), wrong)
+        await untyped.start(tidy.call(), 5)
     assert await client.list() == []
 
 

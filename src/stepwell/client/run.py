@@ -134,7 +134,7 @@ class Run(Generic[Out]):
         return await self._steered(call)
 
     async def delete(self, *, actor: str | None = None) -> bool:
-        """Forget a run that has ended, with all that it left; False when it is still live."""
+        """Forget a run that has ended, with all that it left; Conflict while it is live."""
         return await self._steered(delete_run(self.id, self._by(actor)))
 
     async def _steered(self, call: Call[Steered]) -> bool:

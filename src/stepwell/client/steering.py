@@ -50,7 +50,7 @@ class Steering:
         return await (await self.find(target)).set_priority(priority, actor=actor)
 
     async def delete(self, target: Target, *, actor: str | None = None) -> bool:
-        """Forget a run that has ended, with all that it left; False when it is still live."""
+        """Forget a run that has ended, with all that it left; Conflict while it is live."""
         return await (await self.find(target)).delete(actor=actor)
 
     async def pause_queue(

@@ -132,7 +132,7 @@ class SyncRun(Generic[Out]):
         return self._steered(call)
 
     def delete(self, *, actor: str | None = None) -> bool:
-        """Forget a run that has ended, with all that it left; False when it is still live."""
+        """Forget a run that has ended, with all that it left; Conflict while it is live."""
         return self._steered(delete_run(self.id, self._by(actor)))
 
     def _steered(self, call: Call[Steered]) -> bool:

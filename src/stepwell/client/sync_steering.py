@@ -48,7 +48,7 @@ class SyncSteering:
         return self.find(target).set_priority(priority, actor=actor)
 
     def delete(self, target: Target, *, actor: str | None = None) -> bool:
-        """Forget a run that has ended, with all that it left; False when it is still live."""
+        """Forget a run that has ended, with all that it left; Conflict while it is live."""
         return self.find(target).delete(actor=actor)
 
     def pause_queue(
