@@ -9,7 +9,7 @@ from typing import Any, LiteralString, TypeVar
 
 import psycopg
 
-from stepwell import Client, Flow
+from stepwell import Client, Flow, Stepwell
 from stepwell.observe.emit import subscribed
 from stepwell.observe.events import BatchCommitted, Event, WorkerStarted
 from stepwell.settings import Settings
@@ -77,12 +77,14 @@ class Workshop:
         self.client = client
 
     @asynccontextmanager
-    async def worker(self, *flows: Flow[Any, Any], **settings: Any) -> AsyncGenerator[Serving]:
+    async def worker(
+        self, *flows: Flow[Any, Any], app: Stepwell | None = None, **settings: Any
+    ) -> AsyncGenerator[Serving]:
         """A worker that serves, and is stopped at the end if it still does."""
         knobs: dict[str, Any] = {"dsn": self.dsn, "grace": 2.0, "lease": 10.0, "poll": 1.0}
         events = Events()
         with subscribed(events.take):
-            serving = Serving(Worker(flows, Settings(**knobs | settings)), events)
+            serving = Serving(Worker(app or flows, Settings(**knobs | settings)), events)
         try:
             waiting = asyncio.create_task(events.first(WorkerStarted))
             await asyncio.wait({waiting, serving.task}, return_when=asyncio.FIRST_COMPLETED)
