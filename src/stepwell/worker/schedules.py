@@ -52,11 +52,12 @@ class Schedules:
             if fired:
                 flows = sorted({each.flow_slug for each in fired})
                 started([woken.queue for woken in await link.run(wake_flows(flows))])
-            pause = await next_due(link.run)
-            stuck = not fired and pause == 0  # somebody else has its row, or newer code its times
+            seconds = await next_due(link.run)
+            stuck = not fired and seconds == 0  # others have its row, or newer code wrote its times
             held = max(2 * held, HELD) if stuck else 0.0
+            pause = self._longest if seconds is None else max(seconds, SOONEST, held)
             with suppress(TimeoutError):
-                async with asyncio.timeout(min(max(pause or 0, SOONEST, held), self._longest)):
+                async with asyncio.timeout(min(pause, self._longest)):
                     await self._sooner.wait()
 
 
