@@ -40,8 +40,8 @@ language sql as $$
   select pgflow.free_slots(coalesce(array_agg(s.claim_token), '{}'))
   from pgflow.slots s left join pgflow.workers w on w.worker_id = s.worker_id
   where w.worker_id is null and s.worker_id is not null or w.stopped_at is not null
-    or (w.lease is null and not exists (
-      select from pgflow.step_tasks t where t.message_id = s.message_id and t.claim_token = s.claim_token));
+    or (w.lease is null and (
+      select true from pgflow.step_tasks t where t.message_id = s.message_id and t.claim_token = s.claim_token limit 1) is null);
 $$;
 
 -- A server that was down gives every lease its full length again: nobody could beat meanwhile.

@@ -98,7 +98,8 @@ declare
     select r.run_id from pgflow.runs r
     where r.run_id = any (locked) and r.status || '' <> 'started'
       and (r.key_guard is not null or r.join_id is not null
-        or exists (select from pgflow.runs c where c.parent_run_id = r.run_id and c.status = 'started')));
+        -- as a subquery with a limit, which the planner cannot turn into a walk over all runs
+        or (select true from pgflow.runs c where c.parent_run_id = r.run_id and c.status || '' = 'started' limit 1)));
 begin
   return case when ended = '{}' then '{}' else pgflow.end_runs(ended, at) end;
 end
@@ -117,8 +118,9 @@ begin
   perform pgflow.free_keys(ended, at);
   insert into pgflow.orphans (parent_run_id)
   select r from unnest(ended) r
-  where exists (
-    select from pgflow.runs c where c.parent_run_id = r and c.status = 'started' and c.on_parent_end = 'cancel')
+  where (
+    select true from pgflow.runs c
+    where c.parent_run_id = r and c.status || '' = 'started' and c.on_parent_end = 'cancel' limit 1)
   order by r on conflict do nothing;
   with told as (
     update pgflow.joins j
