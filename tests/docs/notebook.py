@@ -7,15 +7,21 @@ import asyncio
 import inspect
 import sys
 import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from types import ModuleType, TracebackType
 from typing import Any, Self
 
 import psycopg
 
-from stepwell import Flow, Settings, Worker
+from stepwell import Flow, Settings, Stepwell, Worker
+from stepwell.define.job import Job
+from stepwell.define.limits import ConcurrencyLimit, QueueLimit, RateLimit
+from stepwell.define.machine import Machine
+from stepwell.define.schedule import Schedule
 from tests.docs.pages import Block, name_of
 
-AnyFlow = Flow[Any, Any]
+LIMITS = (ConcurrencyLimit, QueueLimit, RateLimit)
 MODULE = "stepwell_docs_page"
 
 
@@ -35,7 +41,7 @@ class Notebook:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        self._serve({})
+        self._serve(Served())
         self._runner.close()
         del sys.modules[MODULE]
 
@@ -65,7 +71,7 @@ class Notebook:
         defining, using = halves(block)
         self._execute(defining, block)
         if using.body:
-            self._serve(self._flows())
+            self._serve(self._served())
             self._execute(using, block)
 
     def _execute(self, tree: ast.Module, block: Block) -> None:
@@ -73,23 +79,66 @@ class Notebook:
         if inspect.iscoroutine(result):
             self._runner.run(result)
 
-    def _flows(self) -> dict[str, AnyFlow]:
-        """A flow that was written anew takes the place of the old one."""
-        return {f.slug: f for f in vars(self._module).values() if isinstance(f, Flow) and f.steps}
+    def _served(self) -> Served:
+        """What was written anew takes the place of the old one."""
+        served = Served()
+        for each in contents(vars(self._module).values()):
+            if isinstance(each, Flow) and each.steps:
+                served.flows[each.slug] = each
+            elif isinstance(each, type) and issubclass(each, Machine) and each is not Machine:
+                served.machines[each.__machine__.slug, each.__machine__.version] = each
+            elif isinstance(each, Job):
+                served.jobs[each.slug] = each
+            elif isinstance(each, Schedule):
+                served.schedules[each.name] = each
+            elif isinstance(each, LIMITS):
+                served.limits[
+                    type(each), each.queue if isinstance(each, QueueLimit) else each.name
+                ] = each
+        return served
 
-    def _serve(self, flows: dict[str, AnyFlow]) -> None:
-        if self._serving is not None and self._serving.flows == flows:
+    def _serve(self, served: Served) -> None:
+        if self._serving is not None and self._serving.served == served:
             return
         if self._serving is not None:
             self._serving.stop()
-        self._serving = Serving(flows, self._dsn) if flows else None
+        self._serving = Serving(served, self._dsn) if served.app.registry.slugs else None
+
+
+@dataclass
+class Served:
+    """What a page has defined so far, by name."""
+
+    flows: dict[Any, Any] = field(default_factory=dict[Any, Any])
+    machines: dict[Any, Any] = field(default_factory=dict[Any, Any])
+    jobs: dict[Any, Any] = field(default_factory=dict[Any, Any])
+    schedules: dict[Any, Any] = field(default_factory=dict[Any, Any])
+    limits: dict[Any, Any] = field(default_factory=dict[Any, Any])
+
+    @property
+    def app(self) -> Stepwell:
+        return Stepwell(
+            flows=self.flows.values(),
+            machines=self.machines.values(),
+            jobs=self.jobs.values(),
+            schedules=self.schedules.values(),
+            limits=self.limits.values(),
+        )
+
+
+def contents(values: Iterable[object]) -> Iterator[object]:
+    """The values, and what the apps among them list."""
+    for each in values:
+        yield each
+        if isinstance(each, Stepwell):
+            yield from (*each.flows, *each.machines, *each.jobs, *each.schedules, *each.limits)
 
 
 class Serving:
     """A worker in a thread of its own, so that blocking blocks do not stop it."""
 
-    def __init__(self, flows: dict[str, AnyFlow], dsn: str) -> None:
-        self.flows = flows
+    def __init__(self, served: Served, dsn: str) -> None:
+        self.served = served
         self._settings = Settings(dsn=dsn, grace=1.0, poll=0.1)
         self._started = threading.Event()
         self._error: Exception | None = None
@@ -99,7 +148,7 @@ class Serving:
 
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._worker = Worker(list(self.flows.values()), self._settings)
+        self._worker = Worker(self.served.app, self._settings)
         self._started.set()
         try:
             await self._worker.run()
