@@ -14,6 +14,7 @@ from stepwell.observe.events import TasksReclaimed
 
 AT_ONCE = 1000
 SOONEST = 0.002
+RARELY = 20  # rounds
 HELD = 0.05  # the first pause when what is due is in other hands
 
 
@@ -65,7 +66,7 @@ async def reclaim(
 async def tidy(link: Link, every: float, due: Callable[[Sequence[str]], None]) -> None:
     """End what was to end with its parent, and tell who waits for a slot that nobody told them is
     free."""
-    gate = ""
+    gate, rounds = "", 0
     while True:
         while (await link.run(maintain.end_orphans()))[0].cancelled:
             pass  # they may have had children of their own
@@ -73,5 +74,7 @@ async def tidy(link: Link, every: float, due: Callable[[Sequence[str]], None]) -
         gate = stuck.last_gate or ""
         if stuck.queues:
             due(stuck.queues)
-        await link.run(maintain.forget_shares())
+        if rounds % RARELY == 0:
+            await link.run(maintain.forget_shares())
+        rounds += 1
         await asyncio.sleep(every)

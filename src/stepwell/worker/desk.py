@@ -124,8 +124,8 @@ class Desk:
         self.changed.set()
 
     def drop(self, tokens: Iterable[int]) -> int:
-        """These claims are no longer ours: stop their handlers, forget their outcomes. Each is asked
-        to stop once, so that it can clean up."""
+        """These claims are no longer ours: stop their handlers, forget their outcomes. Each is
+        asked to stop once, so that it can clean up."""
         gone = [self.running[t] for t in tokens if t in self.running and t not in self.lost]
         for running in gone:
             self.lost[running.task.claim_token] = running.task

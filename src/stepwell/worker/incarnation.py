@@ -67,7 +67,7 @@ class Incarnation:
         self._asking = Asking(settings)
         self._hands = Hands(self.id, self._threads, self._asking)
         self._timers = chores.Timers(settings.poll)
-        self._schedules = Schedules(settings.poll)
+        self._schedules = Schedules(max(settings.poll, settings.lease * BEAT))
         self._pokes = wake.Pokes()
         self._turns = turns.Turns(
             self.id,
@@ -159,7 +159,7 @@ class Incarnation:
         yield self._timers.run(link, self._due)
         yield self._schedules.run(link, self._due)
         yield chores.reclaim(link, settings.lease * BEAT, self._desk.wake, self._due)
-        yield chores.tidy(link, settings.poll, self._due)
+        yield chores.tidy(link, settings.lease * BEAT, self._due)
         yield self._pokes.send(link)
         yield wake.listen(settings.listen_dsn or settings.dsn, self._woken)
 
