@@ -35,6 +35,8 @@ class StepwellError(Exception):
 class DefinitionError(StepwellError):
     """The flow you wrote cannot work. The message names the step and what to change."""
 
+    sqlstate = "PF422"
+
 
 class PayloadError(StepwellError):
     """A value is not JSON, or does not fit its annotation. The message has the path inside it."""
@@ -77,7 +79,7 @@ class NoTarget(NotFound):
 
 
 class Conflict(StepwellError):
-    """That key already belongs to a run of another flow."""
+    """That key already belongs to a run of another definition, or one with another input."""
 
     sqlstate = "PF409"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import FrozenInstanceError, dataclass
+from datetime import timedelta
 from functools import partial, wraps
 from typing import Annotated, Any, NewType, ParamSpec, TypeVar
 
@@ -12,9 +13,13 @@ import pytest
 
 import stepwell.define.app
 import stepwell.define.flow
-from stepwell import Context, Flow, Step, Stepwell
+import stepwell.define.job
+import stepwell.define.limits
+import stepwell.define.machine
+from stepwell import Context, Flow, Step, Stepwell, key_by
+from stepwell.define.calls import Called, called
 from stepwell.define.registry import Registry
-from stepwell.errors import DefinitionError, NotFound
+from stepwell.errors import DefinitionError, NotFound, PayloadError
 
 
 @dataclass
@@ -343,6 +348,81 @@ def test_an_app_holds_its_flows_and_does_not_change() -> None:
         app.name = "other"  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def test_a_flow_waits_for_signals_and_for_time() -> None:
+    flow = Flow("orders")
+
+    @flow.step
+    def reserve(flow_input: dict[str, int]) -> int: ...
+
+    approved = flow.signal("approved", after=reserve, timeout=timedelta(hours=1))
+    nap = flow.sleep("cooling_off", timedelta(days=30), after=(reserve, approved))
+
+    @flow.step
+    def ship(approved: Article, cooling_off: None, ctx: Context) -> None: ...
+
+    assert [step.kind for step in flow.steps.values()] == ["single", "signal", "sleep", "single"]
+    assert (approved.slug, approved.signal, approved.dependencies) == (
+        "approved",
+        "approved",
+        ("reserve",),
+    )
+    assert approved.options.signal_timeout == 3600
+    assert nap.dependencies == ("reserve", "approved")
+    assert nap.options.start_delay == 30 * 86400
+    assert nap() is None
+    assert ship.dependencies == ("approved", "cooling_off")
+    assert [p.type for p in ship.parameters][:2] == [Article, type(None)]
+    assert flow.signal("any thing", slug="other").signal == "any thing"
+
+
+def test_a_step_that_only_waits_may_be_absent() -> None:
+    flow = Flow("orders")
+    flow.signal("approved", timeout=5, if_exhausted="skip")
+
+    @flow.step
+    def ship(approved: str | None = "nobody") -> None: ...
+
+    [parameter] = ship.parameters
+    assert parameter.may_be_absent
+    assert parameter.default == "nobody"
+
+
+def test_the_limits_and_the_retries_of_a_flow() -> None:
+    def square(attempt: int) -> int:
+        return attempt**2
+
+    flow = Flow("orders", backoff=square, priority=-5, fairness_by="tenant.id", max_running=3)
+
+    @flow.step(backoff="fixed", base_delay=timedelta(minutes=1), concurrency=key_by("order"))
+    def reserve(flow_input: dict[str, int]) -> int: ...
+
+    assert (flow.options.backoff, flow.options.priority) == (square, -5)
+    assert (flow.options.fairness_by, flow.options.max_running) == (("tenant", "id"), 3)
+    assert (reserve.options.backoff, reserve.options.base_delay) == ("fixed", 60)
+    assert reserve.options.concurrency == key_by("order")
+
+
+def test_a_call_of_a_flow_is_checked_where_it_is_written() -> None:
+    flow = article_flow()
+    assert called(flow.call(Article("x"))) == Called("flow", flow.slug, None, b'{"url":"x"}')
+    with pytest.raises(PayloadError, match=r"input of flow 'analyze_article'.*\$\.url"):
+        flow.call({"url": 7})
+    with pytest.raises(PayloadError, match=r"input of flow 'analyze_article'.*JSON"):
+        flow.call(object())
+
+
+def test_a_call_of_a_flow_that_maps_over_its_input_has_a_list() -> None:
+    flow = Flow("orders")
+
+    @flow.map
+    def pack(line: int) -> None: ...
+
+    assert flow.call([1]).payload == b"[1]"
+    with pytest.raises(PayloadError, match="is not a list"):
+        flow.call(1)
+
+
 def test_the_examples_in_the_docstrings_run() -> None:
-    for module in (stepwell.define.flow, stepwell.define.app):
+    defined = stepwell.define
+    for module in (defined.flow, defined.app, defined.machine, defined.job, defined.limits):
         assert doctest.testmod(module).failed == 0

@@ -31,7 +31,7 @@ from stepwell import (
     key_by,
     step,
 )
-from stepwell.define.moves import failed_move, move_of, spawn_of
+from stepwell.define.moves import move_of, spawn_of
 from stepwell.define.outcome import Transition
 
 NAN = float("nan")
@@ -156,7 +156,7 @@ def test_spawn_starts_children_of_any_kind() -> None:
         Child(send_welcome.call(8), at=at, concurrency=key_by("user_id"), rate_limit=openai),
     ]
     word, said = moved(Spawn(children, then=machine.start, quorum=2, on_failure="wake", deadline=9))
-    ids = [child.pop("id") for child in said.pop("children_of", said["children"])]
+    ids = [child.pop("id") for child in said["children"]]
     assert word == "spawn"
     assert len(set(ids)) == 5
     assert ids == sorted(ids)
@@ -202,11 +202,6 @@ def test_spawn_of_a_step_of_a_flow_has_no_then() -> None:
         spawn_of(Spawn([Other()], then=machine.start))
     with pytest.raises(DefinitionError, match=r"then=self\.join"):
         moved(Spawn([Other()]))
-
-
-def test_a_failed_attempt_leaves_the_state_as_it_was() -> None:
-    assert json.loads(failed_move('{"order":1}', [4])) == {"state": {"order": 1}, "handed": [4]}
-    assert json.loads(failed_move(b"{}", [], 2.5)) == {"state": {}, "handed": [], "delay": 2.5}
 
 
 def test_a_target_of_another_machine_is_refused() -> None:

@@ -16,16 +16,19 @@ from stepwell import (
     MachineContext,
     Next,
     RateLimit,
+    Stepwell,
     job,
     key_by,
     step,
 )
 from stepwell.compile.check import check_shape
+from stepwell.compile.deploy import serves_version
 from stepwell.compile.diff import differences
 from stepwell.compile.flows import compile_flow
 from stepwell.compile.jobs import compile_job
 from stepwell.compile.machines import compile_machine
 from stepwell.compile.shape import Shape
+from stepwell.db.inspect import VersionRow
 from stepwell.define.outcome import Transition
 from stepwell.errors import DefinitionError
 
@@ -161,3 +164,33 @@ def test_a_wait_that_cannot_be(step: Any, words: str) -> None:
     shape = Shape.from_data({"slug": "orders", "steps": [{"slug": "a", **step}]})
     with pytest.raises(DefinitionError, match=f"flow 'orders', step 'a'.*{words}"):
         check_shape(shape)
+
+
+def stored(kind: str, slug: str, version: int, *steps: str) -> VersionRow:
+    return VersionRow(slug, 1, version, slug, kind, [{"slug": step} for step in steps])
+
+
+@pytest.mark.parametrize(
+    ("row", "served"),
+    [
+        (stored("machine", "checkout", 4, "start", "ship"), True),
+        (stored("machine", "checkout", 4, "start"), True),
+        (stored("machine", "checkout", 4, "start", "ship", "gone"), False),
+        (stored("machine", "checkout", 3, "start"), False),
+        (stored("machine", "other", 4), False),
+        (stored("job", "send", 1, "perform"), True),
+        (stored("job", "send", 2, "perform"), False),
+        (stored("job", "checkout", 1, "perform"), False),
+        (stored("flow", "send", 1), False),
+        (stored("schedule", "send", 1), False),
+    ],
+)
+def test_a_version_is_served_when_there_is_a_handler_for_each_step(
+    row: VersionRow, served: bool
+) -> None:
+    assert (
+        serves_version(
+            Stepwell(machines=[Checkout], jobs=[send], limits=[openai, reports]).registry, row
+        )
+        is served
+    )

@@ -35,7 +35,7 @@ def hints_of(handler: Callable[..., Any], names: Mapping[str, Any]) -> Hints:
     known = getattr(function, "__globals__", None) or _names_around(function)
     hints = {
         name: _resolved(name, annotation, known, names)
-        for name, annotation in _annotations(function).items()
+        for name, annotation in annotations_of(function).items()
     }
     output = hints.pop("return", Any)
     if get_origin(output) in _AWAITED:
@@ -47,7 +47,8 @@ def _names_around(cls: Any) -> Mapping[str, Any]:
     return vars(sys.modules.get(getattr(cls, "__module__", ""), types.SimpleNamespace()))
 
 
-def _annotations(function: Any) -> Mapping[str, Any]:
+def annotations_of(function: Any) -> Mapping[str, Any]:
+    """What is written, for a function or a class by itself; names may still be unknown."""
     if sys.version_info >= (3, 14):
         import annotationlib  # noqa: PLC0415
 

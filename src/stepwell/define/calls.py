@@ -22,7 +22,6 @@ class Called:
     slug: str
     version: int | None
     input: bytes
-    what: Startable
 
 
 def called(startable: Startable) -> Called:
@@ -30,10 +29,10 @@ def called(startable: Startable) -> Called:
     check_startable(startable, "start")
     if isinstance(startable, JobCall):
         call = cast("JobCall[Any]", startable)
-        return Called("job", call.job.slug, call.job.version, call.payload, call)
+        return Called("job", call.job.slug, call.job.version, call.payload)
     if isinstance(startable, FlowCall):
         flow_call = cast("FlowCall[Any]", startable)
-        return Called("flow", flow_call.flow.slug, None, flow_call.payload, flow_call)
+        return Called("flow", flow_call.flow.slug, None, flow_call.payload)
     machine = cast("Machine", startable)
     facts = machine_of(type(machine))
-    return Called("machine", facts.slug, facts.version, encode_state(machine), machine)
+    return Called("machine", facts.slug, facts.version, encode_state(machine))

@@ -9,8 +9,19 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, Self, TypeVar, Unpack, cast, dataclass_transform, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Self,
+    TypeVar,
+    Unpack,
+    cast,
+    dataclass_transform,
+    overload,
+)
 
+from stepwell.define.annotations import annotations_of
 from stepwell.define.options import (
     MachineStepChoices,
     RunChoices,
@@ -64,6 +75,8 @@ class MachineChoices(RunChoices, total=False):
 class Machine(Startable):
     """A state machine. The annotated fields are its state, which is kept with every outcome.
 
+    >>> from datetime import timedelta
+    >>> from stepwell import Await, Done, MachineContext, Stop
     >>> class Checkout(Machine, queue="checkout", version=1):
     ...     order: int
     ...     paid: bool = False
@@ -78,6 +91,8 @@ class Machine(Startable):
     ...             return Stop("payment never came")
     ...         self.paid = True
     ...         return Done({"order": self.order})
+    >>> Checkout(order=42).paid
+    False
     """
 
     __machine__: ClassVar[MachineDef]
@@ -114,15 +129,17 @@ class Machine(Startable):
             choices=said,
         )
 
-    def __setattr__(self, name: str, value: object) -> None:
-        """Refuse what is no field: it would be lost with the step."""
-        known = type(self).__machine__.state.fields
-        if name not in known:
-            raise AttributeError(
-                f"{type(self).__name__} has no field {name!r}{meant(name, known)}; "
-                "declare it in the class, so that it is kept"
-            )
-        object.__setattr__(self, name, value)
+    if not TYPE_CHECKING:  # or a type checker would let every name pass
+
+        def __setattr__(self, name: str, value: object) -> None:
+            """Refuse what is no field: it would be lost with the step."""
+            known = type(self).__machine__.state.fields
+            if name not in known:
+                raise AttributeError(
+                    f"{type(self).__name__} has no field {name!r}{meant(name, known)}; "
+                    "declare it in the class, so that it is kept"
+                )
+            object.__setattr__(self, name, value)
 
     @classmethod
     def decode(cls, state: bytes | str) -> Self:
@@ -172,7 +189,7 @@ def slug_of(cls: type[Any]) -> str:
 
 
 def _make_fields(cls: type[Any], what: str) -> None:
-    for name in inspect.get_annotations(cls):
+    for name in annotations_of(cls):
         if isinstance(vars(cls).get(name), MachineStep):
             raise DefinitionError(f"{what}: {name!r} is a step and a field; rename one")
         if name in vars(cls):

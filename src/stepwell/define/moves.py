@@ -44,12 +44,6 @@ def move_of(
     return word, encode(move)
 
 
-def failed_move(state: bytes | str, handed: Sequence[int], delay: float | None = None) -> bytes:
-    """The move of a failed attempt: the state stays as it was before it."""
-    raw = Raw(state if isinstance(state, bytes) else state.encode())
-    return encode({"state": raw, "handed": list(handed), **_said(delay=delay)})
-
-
 def spawn_of(spawn: Spawn) -> bytes:
     """The move of a step of a flow that answered with Spawn."""
     if spawn.then is not None:

@@ -132,12 +132,12 @@ class RunChoices(TypedDict, total=False):
 
 def check_known(choices: Mapping[str, object], known: type[Any], what: str) -> None:
     """Refuse an argument that the TypedDict does not have: a typo never becomes a default."""
-    names = [name for base in (*known.__mro__, known) for name in _annotations(base)]
+    names = list(known.__annotations__)
     for name in choices:
         if name not in names:
             raise DefinitionError(
                 f"{what}: there is no option {name!r}{meant(name, names)}; "
-                f"the options are {', '.join(dict.fromkeys(names))}"
+                f"the options are {', '.join(names)}"
             )
 
 
@@ -179,13 +179,6 @@ def check_priority(value: object, what: str) -> None:
     _check_whole("priority", value, what)
 
 
-def custom_delay(backoff: Backoff | None, attempt: int) -> float | None:
-    """What a backoff function says about the attempt that failed; None for the named ones."""
-    if not callable(backoff):
-        return None
-    return seconds(backoff(attempt), f"the backoff after attempt {attempt}")
-
-
 def _plain(choices: Mapping[str, Any], wanted: type[Any], what: str) -> dict[str, Any]:
     known = wanted.__dataclass_fields__
     plain = {name: whole_seconds(choices[name]) for name in choices if name in known}
@@ -200,10 +193,6 @@ _VALUES: dict[str, Callable[[object, str], object]] = {
     "rate_limit": rate_use,
     "fairness_by": lambda value, what: path_of(value, f"{what}: fairness_by"),
 }
-
-
-def _annotations(base: type[Any]) -> Mapping[str, Any]:
-    return getattr(base, "__annotations__", {})
 
 
 def _check_whole(name: str, value: object, what: str) -> None:

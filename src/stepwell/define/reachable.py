@@ -21,10 +21,10 @@ def check_names(cls: type[Any], steps: Steps, fields: Iterable[str], what: str) 
     if hasattr(cls, "__getattr__"):
         return
     known = {*dir(cls), *fields}
-    for name in dir(cls):
+    for name in filter(_is_theirs, dir(cls)):
         for function in _functions(cls, name):
             for asked in _asked_of_self(function.__code__, _self_of(function)):
-                if asked not in known:
+                if asked not in known and _is_theirs(asked):
                     raise DefinitionError(
                         f"{what}, {'step' if name in steps else 'method'} {name!r}: there is no "
                         f"step or field {asked!r}{meant(asked, known)}; "
@@ -34,7 +34,7 @@ def check_names(cls: type[Any], steps: Steps, fields: Iterable[str], what: str) 
 
 def check_reachable(cls: type[Any], steps: Steps, what: str) -> None:
     """Refuse a step that no method names, beginning with the initial one and `on_error`."""
-    named = {name: _named_by(cls, name) for name in dir(cls) if not name.startswith("__")}
+    named = {name: _named_by(cls, name) for name in filter(_is_theirs, dir(cls))}
     todo = [slug for slug, step in steps.items() if step.initial or step.reachable]
     todo.append("on_error")
     reached: set[str] = set()
@@ -51,6 +51,10 @@ def check_reachable(cls: type[Any], steps: Steps, what: str) -> None:
             )
 
 
+def _is_theirs(name: str) -> bool:
+    return not name.startswith("__") or name == "__post_init__"
+
+
 def _named_by(cls: type[Any], name: str) -> set[str]:
     """All attributes that an attribute of the class mentions."""
     found: set[str] = set()
@@ -60,12 +64,10 @@ def _named_by(cls: type[Any], name: str) -> set[str]:
 
 
 def _functions(cls: type[Any], name: str) -> Iterator[FunctionType]:
-    """What stands behind an attribute, in every class of the user's that defines it: a step's
+    """What stands behind an attribute, in every class that defines it: a step's
     method, a property's, a class method's, or a plain one."""
     for base in cls.__mro__:
         value = vars(base).get(name)
-        if (base.__module__ or "").startswith("stepwell.define.") or value is None:
-            continue
         behind = (getattr(value, part, None) for part in ("method", "fget", "fset", "__func__"))
         for function in (value, *behind):
             if isinstance(function, FunctionType):
