@@ -38,7 +38,7 @@ async def list_schedules(*, dsn: Dsn = None, json: AsJson = False) -> int:
 
 
 @schedules.command
-async def show(schedule: Name, *, dsn: Dsn = None, json: AsJson = False) -> int:
+async def show(schedule: Name, /, *, dsn: Dsn = None, json: AsJson = False) -> int:
     """Show one schedule and its next slots."""
     async with connected(dsn) as client:
         found = await client.schedules.get(schedule)
@@ -51,7 +51,7 @@ async def show(schedule: Name, *, dsn: Dsn = None, json: AsJson = False) -> int:
 
 
 @schedules.command
-async def pause(schedule: Name, *, dsn: Dsn = None, json: AsJson = False) -> int:
+async def pause(schedule: Name, /, *, dsn: Dsn = None, json: AsJson = False) -> int:
     """Fire no slot of a schedule until it is resumed."""
     async with connected(dsn) as client:
         done = await client.schedules.pause(schedule)
@@ -59,7 +59,7 @@ async def pause(schedule: Name, *, dsn: Dsn = None, json: AsJson = False) -> int
 
 
 @schedules.command
-async def resume(schedule: Name, *, dsn: Dsn = None, json: AsJson = False) -> int:
+async def resume(schedule: Name, /, *, dsn: Dsn = None, json: AsJson = False) -> int:
     """Fire slots again. Its catch-up policy says what of the pause is made up for."""
     async with connected(dsn) as client:
         done = await client.schedules.resume(schedule)
@@ -67,7 +67,7 @@ async def resume(schedule: Name, *, dsn: Dsn = None, json: AsJson = False) -> in
 
 
 @schedules.command
-async def trigger(schedule: Name, *, dsn: Dsn = None, json: AsJson = False) -> int:
+async def trigger(schedule: Name, /, *, dsn: Dsn = None, json: AsJson = False) -> int:
     """Start a run now and print its id. The slots stay as they are."""
     async with connected(dsn) as client:
         run = await client.schedules.trigger(schedule)
@@ -79,7 +79,7 @@ async def trigger(schedule: Name, *, dsn: Dsn = None, json: AsJson = False) -> i
 
 
 @schedules.command
-async def delete(schedule: Name, *, dsn: Dsn = None, json: AsJson = False) -> int:
+async def delete(schedule: Name, /, *, dsn: Dsn = None, json: AsJson = False) -> int:
     """Forget a schedule. Its runs stay; code that still has it makes it anew when deployed."""
     async with connected(dsn) as client:
         await client.schedules.delete(schedule)
@@ -89,6 +89,7 @@ async def delete(schedule: Name, *, dsn: Dsn = None, json: AsJson = False) -> in
 @schedules.command(name="next")
 async def next_slots(
     schedule: Name,
+    /,
     *,
     count: Annotated[int, Parameter(help="How many.", validator=Number(gte=1, lte=MOST_SLOTS))] = 5,
     dsn: Dsn = None,
