@@ -525,3 +525,24 @@ async def test_two_versions_run_side_by_side(workshop: Workshop) -> None:
     async with workshop.worker(app=app_of(Old, New)):
         runs = [await workshop.client.start(machine) for machine in (Old(), New(), Old())]
         assert [await run.result(10) for run in runs] == ["old", "new", "old"]
+
+
+class Hopeless(Machine, timeout=1, max_attempts=1):
+    """Its on_error does not come back either."""
+
+    @step(initial=True)
+    def work(self, ctx: MachineContext) -> Done:
+        while not ctx.cancelled:
+            time.sleep(0.01)
+        return Done("too late")
+
+    def on_error(self, error: BaseException, ctx: MachineContext) -> None:
+        assert not ctx.cancelled
+        while not ctx.cancelled:
+            time.sleep(0.01)
+
+
+async def test_on_error_has_a_timeout_of_its_own(workshop: Workshop) -> None:
+    failed = await failure_of(workshop, Hopeless())
+    assert failed.error_type == "TimedOut"
+    assert (failed.message or "").count("ran longer than its timeout of 1 s") == 2

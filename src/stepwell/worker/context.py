@@ -14,6 +14,7 @@ from stepwell.define.payload import decoder
 from stepwell.worker.asking import Asking
 
 Answer = TypeVar("Answer")
+ON_ERROR = 20.0  # seconds at most; within the 30 by which a task may outlive its step's timeout
 _signals = decoder(list[Signal])
 
 
@@ -38,6 +39,7 @@ class TaskContext:
         "deadline",
         "flow_input_json",
         "late",
+        "timeout",
         "worker_id",
     )
 
@@ -56,6 +58,7 @@ class TaskContext:
         self._before = before
         self._lost = False
         self.late = False
+        self.timeout = float(task.timeout if before is None else min(task.timeout, ON_ERROR))
         self.worker_id = worker_id
         self.flow_input_json = flow_input_json
         self._awaited: list[Signal] | None = None
@@ -63,7 +66,7 @@ class TaskContext:
 
     def begins(self) -> None:
         """The handler starts now; before, it may have waited for a free thread."""
-        self.deadline = datetime.now(UTC) + timedelta(seconds=self._task.timeout)
+        self.deadline = datetime.now(UTC) + timedelta(seconds=self.timeout)
 
     def lose(self) -> None:
         """The claim is gone, or goes back: no outcome of this task can be written."""
@@ -78,7 +81,7 @@ class TaskContext:
         return self.late or self.lost
 
     def after(self) -> TaskContext:
-        """The context of on_error: the time of the step was its own, the claim is the same."""
+        """The context of on_error: it has a time of its own, and the claim of the step."""
         return TaskContext(self._task, self.worker_id, self._asking, before=self)
 
     @property

@@ -42,7 +42,7 @@ async def guarded(
 ) -> Returned | Raised:
     """One call within the step's timeout. Waiting for a free thread does not count."""
     deadline = asyncio.timeout(None)
-    begins = partial(_begin, task, context, deadline)
+    begins = partial(_begin, context, deadline)
     try:
         async with deadline:
             return Returned(await _called(handler, begins, task, threads))
@@ -56,7 +56,7 @@ async def guarded(
         if not deadline.expired():
             return _raised(error)
         context.late = True
-        return _timed_out(task, error)
+        return _timed_out(task, context, error)
     except BaseException as error:
         if handler.is_async and isinstance(error, KeyboardInterrupt):
             raise  # Ctrl-C reached the loop in the middle of a handler
@@ -72,9 +72,9 @@ async def _called(
     return await threads.run(handler.function, begins, task.claim_token)
 
 
-def _begin(task: Task, context: TaskContext, deadline: asyncio.Timeout) -> None:
+def _begin(context: TaskContext, deadline: asyncio.Timeout) -> None:
     """The handler can start: from now on its time counts."""
-    deadline.reschedule(asyncio.get_running_loop().time() + task.timeout)
+    deadline.reschedule(asyncio.get_running_loop().time() + context.timeout)
     context.begins()
 
 
@@ -82,8 +82,8 @@ def _raised(error: BaseException) -> Raised:
     return Raised(error, failed(error, permanent=isinstance(error, PermanentError)))
 
 
-def _timed_out(task: Task, error: TimeoutError) -> Raised:
-    said = f"step {task.step_slug!r} ran longer than its timeout of {task.timeout} s"
+def _timed_out(task: Task, context: TaskContext, error: TimeoutError) -> Raised:
+    said = f"step {task.step_slug!r} ran longer than its timeout of {context.timeout:g} s"
     return Raised(TimeoutError(said), failed_as("TimedOut", said, shown(error)))
 
 
