@@ -8,8 +8,7 @@ from typing import Any, Literal, cast
 from stepwell.define.flow import FlowCall
 from stepwell.define.job import JobCall
 from stepwell.define.machine import Machine, encode_state, machine_of
-from stepwell.define.outcome import check_startable
-from stepwell.define.startable import Startable
+from stepwell.define.startable import Startable, check_startable
 
 Kind = Literal["flow", "machine", "job"]
 

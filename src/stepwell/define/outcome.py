@@ -19,8 +19,8 @@ from stepwell.define.limits import (
 )
 from stepwell.define.options import check_choice, check_priority
 from stepwell.define.payload import storable
-from stepwell.define.reference import BoundStep, MachineStep, Target
-from stepwell.define.startable import Startable
+from stepwell.define.reference import Target, check_target
+from stepwell.define.startable import Startable, check_startable
 from stepwell.errors import DefinitionError
 
 OnFailure = Literal["wait", "wake", "fail"]
@@ -255,28 +255,6 @@ class Moved:
 
 
 Outcome = Completed | Failed | Moved
-
-
-def check_target(target: object, what: str) -> None:
-    """Refuse anything but a reference to a step of a machine."""
-    if not isinstance(target, MachineStep | BoundStep):
-        raise DefinitionError(
-            f"{what}: {target!r} is no step; name a method that is decorated with @step, for "
-            f"example {what}(self.ship)"
-        )
-
-
-def check_startable(value: object, what: str) -> None:
-    """Refuse what no run can be started of, and say what was probably meant."""
-    if isinstance(value, Startable):
-        return
-    if isinstance(value, type) and issubclass(value, Startable):
-        remedy = f"give it its fields: {value.__name__}(...)"
-    elif hasattr(cast("Any", value), "call"):
-        remedy = "give it its input: .call(...)"
-    else:
-        remedy = "pass a machine with its fields, or what .call(...) of a job or a flow made"
-    raise DefinitionError(f"{what}: no run can be started of {value!r}; {remedy}")
 
 
 def signal_names(names: object) -> tuple[str, ...]:

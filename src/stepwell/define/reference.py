@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast, overload
 
 from stepwell.define.options import StepOptions
+from stepwell.errors import DefinitionError
 
 M = TypeVar("M", covariant=True)  # only named: a class may override the steps of its base
 C = TypeVar("C", contravariant=True)
@@ -75,3 +76,12 @@ class BoundStep(Generic[C, R]):
 
 
 Target = MachineStep[Any, Any, Any] | BoundStep[Any, Any]
+
+
+def check_target(target: object, what: str) -> None:
+    """Refuse anything but a reference to a step of a machine."""
+    if not isinstance(target, MachineStep | BoundStep):
+        raise DefinitionError(
+            f"{what}: {target!r} is no step; name a method that is decorated with @step, for "
+            f"example {what}(self.ship)"
+        )
