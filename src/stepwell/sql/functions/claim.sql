@@ -31,11 +31,11 @@ begin
   contended := false;
   for n in 1 .. 8 loop
     picked := pgflow.pick_tasks(lane_queues, lane_versions, window_size);
-    contended := false;
+    contended := coalesce(picked.shared, false) and picked.ids <> '{}';
     exit when picked.ids = '{}';
     if picked.limited or cardinality(picked.ids) > want - cardinality(ids) then
       admitted := pgflow.admit_tasks(worker, picked.ids, want - cardinality(ids), at);
-      contended := admitted.contended;
+      contended := contended or admitted.contended;
       taken := pgflow.take_tasks(worker, admitted.ids, admitted.tokens, at);
       moved := admitted.moved + pgflow.put_aside(admitted.ids, taken, admitted.tokens);
     else
@@ -52,9 +52,9 @@ $$;
 
 -- The ids that a claim takes, locked. One lane: its head. Several: first, without locks, how many of the most
 -- urgent tasks lie in each lane, then that many of each; so no lane locks more than it gives. `limited`: some of
--- them have limits to be asked about.
+-- them have limits to be asked about; `shared`: among fairness keys, and there may be more.
 create or replace function pgflow.pick_tasks(
-  lane_queues text[], lane_versions int[], want int, out ids bigint[], out limited boolean
+  lane_queues text[], lane_versions int[], want int, out ids bigint[], out limited boolean, out shared boolean
 ) language plpgsql as $$
 declare
   lanes record;
@@ -66,6 +66,7 @@ begin
     if lanes.fair then
       ids := pgflow.pick_fairly(lanes.queues, lanes.versions, want);
       limited := true;
+      shared := true;
       return;
     end if;
     lane_queues := lanes.queues;

@@ -23,13 +23,15 @@ begin
       where t.queue = k.queue and t.version_id = k.version_id and t.stage = 'ready' and t.fairness_key > k.name
       order by t.queue, t.version_id, t.fairness_key limit 1)
     from key k where k.name is not null
+  ), width as (                              -- of many keys each can have a few turns only
+    select greatest(1, 10 * want / greatest(count(*), 1))::int as most from key k where k.name is not null
   ), head as (
     select k.queue, k.version_id, k.name, t.message_id, t.priority, t.ready_at, 1 / coalesce(t.fairness_weight, 1) as cost
     from key k cross join lateral (
       select t.message_id, t.priority, t.ready_at, t.fairness_weight from pgflow.step_tasks t
       where t.queue = k.queue and t.version_id = k.version_id and t.stage = 'ready' and t.fairness_key = k.name
       order by t.queue, t.version_id, t.fairness_key, t.priority, t.ready_at, t.message_id
-      limit want) t
+      limit least(want, (select w.most from width w))) t
     where k.name is not null
   ), tagged as (
     select h.*, greatest(coalesce(s.served, 0), coalesce(f.virtual_time, 0)) + sum(h.cost) over (
