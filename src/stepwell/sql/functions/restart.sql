@@ -91,8 +91,9 @@ begin
   where t.run_id = origin.run_id and t.step_slug = any (kept.passed);
   insert into pgflow.step_states (flow_slug, run_id, step_slug, remaining_deps, initial_tasks, created_at)
   select s.flow_slug, id, s.step_slug, s.deps_count,
-    case when s.step_type <> 'map' then 1 when s.deps_count = 0 then jsonb_array_length(origin.input) end, at
-  from pgflow.steps s where s.version_id = origin.version_id and s.step_slug <> all (kept.passed || kept.cut);
+    case when s.step_type <> 'map' then 1 when s.deps_count = 0 then jsonb_array_length(r.input) end, at
+  from pgflow.runs r join pgflow.steps s on s.version_id = r.version_id and s.step_slug <> all (kept.passed || kept.cut)
+  where r.run_id = id;
 
   roots := array(
     select (id, s.version_id, s.step_slug)::pgflow.step_ref from pgflow.steps s
