@@ -23,6 +23,7 @@ from stepwell.worker.schedules import firing_of
 from tests.servers import DatabaseServer
 
 from .conftest import Connect
+from .explain import explained
 from .hands import Connection, Hands
 from .shapes import single
 from .waiting import held_up, transaction, waits_for_none
@@ -532,6 +533,27 @@ def test_a_slot_that_waits_is_looked_at_twice_a_second(hands: Hands) -> None:
     fire(hands, "2030-01-01 00:05+00")
     fire(hands, "2030-01-01 00:10+00")
     assert calls.next_schedule().on_sync(hands.conn)[0].seconds == 0.5
+
+
+def test_schedules_that_are_not_due_cost_nothing(hands: Hands) -> None:
+    hands.conn.execute(
+        "insert into pgflow.schedules (name, flow_slug, spec, next_at, paused_at)"
+        " select 's' || n, 'orders', '{}', '2040-01-01', case when n % 2 = 0 then now() end"
+        " from generate_series(1, 20000) n"
+    )
+    put(hands)
+    clock(hands.conn, "2030-01-01 00:05+00")
+
+    def look() -> None:
+        assert [each.name for each in due(hands.conn)] == ["nightly"]
+        assert calls.next_schedule().on_sync(hands.conn)[0].seconds == 0
+
+    for analyzed in (False, True):
+        if analyzed:
+            hands.conn.execute("analyze pgflow.schedules")
+        scans = [scan for said in explained(hands.conn, look) for scan in said.scans]
+        of_schedules = [scan for scan in scans if scan.table == "schedules"]
+        assert of_schedules and all(scan.rows <= 2 for scan in of_schedules), of_schedules
 
 
 def test_a_name_that_is_no_slug_is_refused_by_the_database_too(hands: Hands) -> None:

@@ -4,7 +4,7 @@ database lets one of us have each slot."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
@@ -48,9 +48,10 @@ class Schedules:
         held = 0.0
         while True:
             self._sooner.clear()
-            fired = await fire(link.run)
-            if fired:
-                flows = sorted({each.flow_slug for each in fired})
+            fired = 0
+            async for batch in fire(link.run):
+                fired += len(batch)
+                flows = sorted({each.flow_slug for each in batch})
                 started([woken.queue for woken in await link.run(wake_flows(flows))])
             seconds = await next_due(link.run)
             stuck = not fired and seconds == 0  # others have its row, or newer code wrote its times
@@ -63,7 +64,7 @@ class Schedules:
 
 async def fire_due(run_call: RunCall) -> int:
     """Fire all that is due at pgflow.now(); answers how many runs were started."""
-    return len(await fire(run_call))
+    return sum([len(batch) async for batch in fire(run_call)])
 
 
 async def next_due(run_call: RunCall) -> float | None:
@@ -71,20 +72,21 @@ async def next_due(run_call: RunCall) -> float | None:
     return (await run_call(next_schedule()))[0].seconds
 
 
-async def fire(run_call: RunCall) -> list[Fired]:
-    """Fire all that is due. What this code cannot read, or another worker has, is left alone."""
-    fired: list[Fired] = []
+async def fire(run_call: RunCall) -> AsyncGenerator[list[Fired]]:
+    """Fire all that is due, and tell of the runs as soon as they are there. What this code cannot
+    read, or another worker has, is left alone."""
     tried: set[tuple[str, datetime]] = set()
     while True:
         due = await run_call(due_schedules())
         fresh = [each for each in due if (each.name, each.next_at) not in tried]
         if not fresh:
-            return fired
+            return
         tried.update((each.name, each.next_at) for each in fresh)
         firings = [firing for each in fresh if (firing := firing_of(each)) is not None]
         for first in range(0, len(firings), AT_ONCE):
             batch = encode(firings[first : first + AT_ONCE])
-            fired += await run_call(fire_schedules(batch.decode()))
+            if fired := await run_call(fire_schedules(batch.decode())):
+                yield fired
 
 
 def firing_of(due: Due) -> dict[str, Any] | None:

@@ -46,7 +46,7 @@ $$;
 -- No locks; fire_schedules looks again under its own.
 create or replace function pgflow.due_schedules(most int default 1000)
 returns table (name text, spec jsonb, catch_up text, next_at timestamptz, resumed_at timestamptz, seen_at timestamptz)
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = '' set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
   at constant timestamptz := pgflow.now();
@@ -58,7 +58,9 @@ begin
   union all
   (select s.name, s.spec, s.catch_up, s.next_at, s.resumed_at, at
   from pgflow.schedules s
-  where s.paused_at is null and s.waiting <> '{}' and s.next_at > at and pgflow.still_live(s.live) = '{}'
+  where s.paused_at is null and s.waiting <> '{}'
+    and s.next_at - at > '0 s'  -- written so that the index of due times is no way to it
+    and pgflow.still_live(s.live) = '{}'
   order by s.name limit most);
 end
 $$;
@@ -66,7 +68,7 @@ $$;
 -- Seconds until something is due; null: no schedule fires. A slot that waits for the end of a run is looked at every half
 -- second.
 create or replace function pgflow.next_schedule() returns float8
-language sql stable set search_path = '' as $$
+language sql stable set search_path = '' set enable_seqscan = off set enable_bitmapscan = off as $$
   select case when d.next_at is not null  -- greatest would make 0 of null
     then greatest(least(extract(epoch from d.next_at - pgflow.now()), case when w.some then 0.5 end), 0) end::float8
   from (select min(s.next_at) as next_at from pgflow.schedules s where s.paused_at is null) d,
@@ -190,7 +192,7 @@ begin
     set live = case when o.overlap = 'allow' then '{}' else pgflow.still_live(o.live) end || started.run_id,
         last_run_id = started.run_id
     where o.name = s.name;
-    perform pgflow.note_schedule(s.name, 'trigger', actor, started.run_id);
+    perform pgflow.write_audit(pgflow.now(), actor, 'trigger', 'schedule', s.name, started.run_id);
   end if;
   return query select started.run_id, s.flow_slug, started.created;
 end
@@ -206,7 +208,7 @@ begin
     return false;
   end if;
   update pgflow.schedules o set paused_at = pgflow.now() where o.name = s.name;
-  perform pgflow.note_schedule(s.name, 'pause', actor);
+  perform pgflow.write_audit(pgflow.now(), actor, 'pause', 'schedule', s.name, null);
   return true;
 end
 $$;
@@ -221,7 +223,7 @@ begin
     return false;
   end if;
   update pgflow.schedules o set paused_at = null, resumed_at = pgflow.now() where o.name = s.name;
-  perform pgflow.note_schedule(s.name, 'resume', actor);
+  perform pgflow.write_audit(pgflow.now(), actor, 'resume', 'schedule', s.name, null);
   return true;
 end
 $$;
@@ -233,7 +235,7 @@ declare
   s constant pgflow.schedules := pgflow.lock_schedule(name);
 begin
   delete from pgflow.schedules o where o.name = s.name;
-  perform pgflow.note_schedule(s.name, 'delete', actor);
+  perform pgflow.write_audit(pgflow.now(), actor, 'delete', 'schedule', s.name, null);
   return true;
 end
 $$;
@@ -256,10 +258,4 @@ begin
   end if;
   return s;
 end
-$$;
-
-create or replace function pgflow.note_schedule(name text, action text, actor text, run_id uuid default null) returns void
-language sql as $$
-  insert into pgflow.audit (at, actor, action, kind, target, run_id)
-  values (pgflow.now(), coalesce(actor, session_user), action, 'schedule', name, run_id);
 $$;
