@@ -114,7 +114,8 @@ def test_what_else_postgres_refuses_is_told_without_a_traceback(dsn: str, capsys
             " returns table (step_slug text, step_type text, status text, dependencies text[],"
             " initial_tasks int, completed_tasks int, running_tasks int, failed_attempts int,"
             " lost_workers int, skip_reason text, error_message text, output jsonb,"
-            " started_at timestamptz, ended_at timestamptz, next_at timestamptz)"
+            " started_at timestamptz, ended_at timestamptz, next_at timestamptz, awaits text[],"
+            " blocked_on text)"
             " language plpgsql as $$ begin raise division_by_zero; end $$"
         )
         connection.execute("select pgflow.create_flow('f'), pgflow.add_step('f', 's')")

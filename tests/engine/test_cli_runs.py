@@ -156,10 +156,10 @@ def test_input_comes_from_a_file_or_stdin(
 @pytest.mark.parametrize(
     ("flow", "given", "said"),
     [
-        ("orders", "{lines: 1}", "--input: the JSON"),
+        ("orders", "{lines: 1}", "the input: the JSON"),
         ("orders", "@gone.json", "gone.json cannot be read"),
         ("{program}:orders", '{"lines": ["x"]}', "$.lines[0]"),
-        ("{program}:nothing", "1", "no flow 'nothing'; it has orders"),
+        ("{program}:nothing", "1", "no flow, machine or job 'nothing'; it has orders"),
     ],
 )
 def test_an_input_that_cannot_be_meant_exits_with_2(
@@ -279,7 +279,7 @@ def test_a_beginning_of_several_runs_asks_for_more(
 
 @pytest.mark.parametrize(
     ("typed", "code"),
-    [("00000000", 1), ("ffffffff", 1), ("00000000-0000-7000-8000-000000000000", 1), ("abc", 2)],
+    [("00000000", 1), ("ffffffff", 1), ("00000000-0000-7000-8000-000000000000", 1), ("abc", 1)],
 )
 def test_a_run_that_is_not_there(command: Command, typed: str, code: int) -> None:
     for verb in ("show", "cancel", "retry"):

@@ -5,11 +5,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stepwell.cli.exits import LoadError, UsageError
-from stepwell.cli.load import load_app, load_flow, parse
+from stepwell.cli.load import load_app, load_definition, load_flow, parse
+from stepwell.client.definition import slug_of
 
 Write = Callable[[str], str]
 _number = itertools.count()
@@ -67,13 +69,13 @@ def test_one_app_under_two_names_is_one_app(write: Write) -> None:
 
 
 def test_a_file_without_either_says_what_to_add(write: Write) -> None:
-    with pytest.raises(UsageError, match=r"no Stepwell app and no flow; add: app = Stepwell"):
+    with pytest.raises(UsageError, match=r"no flow, machine or job; add: app = Stepwell"):
         load_app(write("x = 1\n"))
 
 
 def test_a_wrong_name_lists_the_right_ones(write: Write) -> None:
     with pytest.raises(
-        UsageError, match=r"has no 'ap'; its apps and flows are: app, first, second"
+        UsageError, match=r"has no 'ap'; its apps and definitions are: app, first, second"
     ):
         load_app(f"{write(APP)}:ap")
 
@@ -89,12 +91,47 @@ def test_a_flow_is_found_by_variable_by_slug_and_as_the_only_one(write: Write, n
 
 
 def test_a_flow_that_is_not_there_lists_those_that_are(write: Write) -> None:
-    with pytest.raises(UsageError, match="no flow 'three'; it has one, two"):
+    with pytest.raises(UsageError, match="no flow, machine or job 'three'; it has one, two"):
         load_flow(f"{write(TWO_FLOWS)}:three")
 
 
+ALL_KINDS = """
+from stepwell import Done, Flow, Machine, job, step
+
+class Base(Machine, abstract=True):
+    order: int
+
+class Checkout(Base):
+    @step(initial=True)
+    def begin(self, ctx) -> Done: ...
+
+class Checkout2(Checkout, name="checkout", version=2): ...
+
+@job
+def send(user_id: int) -> None: ...
+"""
+
+
+def test_machines_and_jobs_are_found_too(write: Write) -> None:
+    path = write(ALL_KINDS)
+    app = load_app(path)
+    assert [machine.__name__ for machine in app.machines] == ["Checkout", "Checkout2"]
+    assert [job.slug for job in app.jobs] == ["send"]
+    for name, slug in (("send", "send"), ("Checkout", "checkout"), ("Checkout2", "checkout")):
+        assert slug_of(load_definition(f"{path}:{name}")) == slug
+    newest: Any = load_definition(f"{path}:checkout")
+    assert newest.__name__ == "Checkout2"
+    assert [machine.__name__ for machine in load_app(f"{path}:Checkout").machines] == ["Checkout"]
+    with pytest.raises(UsageError, match=r"say which one of .* \(checkout, send\)"):
+        load_definition(path)
+    with pytest.raises(UsageError, match="is no flow"):
+        load_flow(f"{path}:send")
+    with pytest.raises(UsageError, match="neither a Stepwell app nor a flow, machine or job"):
+        load_app(f"{path}:Base")
+
+
 def test_several_flows_ask_which(write: Write) -> None:
-    with pytest.raises(UsageError, match=r"say which flow .* \(one, two\)"):
+    with pytest.raises(UsageError, match=r"say which one of .* \(one, two\)"):
         load_flow(write(TWO_FLOWS))
 
 

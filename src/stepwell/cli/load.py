@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from stepwell.cli.exits import LoadError, UsageError
+from stepwell.client.definition import AnyFlow, Definition, slug_of
 from stepwell.define.app import Stepwell
 from stepwell.define.flow import Flow
+from stepwell.define.job import Job
+from stepwell.define.machine import Machine, machine_of
 
-AnyFlow = Flow[Any, Any]
 Wanted = TypeVar("Wanted")
 
 
@@ -69,47 +72,89 @@ def load_app(typed: str) -> Stepwell:
                 f"say which: {target.where}:{next(iter(apps))}"
             )
         return apps.get("app") or next(iter(apps.values()))
-    if flows := found(module, Flow):
-        return Stepwell(flows=flows.values())
+    if defined(module):
+        return app_of(defined(module).values())
     raise UsageError(
-        f"{target.where} has no Stepwell app and no flow; add: app = Stepwell(flows=[...])"
+        f"{target.where} has no Stepwell app and no flow, machine or job; "
+        "add: app = Stepwell(flows=[...])"
     )
 
 
-def load_flow(typed: str) -> AnyFlow:
-    """The flow that `app:name` names, by variable or by slug; without a name the only one."""
+def load_definition(typed: str) -> Definition:
+    """The flow, machine or job that `app:name` names, by variable or by slug; without a name the
+    only one."""
     target = parse(typed)
     module = import_target(target)
-    named_thing = getattr(module, target.name, None) if target.name else None
-    if isinstance(named_thing, Flow):
-        return cast(AnyFlow, named_thing)
-    if target.name and not isinstance(named_thing, Stepwell):
+    by_variable = getattr(module, target.name, None) if target.name else None
+    if is_definition(by_variable):
+        return cast("Definition", by_variable)
+    if target.name and not isinstance(by_variable, Stepwell):
         return by_slug(module, target)
-    flows = {flow.slug: flow for flow in load_app(typed).flows}
-    if len(flows) == 1:
-        return next(iter(flows.values()))
-    names = ", ".join(flows) or "none"
-    raise UsageError(f"say which flow of {target.where} to start ({names}): {target.where}:<flow>")
+    known = in_app(load_app(typed))
+    if len(known) == 1:
+        return next(iter(known.values()))
+    names = ", ".join(known) or "none"
+    raise UsageError(f"say which one of {target.where} to start ({names}): {target.where}:<name>")
 
 
-def by_slug(module: ModuleType, target: Target) -> AnyFlow:
-    flows = {flow.slug: flow for flow in found(module, Flow).values()}
+def load_flow(typed: str) -> AnyFlow:
+    """The same where only a flow will do."""
+    definition = load_definition(typed)
+    if not isinstance(definition, Flow):
+        raise UsageError(f"{typed} is no flow")
+    return definition
+
+
+def by_slug(module: ModuleType, target: Target) -> Definition:
+    known = {slug_of(each): each for each in defined(module).values()}
     for app in found(module, Stepwell).values():
-        flows |= {flow.slug: flow for flow in app.flows}
-    if target.name not in flows:
+        known |= in_app(app)
+    if target.name not in known:
         raise UsageError(
-            f"{target.where} has no flow {target.name!r}; it has {', '.join(flows) or 'none'}"
+            f"{target.where} has no flow, machine or job {target.name!r}; "
+            f"it has {', '.join(known) or 'none'}"
         )
-    return flows[target.name]
+    return known[target.name]
+
+
+def in_app(app: Stepwell) -> dict[str, Definition]:
+    """The definitions of an app by slug; of a machine the newest version."""
+    machines = sorted(app.machines, key=lambda cls: machine_of(cls).version)
+    return {slug_of(each): each for each in (*app.flows, *machines, *app.jobs)}
+
+
+def app_of(definitions: Iterable[Definition]) -> Stepwell:
+    """An app of these alone."""
+    every = list(definitions)
+    return Stepwell(
+        flows=[each for each in every if isinstance(each, Flow)],
+        machines=[each for each in every if isinstance(each, type)],
+        jobs=[each for each in every if isinstance(each, Job)],
+    )
+
+
+def defined(module: ModuleType) -> dict[str, Definition]:
+    """The flows, machines and jobs of a module by variable name."""
+    every = found(module, object).items()
+    return {name: cast("Definition", value) for name, value in every if is_definition(value)}
+
+
+def is_definition(value: object) -> bool:
+    """A base class for machines is none."""
+    if isinstance(value, type):
+        return (
+            issubclass(value, Machine) and value is not Machine and bool(machine_of(value).initial)
+        )
+    return isinstance(value, Flow | Job)
 
 
 def named(module: ModuleType, target: Target) -> object:
     value: object = module
     for part in (target.name or "").split("."):
         if not hasattr(value, part):
-            known = ", ".join([*found(module, Stepwell), *found(module, Flow)]) or "neither"
+            known = ", ".join([*found(module, Stepwell), *defined(module)]) or "neither"
             raise UsageError(
-                f"{target.where} has no {target.name!r}; its apps and flows are: {known}"
+                f"{target.where} has no {target.name!r}; its apps and definitions are: {known}"
             )
         value = getattr(value, part)
     return value
@@ -119,10 +164,12 @@ def as_app(value: object, target: Target) -> Stepwell:
     match value:
         case Stepwell():
             return value
-        case Flow():
-            return Stepwell(flows=[cast(AnyFlow, value)])
+        case _ if is_definition(value):
+            return app_of([cast("Definition", value)])
         case _:
-            raise UsageError(f"{target.typed} is {value!r}, neither a Stepwell app nor a flow")
+            raise UsageError(
+                f"{target.typed} is {value!r}, neither a Stepwell app nor a flow, machine or job"
+            )
 
 
 def found(module: ModuleType, kind: type[Wanted]) -> dict[str, Wanted]:

@@ -19,7 +19,12 @@ COMMANDS = {
     "worker": ("stepwell.cli.worker:worker", "Run an app's tasks until stopped."),
     "migrate": ("stepwell.cli.migrate:migrate", "Bring the database's schema up to date."),
     "start": ("stepwell.cli.start:start", "Start a run."),
-    "runs": ("stepwell.cli.runs:runs", "List, show, cancel and retry runs."),
+    "enqueue": ("stepwell.cli.start:enqueue", "Have a job done."),
+    "signal": ("stepwell.cli.signal:signal", "Leave a signal for a run."),
+    "runs": ("stepwell.cli.runs:runs", "List, show and steer runs."),
+    "queues": ("stepwell.cli.lanes:queues", "List, pause and resume queues."),
+    "flows": ("stepwell.cli.lanes:flows", "List, pause and resume flows, machines and jobs."),
+    "audit": ("stepwell.cli.audit:audit", "List what was done by hand."),
     "schedules": (
         "stepwell.cli.schedules:schedules",
         "List, show, pause, resume and trigger schedules.",

@@ -1,10 +1,11 @@
-"""`stepwell runs`: list, show, cancel and retry."""
+"""`stepwell runs`: list, show, and steer."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from cyclopts import App, Parameter
@@ -17,20 +18,25 @@ from stepwell.cli.output import complain, console, note, plain, print_json
 from stepwell.cli.show import Picture, as_data, attempt_list, described, run_table
 from stepwell.client.client import Client
 from stepwell.client.reading import LONGEST_LIST
+from stepwell.client.run import Run
 from stepwell.errors import NotFound
 
-runs = App(name="runs", help="List, show, cancel and retry runs.")
+runs = App(name="runs", help="List, show and steer runs.")
 
-RunId = Annotated[str, Parameter(help="A run id, or its beginning (8 digits or more).")]
+RunId = Annotated[
+    str, Parameter(help="A run id, its beginning (8 digits or more), or the key of a run.")
+]
+Actor = Annotated[str | None, Parameter(help="Who does it, for the audit; else the database user.")]
+Kind = Literal["flow", "machine", "job"]
 Status = Literal["started", "completed", "failed", "cancelled"]
-SHORTEST = 8
 LONGEST_CONNECT = 5.0  # seconds
 
 
 @runs.command(name="list")
 async def list_runs(
     *,
-    flow: Annotated[str | None, Parameter(help="Only runs of this flow.")] = None,
+    flow: Annotated[str | None, Parameter(help="Only runs of this flow, machine or job.")] = None,
+    kind: Annotated[Kind | None, Parameter(help="Only runs of this kind.")] = None,
     status: Annotated[Status | None, Parameter(help="Only runs in this state.")] = None,
     limit: Annotated[
         int, Parameter(help="At most so many.", validator=Number(gte=1, lte=LONGEST_LIST))
@@ -40,13 +46,13 @@ async def list_runs(
 ) -> int:
     """List runs, newest first."""
     async with connected(dsn) as client:
-        found = await client.list(flow=flow, status=status, limit=limit)
+        found = await client.list(flow=flow, status=status, limit=limit, kind=kind)
     if json:
         print_json(plain(found))
     elif found:
         console().print(run_table(found))
     else:
-        note("no runs" if not (flow or status) else "no such runs")
+        note("no runs" if not (flow or status or kind) else "no such runs")
     return Exit.OK
 
 
@@ -66,7 +72,7 @@ async def show(
     dsn: Dsn = None,
     json: AsJson = False,
 ) -> int:
-    """Show one run: its steps, outputs and errors."""
+    """Show one run: its steps, outputs and errors, its state, signals and children."""
     async with connected(dsn) as client:
         run_id = await resolve(client, run)
         if watch and json:
@@ -99,27 +105,97 @@ async def cancel(
     run: RunId,
     *,
     reason: Annotated[str | None, Parameter(help="Kept with the run.")] = None,
+    actor: Actor = None,
     dsn: Dsn = None,
     json: AsJson = False,
 ) -> int:
-    """End a run now. Its running steps are told to stop; what they return is dropped."""
-    async with connected(dsn) as client:
-        run_id = await resolve(client, run)
-        done = await client.cancel(run_id, reason)
-        status = (await client.get(run_id)).status
-    return told(run_id, "cancelled", done, f"it had ended already ({status})", json)
+    """End a run now, and its children. Running steps are told to stop; what they return is
+    dropped."""
+    return await steer(
+        run, dsn, json, "cancelled", lambda r: r.cancel(reason, actor=actor), "it had ended already"
+    )
 
 
 @runs.command
-async def retry(run: RunId, *, dsn: Dsn = None, json: AsJson = False) -> int:
+async def retry(run: RunId, *, actor: Actor = None, dsn: Dsn = None, json: AsJson = False) -> int:
     """Let a failed or cancelled run go on from where it ended. Completed steps stay."""
+    otherwise = "only an ended run that failed can go on"
+    return await steer(run, dsn, json, "retried", lambda r: r.retry(actor=actor), otherwise)
+
+
+@runs.command
+async def pause(run: RunId, *, actor: Actor = None, dsn: Dsn = None, json: AsJson = False) -> int:
+    """Begin nothing more of a run until it is resumed. What runs goes on to its end."""
+    otherwise = "it has ended, or is paused already"
+    return await steer(run, dsn, json, "paused", lambda r: r.pause(actor=actor), otherwise)
+
+
+@runs.command
+async def resume(run: RunId, *, actor: Actor = None, dsn: Dsn = None, json: AsJson = False) -> int:
+    """Let a paused run go on."""
+    otherwise = "it is not paused"
+    return await steer(run, dsn, json, "resumed", lambda r: r.resume(actor=actor), otherwise)
+
+
+@runs.command
+async def priority(
+    run: RunId,
+    priority: Annotated[int, Parameter(help="Lower goes first.", allow_leading_hyphen=True)],
+    /,
+    *,
+    actor: Actor = None,
+    dsn: Dsn = None,
+    json: AsJson = False,
+) -> int:
+    """Move a live run before or behind others of its queue."""
+    return await steer(
+        run, dsn, json, "moved", lambda r: r.set_priority(priority, actor=actor), "it has ended"
+    )
+
+
+@runs.command
+async def delete(run: RunId, *, actor: Actor = None, dsn: Dsn = None, json: AsJson = False) -> int:
+    """Forget a run that has ended, with all that it left."""
     async with connected(dsn) as client:
         run_id = await resolve(client, run)
-        done = await client.retry(run_id)
-        status = (await client.get(run_id)).status
-    return told(
-        run_id, "retried", done, f"only an ended run that failed can go on ({status})", json
-    )
+        done = await client.delete(run_id, actor=actor)
+    return told(run_id, "deleted", done, "it is live", json)
+
+
+@runs.command
+async def restart(
+    run: RunId,
+    *,
+    from_step: Annotated[
+        str | None, Parameter(help="Take over what came before this step.")
+    ] = None,
+    actor: Actor = None,
+    dsn: Dsn = None,
+    json: AsJson = False,
+) -> int:
+    """Start a new run with the input of an old one, and print its id."""
+    async with connected(dsn) as client:
+        again = await client.restart(await resolve(client, run), from_step, actor=actor)
+    if json:
+        print_json({"id": again.id})
+    else:
+        print(again.id)
+    return Exit.OK
+
+
+async def steer(
+    typed: str,
+    dsn: str | None,
+    json: bool,
+    what: str,
+    act: Callable[[Run[Any]], Awaitable[bool]],
+    otherwise: str,
+) -> int:
+    async with connected(dsn) as client:
+        run = client.run(await resolve(client, typed))
+        done = await act(run)
+        status = "" if done else f" ({(await run.info()).status})"
+    return told(run.id, what, done, otherwise + status, json)
 
 
 def told(run_id: UUID, what: str, done: bool, otherwise: str, json: bool) -> int:
@@ -148,10 +224,7 @@ async def resolve(client: Client, typed: str) -> UUID:
     """The run that is meant. Ids grow with time, so a beginning is a range of them."""
     digits = typed.replace("-", "").lower()
     if not re.fullmatch(r"[0-9a-f]{8,32}", digits):
-        raise UsageError(
-            f"{typed!r} is no run id; give at least its first {SHORTEST} digits "
-            "(stepwell runs list shows them)"
-        )
+        return (await client.find(typed)).id
     if len(digits) == 32:
         return UUID(digits)
     after = UUID(int=min(int(digits.ljust(32, "f"), 16) + 1, 2**128 - 1))
@@ -160,6 +233,15 @@ async def resolve(client: Client, typed: str) -> UUID:
         case [only]:
             return only
         case []:
-            raise NotFound(f"no run begins with {typed}: see `stepwell runs list`")
+            return await with_key(client, typed)
         case _:
             raise UsageError(f"several runs begin with {typed}; give more digits of the id")
+
+
+async def with_key(client: Client, typed: str) -> UUID:
+    try:
+        return (await client.find(typed)).id
+    except NotFound:
+        raise NotFound(
+            f"no run begins with {typed} or has that key: see `stepwell runs list`"
+        ) from None

@@ -13,7 +13,14 @@ from rich.text import Text
 
 from stepwell.cli.output import compact, plain, seconds, shortened, visible
 from stepwell.client.client import Client
-from stepwell.client.run import AttemptInfo, RunInfo, RunSummary, StepInfo
+from stepwell.client.run import (
+    AttemptInfo,
+    ChildInfo,
+    RunInfo,
+    RunSummary,
+    SignalInfo,
+    StepInfo,
+)
 
 STYLES = {
     "created": "dim",
@@ -24,6 +31,10 @@ STYLES = {
     "cancelled": "yellow",
     "not run": "dim",
     "cut off": "yellow",
+    "running": "cyan",
+    "waiting": "cyan",
+    "paused": "yellow",
+    "blocked": "yellow",
 }
 MARKS = {
     "created": "·",
@@ -34,9 +45,16 @@ MARKS = {
     "cancelled": "∅",
     "not run": "·",
     "cut off": "∅",
+    "ready": "·",
+    "delayed": "·",
+    "blocked": "·",
+    "running": "▸",
+    "waiting": "·",
+    "paused": "·",
 }
 UNFINISHED = {"created": "not run", "started": "cut off"}
 MOST_ATTEMPTS = 1000  # of one run
+MOST_SHOWN = 100  # signals and children of one run
 BAR = 8  # cells of a map step's progress
 
 
@@ -49,6 +67,8 @@ class Picture:
     attempts: Sequence[AttemptInfo]
     seen_at: datetime
     attempts_cut: bool = False  # there are more than these
+    signals: Sequence[SignalInfo] = ()
+    children: Sequence[ChildInfo] = ()
 
     @property
     def ended(self) -> bool:
@@ -57,25 +77,28 @@ class Picture:
     def error_of(self, step: StepInfo) -> str | None:
         """What made it fail, or its last attempt while there will be another."""
         last = next((a for a in reversed(self.attempts) if a.step == step.step), None)
-        if last is not None and step.status in ("started", "failed"):
+        if last is not None and step.status not in ("completed", "skipped"):
             return f"{last.error_type}: {step.error_message or last.error_message}"
         return step.error_message
 
 
 async def picture(client: Client, run: RunInfo) -> Picture:
-    """The run as read before, and its steps and failed attempts as they are now."""
+    """The run as read before, and what belongs to it as that is now."""
     handle = client.run(run.id)
     steps = await handle.steps()
-    if not any(step.failed_attempts for step in steps):
-        return Picture(run, steps, [], datetime.now(UTC))
-    attempts = await handle.attempts(limit=MOST_ATTEMPTS + 1)
+    attempts: list[AttemptInfo] = []
+    if any(step.failed_attempts for step in steps):
+        attempts = await handle.attempts(limit=MOST_ATTEMPTS + 1)
+    signals, children = await handle.signals(MOST_SHOWN), await handle.children(MOST_SHOWN)
     cut = len(attempts) > MOST_ATTEMPTS
-    return Picture(run, steps, attempts[:MOST_ATTEMPTS], datetime.now(UTC), cut)
+    now = datetime.now(UTC)
+    return Picture(run, steps, attempts[:MOST_ATTEMPTS], now, cut, signals, children)
 
 
 def as_data(shown: Picture, *, attempts: bool) -> dict[str, object]:
     tried = {"attempts": plain(shown.attempts)} if attempts else {}
-    return {**plain(shown.run), "steps": plain(shown.steps), **tried}
+    more = {"signals": plain(shown.signals), "children": plain(shown.children)}
+    return {**plain(shown.run), "steps": plain(shown.steps), **more, **tried}
 
 
 def drawn(shown: Picture) -> RenderableType:
@@ -88,13 +111,44 @@ def described(shown: Picture) -> RenderableType:
     facts = Table.grid(padding=(0, 2))
     for name, value in (
         ("key", run.key),
+        ("parent", str(run.parent_id) if run.parent_id else None),
+        ("restart of", str(run.origin_id) if run.origin_id else None),
+        ("priority", str(run.priority) if run.priority else None),
         ("input", compact(run.input, 100)),
+        ("state", compact(run.state, 100) if run.kind == "machine" else None),
         ("output", compact(run.output, 100) if run.status == "completed" else None),
         ("error", error_of(run)),
     ):
         if value:
             facts.add_row(Text(name, style="dim"), Text(visible(value)))
-    return Group(headline(shown), facts, "", step_table(shown))
+    parts: list[RenderableType] = [headline(shown), facts, "", step_table(shown)]
+    if shown.children:
+        parts += ["", child_table(shown.children)]
+    if shown.signals:
+        parts += ["", signal_table(shown.signals)]
+    return Group(*parts)
+
+
+def child_table(children: Sequence[ChildInfo]) -> Table:
+    table = narrow_table("child", "state", "of", "result")
+    for child in children:
+        said = compact(child.output, 100) if child.output is not None else child.error_message
+        table.add_row(
+            str(child.run_id), state(child.status), child.slug, shortened(said or "", 100)
+        )
+    return table
+
+
+def signal_table(signals: Sequence[SignalInfo]) -> Table:
+    table = narrow_table("signal", "sent (UTC)", "state", "payload")
+    for signal in signals:
+        table.add_row(
+            Text(visible(signal.name), style="bold"),
+            Text(f"{signal.sent_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}", style="dim"),
+            Text("consumed" if signal.consumed_at else "in the inbox", style="dim"),
+            compact(signal.payload, 100),
+        )
+    return table
 
 
 def headline(shown: Picture) -> Text:
@@ -105,7 +159,7 @@ def headline(shown: Picture) -> Text:
         (run.flow, "bold"),
         (f" v{run.version}  ", "dim"),
         f"{run.id}  ",
-        state(run.status),
+        state("paused" if run.paused and run.status == "started" else run.status),
         (f"  {length}", "dim"),
         no_wrap=True,
         overflow="ellipsis",
@@ -166,7 +220,14 @@ def result_of(step: StepInfo, shown: Picture) -> Text:
     if step.status == "skipped":
         return Text((step.skip_reason or "").replace("_", " "), style="yellow")
     error = shortened(shown.error_of(step) or "", 100)
-    if step.status == "started" and step.next_at and not shown.ended:
+    if step.awaits and not shown.ended:
+        until = (
+            f" until {step.next_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if step.next_at else ""
+        )
+        return Text(f"waits for {', '.join(map(visible, step.awaits))}{until}", style="cyan")
+    if step.blocked_on and not shown.ended:
+        return Text(f"waits for a slot of {visible(step.blocked_on)}  {error}", style="yellow")
+    if step.status in ("started", "delayed") and step.next_at and not shown.ended:
         wait = seconds(max(0.0, (step.next_at - shown.seen_at).total_seconds()))
         return Text(f"again in {wait}  {error}".rstrip(), style="yellow")
     return Text(error, style="red" if step.status == "failed" else "yellow")
@@ -195,11 +256,19 @@ def run_table(runs: Sequence[RunSummary]) -> Table:
         error = (shortened(error_of(run) or "", 200), STYLES.get(run.status, ""))
         table.add_row(
             str(run.id),
-            Text(run.status, style=STYLES.get(run.status, "")),
+            Text(status_of(run), style=STYLES.get(status_of(run), "")),
             Text(began.strftime(form), style="dim"),
-            Text.assemble((run.flow, "bold"), "  ", *more, error),
+            Text.assemble((run.flow, "bold"), *kind_of(run), "  ", *more, error),
         )
     return table
+
+
+def status_of(run: RunSummary) -> str:
+    return "paused" if run.paused_at and run.status == "started" else run.status
+
+
+def kind_of(run: RunSummary) -> list[tuple[str, str]]:
+    return [] if run.kind == "flow" else [(f" {run.kind}", "dim")]
 
 
 def narrow_table(*columns: str) -> Table:

@@ -9,7 +9,7 @@ from stepwell.client.identity import Target, address_of
 from stepwell.client.reading import reader_of, the_run
 from stepwell.client.run import Run, Session
 from stepwell.client.wakes import to_queues
-from stepwell.db.inspect import find_run
+from stepwell.db.inspect import DefinitionInfo, QueueInfo, find_run, list_flows, list_queues
 from stepwell.db.steer import pause_flow, pause_queue, resume_flow, resume_queue
 
 
@@ -80,6 +80,14 @@ class Steering:
         [answer] = await self._session.pool.run(call)
         await self._session.wakes.wake(*to_queues(answer.queues))
         return answer.done
+
+    async def queues(self) -> list[QueueInfo]:
+        """Every queue, with what is ready in it and what runs."""
+        return await self._session.pool.run(list_queues())
+
+    async def definitions(self) -> list[DefinitionInfo]:
+        """Every flow, machine and job that is deployed."""
+        return await self._session.pool.run(list_flows())
 
     async def find(self, target: Target) -> Run[Any]:
         """The run of an id or key. A key means the live run that has it, else the newest that had

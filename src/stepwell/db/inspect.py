@@ -114,6 +114,31 @@ class VersionRow:
     structure: list[dict[str, Any]]
 
 
+@dataclass(frozen=True, slots=True)
+class QueueInfo:
+    """A queue: how much of it is ready, since when, and how much runs. Ready tasks are counted up
+    to 10,000."""
+
+    queue: str
+    ready: int
+    oldest_at: datetime | None
+    running: int
+    paused_at: datetime | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DefinitionInfo:
+    """A flow, machine or job that is deployed. `queue` is that of its current version."""
+
+    slug: str
+    kind: str
+    version: int
+    queue: str
+    paused_at: datetime | None
+    reason: str | None
+
+
 def get_runs(run_ids: Sequence[UUID]) -> Call[RunRow]:
     return Call(
         "select run_id, flow_slug, kind, version, status, input::text, output::text,"
@@ -171,6 +196,18 @@ def run_attempts(run_id: UUID, most: int = 1000) -> Call[AttemptInfo]:
         " from pgflow.run_attempts(run_id => %s, most => %s::int)",
         (run_id, most),
         AttemptInfo,
+    )
+
+
+def list_queues() -> Call[QueueInfo]:
+    return Call("select * from pgflow.list_queues()", (), QueueInfo)
+
+
+def list_flows() -> Call[DefinitionInfo]:
+    return Call(
+        "select flow_slug as slug, kind, version, queue, paused_at, reason from pgflow.list_flows()",
+        (),
+        DefinitionInfo,
     )
 
 

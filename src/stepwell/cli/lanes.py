@@ -1,0 +1,127 @@
+"""`stepwell queues` and `stepwell flows`: list, pause and resume."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.text import Text
+
+from stepwell.cli.database import AsJson, Dsn
+from stepwell.cli.exits import Exit
+from stepwell.cli.output import complain, console, note, plain, print_json, seconds, visible
+from stepwell.cli.runs import Actor, connected
+from stepwell.cli.show import narrow_table
+from stepwell.db.inspect import DefinitionInfo, QueueInfo
+
+queues = App(name="queues", help="List, pause and resume queues.")
+flows = App(name="flows", help="List, pause and resume flows, machines and jobs.")
+
+Queue = Annotated[str, Parameter(help="The name of a queue.")]
+Slug = Annotated[str, Parameter(help="The slug of a flow, machine or job.")]
+Reason = Annotated[str | None, Parameter(help="Kept until it is resumed.")]
+
+
+@queues.command(name="list")
+async def list_queues(*, dsn: Dsn = None, json: AsJson = False) -> int:
+    """List queues, with what is ready in them and what runs."""
+    async with connected(dsn) as client:
+        found = await client.queues()
+    if json:
+        print_json(plain(found))
+        return Exit.OK
+    table = narrow_table("queue", "ready", "running", "waits for", "")
+    now = datetime.now(UTC)
+    for each in found:
+        waits = seconds(max(0.0, (now - each.oldest_at).total_seconds())) if each.oldest_at else ""
+        table.add_row(
+            visible(each.queue), str(each.ready), str(each.running), waits, paused_text(each)
+        )
+    console().print(table) if found else note("no queues")
+    return Exit.OK
+
+
+@queues.command(name="pause")
+async def pause_queue(
+    queue: Queue,
+    /,
+    *,
+    reason: Reason = None,
+    actor: Actor = None,
+    dsn: Dsn = None,
+    json: AsJson = False,
+) -> int:
+    """Begin nothing of a queue until it is resumed. What runs goes on to its end."""
+    async with connected(dsn) as client:
+        done = await client.pause_queue(queue, reason, actor=actor)
+    return told("queue", queue, "paused", done, "it is paused already", json)
+
+
+@queues.command(name="resume")
+async def resume_queue(
+    queue: Queue, /, *, actor: Actor = None, dsn: Dsn = None, json: AsJson = False
+) -> int:
+    """Let a paused queue go on."""
+    async with connected(dsn) as client:
+        done = await client.resume_queue(queue, actor=actor)
+    return told("queue", queue, "resumed", done, "it is not paused", json)
+
+
+@flows.command(name="list")
+async def list_flows(*, dsn: Dsn = None, json: AsJson = False) -> int:
+    """List the flows, machines and jobs that are deployed."""
+    async with connected(dsn) as client:
+        found = await client.definitions()
+    if json:
+        print_json(plain(found))
+        return Exit.OK
+    table = narrow_table("slug", "kind", "version", "queue", "")
+    for each in found:
+        table.add_row(
+            each.slug, each.kind, str(each.version), visible(each.queue), paused_text(each)
+        )
+    console().print(table) if found else note("nothing is deployed")
+    return Exit.OK
+
+
+@flows.command(name="pause")
+async def pause_flow(
+    flow: Slug,
+    /,
+    *,
+    reason: Reason = None,
+    actor: Actor = None,
+    dsn: Dsn = None,
+    json: AsJson = False,
+) -> int:
+    """Begin nothing of a flow, machine or job until it is resumed. What runs goes on to its end."""
+    async with connected(dsn) as client:
+        done = await client.pause_flow(flow, reason, actor=actor)
+    return told("flow", flow, "paused", done, "it is paused already", json)
+
+
+@flows.command(name="resume")
+async def resume_flow(
+    flow: Slug, /, *, actor: Actor = None, dsn: Dsn = None, json: AsJson = False
+) -> int:
+    """Let a paused flow, machine or job go on."""
+    async with connected(dsn) as client:
+        done = await client.resume_flow(flow, actor=actor)
+    return told("flow", flow, "resumed", done, "it is not paused", json)
+
+
+def paused_text(each: QueueInfo | DefinitionInfo) -> Text:
+    if each.paused_at is None:
+        return Text("")
+    return Text(": ".join(["paused", *([visible(each.reason)] if each.reason else [])]), "yellow")
+
+
+def told(kind: str, name: str, what: str, done: bool, otherwise: str, json: bool) -> int:
+    if json:
+        print_json({"name": name, what: done})
+    elif done:
+        print(f"{what} {name}")
+    else:
+        complain(f"{kind} {name} was not {what}: {otherwise}")
+    return Exit.OK if done else Exit.FAILED
