@@ -14,8 +14,8 @@ from psycopg import Connection
 CLAIM = """
     with picked as (
       select message_id from pgflow.step_tasks
-      where queue = %s and version_id = %s and stage = 'ready'
-      order by queue, version_id, priority, ready_at, message_id
+      where queue = %s and version_id = %s and stage = 'ready' and fairness_key = ''
+      order by queue, version_id, fairness_key, priority, ready_at, message_id
       limit %s for update skip locked)
     update pgflow.step_tasks t
     set stage = 'running', status = 'started', claim_token = nextval('pgflow.claim_tokens'),

@@ -1,11 +1,22 @@
-"""The flows that are measured, and the worker process that serves them: python -m bench.flows."""
+"""What is measured, and the worker process that serves them: python -m bench.flows."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 
-from stepwell import Flow, Settings, Stepwell, Worker
+from stepwell import (
+    Done,
+    Flow,
+    Machine,
+    MachineContext,
+    Next,
+    Settings,
+    Stepwell,
+    Worker,
+    job,
+    step,
+)
 from stepwell.worker.stop import on_signals
 
 single = Flow("bench_single")
@@ -48,7 +59,28 @@ async def join(each: list[int]) -> int:
     return len(each)
 
 
-app = Stepwell(flows=[single, chain, fan])
+@job(name="bench_job")
+async def nothing(x: int) -> dict[str, bool]:
+    return {"ok": True}
+
+
+class BenchMachine(Machine):
+    x: int
+
+    @step(initial=True)
+    async def first(self, ctx: MachineContext) -> Next:
+        return Next(self.second)
+
+    @step
+    async def second(self, ctx: MachineContext) -> Next:
+        return Next(self.third)
+
+    @step
+    async def third(self, ctx: MachineContext) -> Done:
+        return Done({"ok": True})
+
+
+app = Stepwell(flows=[single, chain, fan], machines=[BenchMachine], jobs=[nothing])
 
 
 async def serve(dsn: str, concurrency: int) -> None:

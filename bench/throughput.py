@@ -1,4 +1,4 @@
-"""Flows drained by one worker process, beside the floor, in one run: python -m bench.throughput.
+"""Runs drained by one worker process, beside the floor, in one run: python -m bench.throughput.
 
 Rounds alternate (floor, single, chain, floor, …) on one server, so that a slow minute of the
 machine slows both sides; the ratio of the medians is the figure. See README.md for the method.
@@ -24,8 +24,9 @@ import psycopg
 from psycopg import Connection
 
 from bench import floor
-from bench.flows import app
+from bench.flows import app, nothing
 from bench.machine import cpu_of, describe, family
+from stepwell.client.client import Client
 from stepwell.compile.deploy import deploy
 from stepwell.db import migrate
 from stepwell.db.link import Link, Outage
@@ -43,14 +44,20 @@ class Bench:
         self.batch = batch
         self.conn: Connection[Any] = psycopg.connect(dsn, autocommit=True)
 
-    def preload(self, flow: str, runs: int, value: str = '{"x": 1}') -> int:
+    def preload(
+        self, flow: str, runs: int, value: str = '{"x": 1}', option: str | None = None
+    ) -> int:
         """Only these runs in the tables, ready; the same start for every drain."""
         self.conn.execute(
-            "truncate pgflow.runs, pgflow.step_states, pgflow.step_tasks, pgflow.attempts"
+            "truncate pgflow.runs, pgflow.step_states, pgflow.step_tasks, pgflow.attempts,"
+            " pgflow.slots, pgflow.buckets"
         )
         self.conn.execute(
-            "select count(*) from pgflow.start_runs(%s, array_fill(%s::jsonb, array[%s::int]))",
-            (flow, value, runs),
+            "select count(*) from pgflow.start_runs(%s, array_fill(%s::jsonb, array[%s::int]),"
+            " options => case when %s::text is not null then array("
+            "  select jsonb_build_object('concurrency', %s::text || n %% 100)"
+            "  from generate_series(1, %s) n) end)",
+            (flow, value, runs, option, option, runs),
         )
         self.conn.execute("analyze pgflow.runs, pgflow.step_states, pgflow.step_tasks")
         self.conn.execute("checkpoint")
@@ -66,9 +73,16 @@ class Bench:
             seconds = floor.drain(self.conn, "bench_single", version, self.batch)
         return {"tasks_per_second": self.runs / seconds, **used.per(self.runs)}
 
-    def drain_flow(self, flow: str, runs: int, tasks: int, value: str = '{"x": 1}') -> Drain:
+    def drain_flow(
+        self,
+        flow: str,
+        runs: int,
+        tasks: int,
+        value: str = '{"x": 1}',
+        option: str | None = None,
+    ) -> Drain:
         def drain() -> dict[str, float]:
-            self.preload(flow, runs, value)
+            self.preload(flow, runs, value, option)
             worker = subprocess.Popen(
                 [sys.executable, "-m", "bench.flows", self.dsn, str(self.concurrency)]
             )
@@ -135,11 +149,31 @@ class Used:
         return worker, cpu_of(family(row[1])), float(row[0])
 
 
+def enqueue(dsn: str, jobs: int, rounds: int) -> dict[str, float]:
+    """Seconds for one enqueue_many of so many jobs, through the client."""
+
+    async def once(client: Client) -> float:
+        began = time.perf_counter()
+        await client.enqueue_many([nothing.call(x=n) for n in range(jobs)])
+        return time.perf_counter() - began
+
+    async def all_rounds() -> list[float]:
+        async with Client(dsn) as client:
+            return [await once(client) for _ in range(rounds + 1)][1:]
+
+    seconds = asyncio.run(all_rounds())
+    print(
+        f"\nenqueue_many of {jobs:,}: {statistics.median(seconds):.2f} s"
+        f" ({min(seconds):.2f} - {max(seconds):.2f})"
+    )
+    return {"seconds": statistics.median(seconds), "jobs": jobs}
+
+
 def table(results: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, float]]:
     base = statistics.median(r["tasks_per_second"] for r in results["floor"])
     rows: dict[str, dict[str, float]] = {}
     print(
-        f"\n{'':12} {'tasks/s':>9} {'range':>17} {'of floor':>9} "
+        f"\n{'':14} {'tasks/s':>9} {'range':>17} {'of floor':>9} "
         f"{'worker µs':>10} {'postgres µs':>12} {'WAL B':>7}"
     )
     for name, rounds in results.items():
@@ -147,7 +181,7 @@ def table(results: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, flo
         median = {key: statistics.median(r[key] for r in rounds) for key in rounds[0]}
         rows[name] = {**median, "of_floor": median["tasks_per_second"] / base}
         print(
-            f"{name:12} {median['tasks_per_second']:9,.0f} "
+            f"{name:14} {median['tasks_per_second']:9,.0f} "
             f"{min(speeds):8,.0f} -{max(speeds):8,.0f} {rows[name]['of_floor']:9.0%} "
             f"{median['worker_cpu_us']:10.0f} {median['postgres_cpu_us']:12.0f} "
             f"{median['wal_bytes']:7.0f}"
@@ -159,7 +193,7 @@ async def install(dsn: str) -> None:
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn:
         await migrate.migrate(conn)
     link = Link(dsn, Outage())
-    await deploy(link, app.flows)
+    await deploy(link, app)
     await link.close()
 
 
@@ -179,6 +213,7 @@ def main() -> None:
             asyncio.run(install(dsn))
             bench = Bench(dsn, given.runs, given.concurrency, given.batch)
             rows = table(rounds(bench, given.rounds))
+            rows["enqueue_many"] = enqueue(dsn, given.runs, given.rounds)
             bench.conn.close()
         finally:
             server.stop()
@@ -196,6 +231,9 @@ def rounds(bench: Bench, count: int) -> dict[str, list[dict[str, float]]]:
         "single": bench.drain_flow("bench_single", runs, runs),
         "chain": bench.drain_flow("bench_chain", runs // 3, runs // 3 * 3),
         "map": bench.drain_flow("bench_fan", 1, runs + 2, json.dumps({"n": runs})),
+        "job": bench.drain_flow("bench_job", runs, runs),
+        "machine": bench.drain_flow("bench_machine", runs // 3, runs // 3 * 3, '{"x": 1}'),
+        "keyed job": bench.drain_flow("bench_job", runs, runs, option="key/"),
     }
     results: dict[str, list[dict[str, float]]] = {name: [] for name in drains}
     for number in range(count):
