@@ -151,9 +151,11 @@ begin
     woken := woken || applied.woken;
   end if;
   woken := woken || pgflow.after_ends(locked, at);
-  if bodies_ended then
-    woken := woken || pgflow.free_slots(
-      case when busy = '{}' then tokens else array(select t from unnest(tokens) t where t <> all (busy)) end);
+  -- a handler that was given up may still run in its thread (lingers): its worker says `released` when it has ended
+  if bodies_ended and exists (select from pgflow.slots s where s.claim_token = any (tokens)) then
+    woken := woken || pgflow.free_slots(array(
+      select e.token from unnest(tokens, outcomes, outputs) e (token, outcome, output)
+      where e.token <> all (busy) and not (e.outcome = 'failed' and coalesce(e.output ? 'lingers', false))));
   end if;
 end
 $$;

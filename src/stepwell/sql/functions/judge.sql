@@ -29,7 +29,8 @@ begin
       from unnest(message_ids, tokens, outcomes, outputs, error_types, error_messages, tracebacks)
         as e (id, token, outcome, output, error_type, error_message, traceback)
       cross join lateral (
-        select * from pgflow.step_tasks t where t.message_id = e.id and t.claim_token = e.token offset 0) t
+        select * from pgflow.step_tasks t where t.message_id = e.id and t.claim_token = e.token and e.outcome <> 'released'
+        offset 0) t
       join pgflow.versions v on v.version_id = any (array[t.version_id])
       left join pgflow.steps s on s.version_id = any (array[t.version_id]) and s.step_slug = t.step_slug
       join pgflow.flows f on f.flow_slug = any (array[t.flow_slug])

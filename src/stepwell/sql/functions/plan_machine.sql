@@ -21,9 +21,10 @@ begin
     update pgflow.slots s set claim_token = u.new     -- a machine that runs ahead keeps its place
     from unnest(old_tokens, new_tokens) u (old, new) where s.claim_token = u.old;
     update pgflow.signals g set consumed_at = at
-    from unnest(entries) e cross join lateral jsonb_array_elements_text(e.output -> 'handed') h
-    where e.verdict in ('next', 'spawn', 'completed', 'fail') and e.kind = 'machine' and e.output ? 'handed'
-      and g.signal_id = any (array[h::bigint]) and g.run_id = e.run_id and g.consumed_at is null;
+    from unnest(entries) e
+    cross join lateral jsonb_array_elements_text(
+      case when e.kind = 'machine' and e.verdict in ('next', 'spawn', 'completed', 'fail') then e.output -> 'handed' end) h
+    where g.signal_id = any (array[h::bigint]) and g.run_id = e.run_id and g.consumed_at is null;
   else
     select m.written, '{}'::bigint[], m.woken into written, handed, woken from pgflow.arm_jobs(entries, at) m;
   end if;
@@ -69,24 +70,26 @@ create or replace function pgflow.arm_tasks(
 ) language plpgsql as $$
 begin
   with move as (
-    select e.*, t.queue as old_queue, t.concurrency_key as old_gate, r.paused_at is not null as paused,
-      e.verdict in ('next', 'await', 'spawn') as moves, e.output ->> 'step' as target,
-      e.output ? 'after_error' and e.output ->> 'step' = e.step_slug as stumbles,
-      coalesce(e.output ->> 'queue', t.queue) as queue,
-      case when e.output ? 'concurrency' then e.output ->> 'concurrency' else coalesce(
-        pgflow.completed_by(s.opt_concurrency, s.opt_concurrency_by, e.output -> 'state'), t.concurrency_key) end as gate,
-      case when e.output ? 'rate' then e.output ->> 'rate'
-        else pgflow.completed_by(s.opt_rate, s.opt_rate_by, e.output -> 'state') end as rate,
-      coalesce((e.output ->> 'weight')::float8, s.opt_weight) as weight,
-      coalesce((e.output ->> 'priority')::smallint, s.opt_priority, t.priority) as priority,
-      case when e.verdict = 'await' then array(select jsonb_array_elements_text(e.output -> 'names')) end as names,
-      coalesce((e.output ->> 'all')::boolean, false) as needs_all,
-      case when e.output ? 'handed' then array(select jsonb_array_elements_text(e.output -> 'handed')::bigint) end as given,
-      (e.output ->> case when e.verdict = 'spawn' then 'deadline' else 'timeout' end)::float8 as patience
+    select e.message_id, e.claim_token, e.run_id, e.version_id, e.step_slug, e.verdict, e.error_message, e.delay, o.said as output,
+      t.queue as old_queue, t.concurrency_key as old_gate, r.paused_at is not null as paused,
+      e.verdict in ('next', 'await', 'spawn') as moves, o.said ->> 'step' as target,
+      o.said ? 'after_error' and o.said ->> 'step' = e.step_slug as stumbles,
+      coalesce(o.said ->> 'queue', t.queue) as queue,
+      case when o.said ? 'concurrency' then o.said ->> 'concurrency' else coalesce(
+        pgflow.completed_by(s.opt_concurrency, s.opt_concurrency_by, o.said -> 'state'), t.concurrency_key) end as gate,
+      case when o.said ? 'rate' then o.said ->> 'rate'
+        else pgflow.completed_by(s.opt_rate, s.opt_rate_by, o.said -> 'state') end as rate,
+      coalesce((o.said ->> 'weight')::float8, s.opt_weight) as weight,
+      coalesce((o.said ->> 'priority')::smallint, s.opt_priority, t.priority) as priority,
+      case when e.verdict = 'await' then array(select jsonb_array_elements_text(o.said -> 'names')) end as names,
+      coalesce((o.said ->> 'all')::boolean, false) as needs_all,
+      case when o.said ? 'handed' then array(select jsonb_array_elements_text(o.said -> 'handed')::bigint) end as given,
+      (o.said ->> case when e.verdict = 'spawn' then 'deadline' else 'timeout' end)::float8 as patience
     from unnest(entries) e
+    cross join lateral (select case when e.kind = 'machine' then e.output end as said) o  -- a job's output is its user's
     cross join lateral (select * from pgflow.step_tasks t where t.message_id = e.message_id offset 0) t
     cross join lateral (select r.paused_at from pgflow.runs r where r.run_id = e.run_id offset 0) r
-    left join pgflow.steps s on s.version_id = any (array[e.version_id]) and s.step_slug = e.output ->> 'step'
+    left join pgflow.steps s on s.version_id = any (array[e.version_id]) and s.step_slug = o.said ->> 'step'
       and e.verdict in ('next', 'await', 'spawn')
   ), staged as (
     select m.*, case
@@ -134,7 +137,8 @@ begin
         failed_at = case when a.stage = 'closed' and a.verdict <> 'completed' then greatest(at, t.started_at) end
     from ahead a
     where t.message_id = any (array[a.message_id]) and t.claim_token = a.claim_token
-    returning t.message_id, a.claim_token as old_token, t.claim_token, t.stage, t.queue, t.version_id, a.old_queue
+    returning t.message_id, a.claim_token as old_token, t.claim_token, t.stage, t.queue, t.version_id,
+      t.concurrency_key, a.old_queue
   ), lane as (
     insert into pgflow.lanes (queue, version_id)
     select distinct m.queue, m.version_id from moved m where m.queue <> m.old_queue order by 1, 2
@@ -142,7 +146,8 @@ begin
   )
   select coalesce(array_agg(m.old_token), '{}'), coalesce(array_agg(m.message_id) filter (where m.stage = 'running'), '{}'),
     coalesce(array_agg(distinct m.queue) filter (where m.stage in ('ready', 'delayed')), '{}'),
-    array_agg(m.old_token) filter (where m.stage = 'running'), array_agg(m.claim_token) filter (where m.stage = 'running')
+    array_agg(m.old_token) filter (where m.stage = 'running' and m.concurrency_key is not null),
+    array_agg(m.claim_token) filter (where m.stage = 'running' and m.concurrency_key is not null)
   into written, handed, woken, old_tokens, new_tokens
   from moved m;
 end
