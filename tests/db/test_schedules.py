@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -81,7 +82,9 @@ def fire_one(conn: Connection, each: Due) -> list[Fired]:
     """Fire a schedule that was read before."""
     firing = firing_of(each)
     assert firing
-    call = calls.fire_schedule(each.name, each.next_at, firing["slots"], firing["next"])
+    call = calls.fire_schedule(
+        each.name, each.next_at, firing["slots"], firing["next"], json.dumps(firing["spec"])
+    )
     return call.on_sync(conn)
 
 
@@ -457,6 +460,21 @@ def test_what_is_deleted_fires_no_more_and_its_runs_stay(hands: Hands) -> None:
 
 
 # --- deploying ---
+
+
+def test_slots_of_old_times_do_not_fire_once_others_are_deployed(
+    hands: Hands, connect: Connect
+) -> None:
+    put(hands, every(900))
+    clock(hands.conn, "2030-01-01 00:15+00")
+    [seen] = due(hands.conn)
+    other = Hands(connect())
+    clock(other.conn, START)
+    put(other, cron("15 * * * *"))  # which has the same next slot, and another one after it
+    assert info(hands).next_at == seen.next_at
+    assert fire_one(hands.conn, seen) == []
+    assert fire(hands) == 1
+    assert info(hands).next_at == at("01:15")
 
 
 def test_deploying_the_same_again_changes_nothing(hands: Hands) -> None:

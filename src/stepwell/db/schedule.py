@@ -120,13 +120,18 @@ def fire_schedules(firings: str) -> Call[Fired]:
 
 
 def fire_schedule(
-    name: str, expected: datetime, slots: Sequence[datetime], next_at: datetime
+    name: str,
+    expected: datetime,
+    slots: Sequence[datetime],
+    next_at: datetime,
+    spec: str | None = None,
 ) -> Call[Fired]:
-    """Fire these slots if the schedule's next one is still the expected one."""
+    """Fire these slots if the schedule's next one is still the expected one, and its times are
+    still those of `spec` (JSON)."""
     return Call(
         "select * from pgflow.fire_schedule(name => %s, expected => %s::timestamptz,"
-        " slots => %s::timestamptz[], next_at => %s::timestamptz)",
-        (name, expected, list(slots), next_at),
+        " slots => %s::timestamptz[], next_at => %s::timestamptz, spec => %s::jsonb)",
+        (name, expected, list(slots), next_at, spec),
         Fired,
     )
 

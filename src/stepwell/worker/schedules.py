@@ -102,6 +102,7 @@ def firing_of(due: Due) -> dict[str, Any] | None:
         "expected": due.next_at,
         "slots": slots,
         "next": following,
+        "spec": due.spec,
     }
 
 

@@ -75,7 +75,7 @@ language sql stable set search_path = '' set enable_seqscan = off set enable_bit
     (select exists (select from pgflow.schedules s where s.paused_at is null and s.waiting <> '{}') as some) w;
 $$;
 
--- Fire schedules: an array of {"name", "expected", "slots", "next"}. Answers with a row per run that was started.
+-- Fire schedules: an array of {"name", "expected", "slots", "next", "spec"}. Answers with a row per run that was started.
 create or replace function pgflow.fire_schedules(firings jsonb)
 returns table (schedule text, slot timestamptz, run_id uuid, flow_slug text)
 language plpgsql set search_path = '' as $$
@@ -84,21 +84,21 @@ declare
   f record;
 begin
   for f in
-    select e.value ->> 'name' as name, (e.value ->> 'expected')::timestamptz as expected,
+    select e.value ->> 'name' as name, (e.value ->> 'expected')::timestamptz as expected, e.value -> 'spec' as spec,
       (e.value ->> 'next')::timestamptz as next_at,
       array(select v::timestamptz from jsonb_array_elements_text(e.value -> 'slots') v) as slots
     from jsonb_array_elements(firings) e
   loop
-    return query select * from pgflow.fire_schedule(f.name, f.expected, f.slots, f.next_at);
+    return query select * from pgflow.fire_schedule(f.name, f.expected, f.slots, f.next_at, f.spec);
   end loop;
 end
 $$;
 
 -- Decide about all slots from `expected` up to before `next_at`: those in `slots` fire, or wait, or are skipped as the
 -- schedule's overlap says; the others were missed. Nothing happens if somebody else decided, or does so now: then next_at
--- is no longer what we expect, or its row is locked.
+-- is no longer what we expect, or its row is locked. Nor if its times are others than `spec`, which the slots are of.
 create or replace function pgflow.fire_schedule(
-  name text, expected timestamptz, slots timestamptz[], next_at timestamptz
+  name text, expected timestamptz, slots timestamptz[], next_at timestamptz, spec jsonb default null
 ) returns table (schedule text, slot timestamptz, run_id uuid, flow_slug text)
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
@@ -113,6 +113,7 @@ declare
 begin
   select * into s from pgflow.schedules o
   where o.name = fire_schedule.name and o.next_at = expected and o.paused_at is null
+    and o.spec = coalesce(fire_schedule.spec, o.spec)
   for no key update skip locked;
   if not found then
     return;
