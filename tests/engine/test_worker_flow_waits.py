@@ -96,6 +96,25 @@ async def test_what_follows_a_signal_that_did_not_come_may_go_on(workshop: Works
         assert await run.result(10) == {"act": None}
 
 
+DEEP = "repeat('[', 4000) || repeat(']', 4000)"
+
+
+async def test_a_payload_that_python_cannot_read_fails_only_the_step(workshop: Workshop) -> None:
+    flow = approval()
+    async with workshop.worker(flow):
+        run = await workshop.client.start(flow, "?", key="a")
+        workshop.rows(
+            "select pgflow.send_signal(target_id => null, target_key => 'a', name => 'approved',"
+            f" payload => ({DEEP})::jsonb, dedup_key => null)"
+        )
+        with pytest.raises(RunFailed) as failed:
+            await run.result(10)
+        again = await workshop.client.start(flow, "?", key="b")
+        await workshop.client.signal("b", "approved", {})
+        assert await again.result(10) == {"act": {}}
+    assert (failed.value.step, failed.value.error_type) == ("answer", "RecursionError")
+
+
 @job(max_attempts=1)
 async def square(number: int) -> int:
     if number < 0:

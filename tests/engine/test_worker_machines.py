@@ -147,6 +147,34 @@ async def test_a_signal_of_any_json_wakes_who_awaits_it(workshop: Workshop, payl
         }
 
 
+async def test_a_payload_that_python_cannot_read_fails_only_its_run(workshop: Workshop) -> None:
+    class Reader(Machine, max_attempts=2, base_delay=0):
+        @step(initial=True)
+        async def begin(self, ctx: MachineContext) -> Await:
+            return Await("paid", then=self.read)
+
+        @step
+        async def read(self, ctx: MachineContext) -> Done:
+            return Done([signal.payload for signal in ctx.awaited])
+
+        async def on_error(self, error: BaseException, ctx: MachineContext) -> Stop:
+            return Stop("it is unreadable")
+
+    async with workshop.worker(app=app_of(Reader)):
+        run = await workshop.client.start(Reader(), key="a")
+        workshop.rows(
+            "select pgflow.send_signal(target_id => null, target_key => 'a', name => 'paid',"
+            " payload => (repeat('[', 4000) || repeat(']', 4000))::jsonb, dedup_key => null)"
+        )
+        with pytest.raises(RunFailed) as failed:
+            await run.result(10)
+        again = await workshop.client.start(Reader(), key="b")
+        await workshop.client.signal("b", "paid", "fine")
+        assert await again.result(10) == ["fine"]
+    assert failed.value.step == "read"
+    assert "nested" in (failed.value.message or "") or "recursion" in (failed.value.message or "")
+
+
 class Impatient(Machine):
     @step(initial=True)
     def begin(self, ctx: MachineContext) -> Await:

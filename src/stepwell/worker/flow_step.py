@@ -105,7 +105,10 @@ class Wait:
     async def attempt(self, task: Task, context: TaskContext, hands: Hands) -> Outcome:
         if self.step.kind == "sleep":
             return Completed(b"null")
-        payloads = payloads_of(task.signals or "[]")
+        try:
+            payloads = payloads_of(task.signals or "[]")
+        except Exception as error:  # nested deeper than Python goes
+            return failed(error, permanent=True)
         if not payloads:
             said = f"the signal {self.step.signal!r} did not come within the timeout of the step"
             return failed_as("SignalTimedOut", said, permanent=True)
