@@ -26,6 +26,7 @@ from stepwell import (
     NotFound,
     PayloadError,
     RateLimit,
+    Run,
     RunCancelled,
     RunFailed,
     Snooze,
@@ -279,8 +280,11 @@ async def test_a_start_is_told_when_and_where(client: Client, worker: Worker, ds
         {"queue": "slow", "priority": -3, "concurrency": "order:42"},
         {"fairness_key": "acme", "fairness_weight": 2},
     ]
-    for start in (send.call(1), Checkout(order=1), orders.call(1)):
-        runs = [await client.start(start, **choices) for choices in told]
+    starts: list[Any] = [send.call(1), Checkout(order=1), orders.call(1)]
+    for start in starts:
+        is_flow = start is starts[2]
+        told[3] = {"priority": -3} if is_flow else told[3]
+        runs: list[Run[Any]] = [await client.start(start, **choices) for choices in told]
         rows = worker.hands.rows(
             "select run_id, stage, ready_at, queue, priority, concurrency_key, fairness_key"
             " from pgflow.step_tasks where run_id = any (%s)",
@@ -291,7 +295,7 @@ async def test_a_start_is_told_when_and_where(client: Client, worker: Worker, ds
             assert found[run.id][0] == "delayed"
             assert abs(found[run.id][1] - later) < timedelta(minutes=1)
         assert found[runs[3].id][0] == "ready"
-        if not isinstance(start, type(orders.call(1))):
+        if not is_flow:
             assert found[runs[3].id][2:5] == ("slow", -3, "key/order:42")
         assert found[runs[4].id][5] == "acme"
 
@@ -352,6 +356,13 @@ async def test_what_no_start_can_be_told(
 ) -> None:
     with pytest.raises((PayloadError, DefinitionError), match=said):
         await client.enqueue(tidy.call(), **choices)
+
+
+@pytest.mark.parametrize("name", ["queue", "concurrency", "rate_limit"])
+async def test_what_the_steps_of_a_flow_say_no_start_says(client: Client, name: str) -> None:
+    choice: Any = {name: openai if name == "rate_limit" else "slow"}
+    with pytest.raises(PayloadError, match=f"{name} is for machines and jobs; flow 'orders'"):
+        await client.start(orders, 1, **choice)
 
 
 async def test_a_misspelt_choice_is_no_choice(client: Client) -> None:

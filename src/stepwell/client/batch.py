@@ -10,7 +10,7 @@ from uuid import UUID
 
 from stepwell.client.definition import Definition, parts_of, slug_of, written_input, written_inputs
 from stepwell.client.identity import checked_key
-from stepwell.client.options import Choices, StartChoices, check_known, options_of
+from stepwell.client.options import Choices, StartChoices, check_flow, check_known, options_of
 from stepwell.client.reading import Read, reader_of
 from stepwell.client.wakes import Wake
 from stepwell.db.call import Call
@@ -147,6 +147,8 @@ def _batch(
     keys: Sequence[str | None],
     choices: Mapping[str, Any],
 ) -> Batch:
+    if isinstance(definition, Flow):
+        check_flow(definition.slug, choices)
     options = options_of(choices)
     run_id = choices.get("run_id")
     return Batch(

@@ -94,6 +94,16 @@ def options_of(choices: Mapping[str, Any]) -> Options:
     )
 
 
+def check_flow(slug: str, choices: Mapping[str, object]) -> None:
+    """Tasks of a flow are many: where they run, and within which limits, their steps say."""
+    for name in ("queue", "concurrency", "rate_limit"):
+        if choices.get(name) is not None:
+            raise PayloadError(
+                f"{name} is for machines and jobs; flow {slug!r} has it in its definition, "
+                "for all of it or for one step"
+            )
+
+
 def check_known(choices: Mapping[str, object], kind: type[Choices]) -> None:
     """Refuse an argument that no start has: a typo never becomes a default."""
     known = kind.__annotations__
