@@ -15,7 +15,8 @@ from stepwell.db.commit import Entry, Turn, commit_and_claim
 from stepwell.db.define import ensure_flow
 from stepwell.db.maintain import Promoted, Reclaimed, promote_tasks, reclaim_tasks
 from stepwell.db.presence import Beat, heartbeat, leave, register_worker
-from stepwell.db.start import start_runs
+from stepwell.db.signal import Sent, send_signal
+from stepwell.db.start import Started, start_runs
 from stepwell.db.steer import cancel_run, retry_run
 
 from .shapes import Shape, text
@@ -45,11 +46,29 @@ class Hands:
         return [row.run_id for row in self.started(slug, list(inputs) or [{}], keys)]
 
     def started(
-        self, slug: str, inputs: Sequence[Any], keys: Sequence[str | None] | None = None
-    ) -> list[Any]:
+        self,
+        slug: str,
+        inputs: Sequence[Any],
+        keys: Sequence[str | None] | None = None,
+        **options: Any,
+    ) -> list[Started]:
+        """The options are those of start.sql, the same for all."""
         given = [json.dumps(each) for each in inputs]
         ids = [uuid4() for _ in inputs]
-        return start_runs(slug, given, ids, keys or [None] * len(ids)).on_sync(self.conn)
+        said = [json.dumps(options)] * len(ids) if options else None
+        call = start_runs(slug, given, ids, keys or [None] * len(ids), options=said)
+        return call.on_sync(self.conn)
+
+    def begin(self, slug: str, input: Any = None, key: str | None = None, **options: Any) -> UUID:
+        """One run, with what was said at its start."""
+        return self.started(slug, [input or {}], [key], **options)[0].run_id
+
+    def send(
+        self, to: UUID | str, name: str, payload: Any = None, dedup: str | None = None
+    ) -> Sent:
+        """A signal to a run, or to who has the key."""
+        run_id, key = (to, None) if isinstance(to, UUID) else (None, to)
+        return send_signal(run_id, key, name, json.dumps(payload), dedup).on_sync(self.conn)[0]
 
     def register(self, lease: float = 60) -> None:
         queues = [queue for queue, _ in self.lanes]
@@ -66,6 +85,8 @@ class Hands:
             stale=frozenset(row[2] for row in rows if row[0] == "stale"),
             ready=tuple(row[1] for row in rows if row[0] == "ready"),
             tasks=tuple(Task(*row[2:]) for row in rows if row[0] is None),
+            contended=any(row[0] == "contended" for row in rows),
+            delayed=any(row[0] == "delayed" for row in rows),
         )
 
     def complete(self, tasks: Iterable[Task], output: Any = None, want: int = 0) -> Turn:
@@ -112,6 +133,18 @@ class Hands:
 
     def status(self, run_id: UUID) -> str:
         return self.value("select status from pgflow.runs where run_id = %s", run_id)
+
+    def stage(self, run_id: UUID) -> str:
+        """Where the task of a machine or a job is."""
+        return self.value("select stage from pgflow.step_tasks where run_id = %s", run_id)
+
+    def slots(self) -> list[str]:
+        """The gates of all slots that are taken."""
+        return [gate for (gate,) in self.rows("select gate from pgflow.slots order by 1")]
+
+    def limit(self, kind: str, name: str, capacity: int, per_second: float | None = None) -> None:
+        given = {"kind": kind, "name": name, "capacity": capacity, "perSecond": per_second}
+        self.conn.execute("select pgflow.ensure_limits(%s)", (json.dumps([given]),))
 
     def steps(self, run_id: UUID) -> dict[str, str]:
         query: LiteralString = "select step_slug, status from pgflow.step_states where run_id = %s"

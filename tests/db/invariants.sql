@@ -1,6 +1,6 @@
 -- What must hold whenever no transaction is open. Each row of the answer is a rule and who breaks it.
 with broken (rule, run_id, step_slug, task_index) as (
-  select 'a live run has a task that is ready, delayed or running', r.run_id, null, null::int
+  select 'a live run has an open task', r.run_id, null, null::int
   from pgflow.runs r
   where r.status = 'started' and not exists (
     select from pgflow.step_tasks t where t.run_id = r.run_id and t.stage <> 'closed')
@@ -8,14 +8,14 @@ with broken (rule, run_id, step_slug, task_index) as (
   union all
   select 'remaining_steps counts the steps that are neither completed nor skipped', r.run_id, null, null
   from pgflow.runs r
-  where r.remaining_steps <> (
+  where r.kind = 'flow' and r.remaining_steps <> (
     select count(*) from pgflow.step_states s
     where s.run_id = r.run_id and s.status not in ('completed', 'skipped'))
 
   union all
   select 'a run has the steps of its version', r.run_id, null, null
   from pgflow.runs r
-  where array(select s.step_slug from pgflow.step_states s where s.run_id = r.run_id order by 1)
+  where r.kind = 'flow' and array(select s.step_slug from pgflow.step_states s where s.run_id = r.run_id order by 1)
     <> array(select d.step_slug from pgflow.steps d where d.version_id = r.version_id order by 1)
 
   union all
@@ -26,7 +26,7 @@ with broken (rule, run_id, step_slug, task_index) as (
   union all
   select 'a run fails with a step that failed, and only then has one', r.run_id, null, null
   from pgflow.runs r
-  where (r.status = 'failed') <> exists (
+  where r.kind = 'flow' and (r.status = 'failed') <> exists (
     select from pgflow.step_states s where s.run_id = r.run_id and s.status = 'failed')
 
   union all
@@ -85,7 +85,7 @@ with broken (rule, run_id, step_slug, task_index) as (
   select 'the stage of a task fits its status', t.run_id, t.step_slug, t.task_index
   from pgflow.step_tasks t
   where t.stage = 'running' and t.status <> 'started'
-    or t.stage in ('ready', 'delayed') and t.status <> 'queued'
+    or t.stage in ('ready', 'delayed', 'blocked', 'parked', 'paused') and t.status <> 'queued'
     or t.status in ('completed', 'failed') and t.stage <> 'closed'
 
   union all
@@ -106,8 +106,112 @@ with broken (rule, run_id, step_slug, task_index) as (
 
   union all
   select 'every failed attempt of a task is on record', t.run_id, t.step_slug, t.task_index
-  from pgflow.step_tasks t
-  where t.status = 'failed' and t.error_message not like '[TYPE_VIOLATION]%' and not exists (
+  from pgflow.step_tasks t join pgflow.runs r on r.run_id = t.run_id
+  where t.status = 'failed' and (r.kind = 'flow' or r.status = 'failed') and t.error_message not like '[TYPE_VIOLATION]%' and not exists (
     select from pgflow.attempts a where (a.run_id, a.step_slug, a.task_index) = (t.run_id, t.step_slug, t.task_index))
+
+  union all
+  select 'a machine or a job has one task', r.run_id, null, null
+  from pgflow.runs r
+  where r.kind <> 'flow' and 1 <> (select count(*) from pgflow.step_tasks t where t.run_id = r.run_id)
+
+  union all
+  select 'a key is taken while its run lives, and after the end only where it was to be kept', r.run_id, null, null
+  from pgflow.runs r
+  where r.key_guard <> r.key
+    or r.status = 'started' and r.key_guard is distinct from r.key
+    or r.status <> 'started' and r.key_guard is not null and r.key_until is null
+
+  union all
+  select 'a running task holds a slot of its gate', t.run_id, t.step_slug, t.task_index
+  from pgflow.step_tasks t
+  where t.stage = 'running' and t.concurrency_key is not null and not exists (
+    select from pgflow.slots s where s.claim_token = t.claim_token and s.gate = t.concurrency_key)
+
+  union all
+  select 'a claim holds a slot of its own gate or of a cap, and of no other', t.run_id, t.step_slug, t.task_index
+  from pgflow.slots s
+  join pgflow.step_tasks t on t.message_id = s.message_id and t.claim_token = s.claim_token
+  where s.gate is distinct from t.concurrency_key and s.gate <> 'queue/' || t.queue and s.gate <> 'flow/' || t.flow_slug
+
+  union all
+  select 'a slot without a running claim is of a body whose worker is known, and will say that it has ended',
+    (select t.run_id from pgflow.step_tasks t where t.message_id = s.message_id), null, null
+  from pgflow.slots s
+  where not exists (
+      select from pgflow.step_tasks t where t.message_id = s.message_id and t.claim_token = s.claim_token)
+    and not exists (select from pgflow.workers w where w.worker_id = s.worker_id and w.lease is not null)
+
+  union all
+  select 'a blocked task waits for its own gate', t.run_id, t.step_slug, t.task_index
+  from pgflow.step_tasks t
+  where t.stage = 'blocked' and t.blocked_on is distinct from t.concurrency_key
+
+  union all
+  select 'no task is blocked for nothing: its gate is taken, or one that is ready will take it', t.run_id, t.step_slug, t.task_index
+  from pgflow.step_tasks t
+  where t.stage = 'blocked'
+    and not exists (select from pgflow.slots s where s.gate = t.blocked_on)
+    and not exists (select from pgflow.step_tasks o where o.stage = 'ready' and o.concurrency_key = t.blocked_on)
+
+  union all
+  select 'a parked task waits for something', t.run_id, t.step_slug, t.task_index
+  from pgflow.step_tasks t
+  where t.stage = 'parked' and (not t.waiting or t.awaits is null and t.join_id is null)
+
+  union all
+  select 'only a parked or delayed task waits, or one that is about to go on without', t.run_id, t.step_slug, t.task_index
+  from pgflow.step_tasks t
+  where t.waiting and t.stage not in ('parked', 'delayed', 'ready', 'blocked', 'paused')
+
+  union all
+  select 'a machine does not wait for signals that are there', t.run_id, t.step_slug, t.task_index
+  from pgflow.step_tasks t join pgflow.runs r on r.run_id = t.run_id
+  where r.kind = 'machine' and t.waiting and t.stage in ('parked', 'delayed') and t.awaits is not null
+    and pgflow.has_signals(t.run_id, t.awaits, t.await_all, t.seen)
+
+  union all
+  select 'a step of a flow does not wait for a signal that is there', t.run_id, t.step_slug, t.task_index
+  from pgflow.step_tasks t join pgflow.runs r on r.run_id = t.run_id
+  where r.kind = 'flow' and t.waiting and t.stage in ('parked', 'delayed') and exists (
+    select from pgflow.signals g where g.run_id = t.run_id and g.name = t.awaits[1] and g.consumed_at is null)
+
+  union all
+  select 'a signal goes to one step of a flow', t.run_id, min(t.step_slug), null
+  from pgflow.step_tasks t join pgflow.runs r on r.run_id = t.run_id
+  where r.kind = 'flow' and t.awaits is not null and t.seen is not null
+  group by t.run_id, t.seen having count(*) > 1
+
+  union all
+  select 'a signal that a step of a flow has got is consumed', t.run_id, t.step_slug, t.task_index
+  from pgflow.step_tasks t join pgflow.runs r on r.run_id = t.run_id
+  join pgflow.signals g on g.run_id = t.run_id and g.signal_id = any (t.seen)
+  where r.kind = 'flow' and t.awaits is not null and g.consumed_at is null
+
+  union all
+  select 'a task that waits for children has a join that is open and not over', t.run_id, t.step_slug, t.task_index
+  from pgflow.step_tasks t join pgflow.joins j on j.join_id = t.join_id
+  where t.waiting and t.stage in ('parked', 'delayed')
+    and (not j.open or j.pending = 0 or j.completed >= j.quorum or j.completed + j.pending < j.quorum
+      or j.policy in ('wake', 'fail') and j.failed > 0)
+
+  union all
+  select 'a join counts its children: those that live, and at least those that are still kept', j.run_id, null, null
+  from pgflow.joins j
+  cross join lateral (
+    select count(*) filter (where r.status = 'started') as live, count(*) filter (where r.status = 'completed') as completed,
+      count(*) filter (where r.status in ('failed', 'cancelled')) as failed
+    from pgflow.runs r where r.parent_run_id = j.run_id and r.join_id = j.join_id) c
+  where j.pending <> c.live or j.completed < c.completed or j.failed < c.failed
+
+  union all
+  select 'only a run that ended leaves orphans', r.run_id, null, null
+  from pgflow.orphans o join pgflow.runs r on r.run_id = o.parent_run_id
+  where r.status = 'started'
+
+  union all
+  select 'a paused task is of a run that is paused', t.run_id, t.step_slug, t.task_index
+  from pgflow.step_tasks t join pgflow.runs r on r.run_id = t.run_id
+  where t.stage = 'paused' and r.paused_at is null
 )
 select rule, run_id, step_slug, task_index from broken order by rule, run_id, step_slug, task_index

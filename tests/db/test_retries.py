@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import LiteralString
+
 import pytest
 from psycopg import errors
 
 from .hands import Hands
 from .shapes import flow, single, step
 
-DELAY = "select pgflow.retry_delay(%s::int, %s::int, %s::int, %s::real)"
+DELAY = "select pgflow.retry_delay(%s, %s::int, %s::int, %s::int, %s::real)"
 
 
 @pytest.mark.parametrize(
@@ -28,11 +30,33 @@ DELAY = "select pgflow.retry_delay(%s::int, %s::int, %s::int, %s::real)"
 def test_a_delay_doubles_with_each_attempt_up_to_its_cap(
     hands: Hands, base: int, attempts: int, cap: int | None, seconds: float
 ) -> None:
-    assert hands.value(DELAY, base, attempts, cap, 0.0) == seconds
+    assert hands.value(DELAY, "exponential", base, attempts, cap, 0.0) == seconds
+
+
+@pytest.mark.parametrize(
+    ("backoff", "base", "attempts", "cap", "seconds"),
+    [
+        ("fixed", 7, 1, None, 7),
+        ("fixed", 7, 9, None, 7),
+        ("fixed", 7, 9, 5, 5),
+        ("linear", 7, 1, None, 7),
+        ("linear", 7, 9, None, 63),
+        ("linear", 7, 9, 30, 30),
+        ("linear", 2_000_000_000, 1000, None, 1e9),
+        ("custom", 7, 2, None, 28),  # whose function said nothing
+    ],
+)
+def test_a_delay_may_stay_or_grow_by_the_same_each_time(
+    hands: Hands, backoff: str, base: int, attempts: int, cap: int | None, seconds: float
+) -> None:
+    assert hands.value(DELAY, backoff, base, attempts, cap, 0.0) == seconds
 
 
 def test_jitter_takes_up_to_its_share_away_and_never_adds(hands: Hands) -> None:
-    query = "select pgflow.retry_delay(10, 1, null, 0.5::real) from generate_series(1, 1000)"
+    query: LiteralString = (
+        "select pgflow.retry_delay('exponential', 10, 1, null, 0.5::real)"
+        " from generate_series(1, 1000)"
+    )
     delays = [delay for (delay,) in hands.rows(query)]
     assert 10 <= min(delays) < 11 and 19 < max(delays) <= 20
 

@@ -49,14 +49,16 @@ def of_whole_map(hands: Hands, count: int) -> list[Task]:
 OUTPUTS = [1, 2, 3]
 JOIN = flow("join", step("a"), step("b"), step("c", "a", "b"))
 
-# nested statements of one commit_and_claim that hands out nothing
+# nested statements of one commit_and_claim that hands out nothing. Three of them are looks at what is
+# seldom there: pauses and caps before the claim, runs that ended and owe
+# somebody something, slots that are free now. An ended run's key or parent costs more.
 RECORDED: dict[str, tuple[Prepare, int]] = {
-    "a flow of one step": (of_runs(single("single")), 16),
-    "the first of three steps": (of_runs(chain("chain")), 20),
-    "two parents of one step": (of_runs(JOIN), 16),
-    "a map is fanned out": (of_runs(spread("spread")), 22),
-    "elements of a map": (of_one_map, 14),
-    "the last elements of a map": (of_whole_map, 22),
+    "a flow of one step": (of_runs(single("single")), 19),
+    "the first of three steps": (of_runs(chain("chain")), 23),
+    "two parents of one step": (of_runs(JOIN), 19),
+    "a map is fanned out": (of_runs(spread("spread")), 25),
+    "elements of a map": (of_one_map, 17),
+    "the last elements of a map": (of_whole_map, 25),
 }
 
 
@@ -74,7 +76,7 @@ def test_a_commit_takes_as_many_statements_for_one_outcome_as_for_many(
         hands.drain(OUTPUTS)
 
 
-@pytest.mark.parametrize(("permanent", "recorded"), [(False, 11), (True, 19)])
+@pytest.mark.parametrize(("permanent", "recorded"), [(False, 14), (True, 23)])
 def test_failures_of_many_runs_are_written_together(
     hands: Hands, permanent: bool, recorded: int
 ) -> None:
