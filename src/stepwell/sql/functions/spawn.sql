@@ -28,7 +28,7 @@ begin
     end loop;
     update pgflow.joins j
     set total = c.total, pending = c.pending, completed = c.completed, failed = c.total - c.pending - c.completed,
-        quorum = least(j.quorum, c.total)
+        quorum = case when j.quorum is not null then least(j.quorum, c.total) end    -- least forgets nulls
     from (
       select count(*) as total, count(*) filter (where r.status = 'started') as pending,
         count(*) filter (where r.status = 'completed') as completed
@@ -155,25 +155,24 @@ language sql stable set search_path = '' as $$
   order by r.run_id limit most;
 $$;
 
--- Cancel the children that were to end with their parent, a few parents at a time. Locks: as cancel_run.
+-- Cancel the children that were to end with their parent, a few parents at a time, in one go, so that all are locked in
+-- order. Locks: orphans that nobody holds; then as cancel_run.
 create or replace function pgflow.end_orphans(most int default 100) returns int
 language plpgsql set search_path = '' set enable_seqscan = off as $$
 declare
-  parent uuid;
-  child uuid;
-  cancelled int := 0;
+  parents constant uuid[] := array(
+    select o.parent_run_id from pgflow.orphans o order by o.parent_run_id limit most for update skip locked);
+  children uuid[];
 begin
-  for parent in
-    select o.parent_run_id from pgflow.orphans o order by o.parent_run_id limit most for update skip locked
-  loop
-    for child in
-      select r.run_id from pgflow.runs r
-      where r.parent_run_id = parent and r.status = 'started' and r.on_parent_end = 'cancel' order by r.run_id
-    loop
-      cancelled := cancelled + pgflow.cancel_run(child, 'its parent run ended', 'stepwell')::int;
-    end loop;
-    delete from pgflow.orphans o where o.parent_run_id = parent;
-  end loop;
-  return cancelled;
+  if parents = '{}' then
+    return 0;
+  end if;
+  children := array(
+    select r.run_id from pgflow.runs r
+    where r.parent_run_id = any (parents) and r.status || '' = 'started' and r.on_parent_end = 'cancel'
+      -- a retry may have brought the parent back
+      and not exists (select from pgflow.runs p where p.run_id = r.parent_run_id and p.status = 'started'));
+  delete from pgflow.orphans o where o.parent_run_id = any (parents);
+  return cardinality(pgflow.cancel_runs(children, 'its parent run ended', 'stepwell'));
 end
 $$;
