@@ -145,3 +145,17 @@ def test_a_dsn_without_a_password_is_shown_as_it_is() -> None:
 
 def test_every_knob_says_what_it_is() -> None:
     assert all(knob.metadata["help"] for knob in fields(Settings))
+
+
+@pytest.mark.parametrize(
+    ("queues", "served"),
+    [
+        ("", ["mail", "reports"]),
+        ("mail", ["mail"]),
+        (" mail ,, other", ["mail"]),
+        (",", ["mail", "reports"]),
+    ],
+)
+def test_a_worker_serves_the_queues_that_are_named_or_all(queues: str, served: list[str]) -> None:
+    settings = Settings(queues=queues)
+    assert [name for name in ("mail", "reports") if settings.serves(name)] == served
