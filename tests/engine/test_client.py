@@ -100,7 +100,7 @@ async def test_your_transaction_goes_on_after_a_start(client: Client, dsn: str) 
         assert await count(client) == 1500
 
 
-async def test_workers_hear_of_a_start_once_it_is_committed(client: Client, dsn: str) -> None:
+async def test_w15_workers_hear_of_a_start_once_it_is_committed(client: Client, dsn: str) -> None:
     flow = single("orders", queue="parcels")
     async with (
         await AsyncConnection.connect(dsn, autocommit=True) as ears,

@@ -186,7 +186,7 @@ async def test_a_target_that_ends_between_being_found_and_being_signalled(
     assert (await client.get("k")).state == {"order": 2}
 
 
-async def test_who_waits_is_woken_once_it_is_committed(
+async def test_w15_who_waits_is_woken_once_it_is_committed(
     client: Client, worker: Worker, dsn: str
 ) -> None:
     await client.start(Checkout(order=1), key="k")
