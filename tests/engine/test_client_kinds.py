@@ -127,6 +127,12 @@ async def test_a_job_gives_its_result_as_its_type(client: Client, worker: Worker
     assert (info.kind, info.flow, info.input) == ("job", "send", {"user_id": 7})
 
 
+async def test_a_job_without_a_result_gives_none(client: Client, worker: Worker) -> None:
+    run = await client.enqueue(tidy.call())
+    worker.complete(None)
+    assert await run.result(5) is None
+
+
 async def test_a_cancelled_job_says_why(client: Client, worker: Worker) -> None:
     run = await client.start(send.call(7))
     end(worker, "cancelled", {}, "no such user")

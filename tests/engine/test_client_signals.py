@@ -23,6 +23,7 @@ from stepwell import (
     job,
     step,
 )
+from stepwell.client.signals import message_of
 from stepwell.db.commit import Entry
 from stepwell.define.payload import encode
 
@@ -102,6 +103,18 @@ async def test_a_dedup_key_counts_once_for_the_life_of_the_run(
     assert not (await client.signal("k", "paid", 3, dedup_key="a")).created
     assert await run.signals(unconsumed_only=True) == []
     assert (await client.signal("k", "paid", 3, dedup_key="b")).created
+
+
+async def test_a_signal_whose_answer_was_lost_is_sent_again_and_counts_once(
+    client: Client, dsn: str
+) -> None:
+    run = await client.start(Checkout(order=1))
+    message = message_of(run.id, "paid", 1, None, repeatable=True)
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        sent = [message.sent(message.call.on_sync(conn)[0]) for _ in range(2)]
+    assert sent[0] == sent[1]
+    assert sent[0].created
+    assert len(await run.signals()) == 1
 
 
 async def test_nobody_is_there_for_a_signal(client: Client, worker: Worker) -> None:

@@ -126,7 +126,7 @@ class Run(Generic[Out]):
         call = restart_run(self.id, from_step, new_run_id(), self._by(actor))
         [row] = await self._session.pool.run(call)
         await self._session.wakes.wake(*to_queues(row.queues))
-        return Run(row.run_id, row.created, self._session, self._read)
+        return Run(row.run_id, True, self._session, self._read)
 
     async def set_priority(self, priority: int, *, actor: str | None = None) -> bool:
         """Move it before or behind others of its queue, lower first; False when it has ended."""

@@ -124,7 +124,7 @@ class SyncRun(Generic[Out]):
         call = restart_run(self.id, from_step, new_run_id(), self._by(actor))
         [row] = self._session.pool.run(call)
         self._session.wakes.wake(*to_queues(row.queues))
-        return SyncRun(row.run_id, row.created, self._session, self._read)
+        return SyncRun(row.run_id, True, self._session, self._read)
 
     def set_priority(self, priority: int, *, actor: str | None = None) -> bool:
         """Move it before or behind others of its queue, lower first; False when it has ended."""
