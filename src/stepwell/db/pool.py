@@ -1,7 +1,8 @@
 """Connections that are opened when needed and reused; the only retry on connection loss.
 
 Every call of a client may be repeated: starts carry run ids made by the client and signals dedup
-keys, and steering a run twice is doing it once. So a call whose connection broke is simply run again.
+keys, and steering a run twice is doing it once. So a call whose connection broke is simply run
+again.
 """
 
 from __future__ import annotations
