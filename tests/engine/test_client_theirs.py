@@ -137,7 +137,9 @@ async def test_errors_of_asyncpg_are_ours_too(client: Client, pg: Any, empty_dsn
     await bare.close()
 
 
-async def test_w15_workers_hear_of_it_when_asyncpg_commits(client: Client, pg: Any, dsn: str) -> None:
+async def test_w15_workers_hear_of_it_when_asyncpg_commits(
+    client: Client, pg: Any, dsn: str
+) -> None:
     async with await AsyncConnection.connect(dsn, autocommit=True) as ears:
         await ears.execute("listen stepwell")
         async with pg.transaction():

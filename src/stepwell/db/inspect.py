@@ -205,7 +205,8 @@ def list_queues() -> Call[QueueInfo]:
 
 def list_flows() -> Call[DefinitionInfo]:
     return Call(
-        "select flow_slug as slug, kind, version, queue, paused_at, reason from pgflow.list_flows()",
+        "select flow_slug as slug, kind, version, queue, paused_at, reason"
+        " from pgflow.list_flows()",
         (),
         DefinitionInfo,
     )
