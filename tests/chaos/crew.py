@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from .journal import rooms_of
+
 PATIENCE = 20.0
 ROOT = Path(__file__).parents[2]
 
@@ -65,20 +67,23 @@ class Member:
 class Crew:
     """Starts members; none outlives the test."""
 
-    def __init__(self, dsn: str, folder: Path) -> None:
+    def __init__(self, dsn: str, folder: Path, app: str = "tests.chaos.program:app") -> None:
         self._dsn = dsn
         self._folder = folder
+        self._app = app
         self._number = itertools.count()
         self.log = folder / "bodies"
         self.log.touch()
+        rooms_of(self.log).mkdir()
         self.members: list[Member] = []
 
-    def start(self, **settings: Any) -> Member:
+    def start(self, app: str | None = None, **settings: Any) -> Member:
         knobs = {"dsn": self._dsn, "lease": 3.0, "grace": 5.0, "poll": 0.5, **settings}
         output = self._folder / f"member-{next(self._number)}"
+        program = ["tests.chaos.member", json.dumps(knobs), str(self.log), app or self._app]
         with output.open("wb") as file:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.program", json.dumps(knobs), str(self.log)],
+                [sys.executable, "-m", *program],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -97,8 +102,12 @@ class Crew:
         return self.start(**settings)
 
     def bodies(self) -> list[Body]:
+        return [Body(*words) for words in self.wrote()]
+
+    def wrote(self, word: str = "") -> list[list[str]]:
+        """The lines of all bodies, those that begin with this word, as words."""
         lines = self.log.read_text().split("\n")[:-1]
-        return [Body(*line.split(" ")) for line in lines]
+        return [line.split(" ") for line in lines if line.startswith(word)]
 
     def repeats(self) -> int:
         """How many bodies ran again."""

@@ -1,33 +1,20 @@
-"""The program that the chaos tests run in processes and kill. Each body says in a file that it ran.
-
-Run it with `python -m tests.chaos.program '{"dsn": ...}' LOG`: settings as JSON, then the file."""
+"""Flows for workers that are killed (member.py). Each body says in a file that it ran."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import random
 import signal
-import sys
 import time
 from contextlib import suppress
 from typing import Any
 
-from stepwell import Context, Flow, Settings, Stepwell, Worker
-from stepwell.observe.emit import subscribed
-from stepwell.observe.events import Event
-from stepwell.worker.stop import on_signals, run_loop
+from stepwell import Context, Flow, Stepwell
+
+from .journal import note
 
 WIDTH = 4
-log = -1
-
-
-def note(ctx: Context) -> None:
-    """One short write to a file opened for appending is whole or absent."""
-    line = f"{ctx.run_id} {ctx.step} {ctx.task_index} {os.getpid()} {ctx.worker_id}\n"
-    os.write(log, line.encode())
-
 
 diamond = Flow[int, dict[str, int]]("diamond", max_crashes=50, base_delay=0)
 
@@ -105,20 +92,3 @@ async def stay(ctx: Context) -> None:
 
 
 app = Stepwell(flows=[diamond, patient, blocking, murderous, stubborn], name="chaos")
-
-
-def say(event: Event) -> None:
-    name = type(event).__name__
-    if name.startswith(("Worker", "OutcomeDropped", "Database")):
-        print(name, flush=True)
-
-
-async def serve(settings: Settings) -> None:
-    worker = Worker(app, settings)
-    with subscribed(say), on_signals(worker):
-        await worker.run()
-
-
-if __name__ == "__main__":
-    log = os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    run_loop(serve(Settings(**json.loads(sys.argv[1]))))
