@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -117,6 +118,13 @@ async def take_turn(conn: AsyncConnection[Any], call: Call[Row]) -> Turn:
         contended=any(row[0] == "contended" for row in rows),
         delayed=any(row[0] == "delayed" for row in rows),
     )
+
+
+def lingering(entry: Entry) -> Entry:
+    """The entry of a handler that was given up and still runs in its thread: its claim is over, its
+    slots are not, until `released` says so."""
+    said = json.loads(entry.output or "{}")
+    return replace(entry, output=json.dumps({**said, "lingers": True}))
 
 
 def released(message_id: int, token: int) -> Entry:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from stepwell.db.claim import Task
-from stepwell.db.commit import Entry, released
+from stepwell.db.commit import Entry, lingering, released
 from stepwell.worker.context import TaskContext
 
 
@@ -46,7 +46,7 @@ class Desk:
         self.aside: dict[int, Ended] = {}  # outcomes whose run somebody holds, tried again later
         self.writing: set[int] = set()  # tokens of the outcomes in a turn under way
         self.coming = 0  # tasks that turns under way asked for
-        self.lost: dict[int, Task] = {}  # claims that were taken away, while a body goes on
+        self.lost: dict[int, Task] = {}  # claims that are over, while a body goes on
         self.lingering: Counter[int] = Counter()  # threads whose handler was given up, by token
         self.closing = False
         self.leased_until = 0.0  # by the monotonic clock; past it our claims would not be ours
@@ -76,13 +76,16 @@ class Desk:
         self.running.pop(task.claim_token, None)
         ours = task.claim_token not in self.lost
         if ours and entry is not None:
+            if self.lingering[task.claim_token]:
+                self.lost[task.claim_token] = task
+                entry = lingering(entry)
             self.ended.append(Ended(task, entry))
         self._let_go(task.claim_token)
         self.changed.set()
         return ours
 
     def _let_go(self, token: int) -> None:
-        """The slots of a claim that was taken away are free once nothing runs under it."""
+        """The slots of a claim that is over are free once nothing runs under it."""
         if token in self.lost and token not in self.running and not self.lingering[token]:
             task = self.lost.pop(token)
             self.ended.append(Ended(task, released(task.message_id, token)))

@@ -18,7 +18,7 @@ $$;
 -- Pick, admit, take; where limits turned tasks away, look behind them. `contended`: there may be more in a moment.
 create or replace function pgflow.take_on(
   worker uuid, lane_queues text[], lane_versions int[], want int, at timestamptz,
-  out ids bigint[], out contended boolean
+  out ids bigint[], out contended boolean, out delayed boolean
 ) language plpgsql as $$
 declare
   window_size int := want;
@@ -29,6 +29,7 @@ declare
 begin
   ids := '{}';
   contended := false;
+  delayed := false;
   for n in 1 .. 8 loop
     picked := pgflow.pick_tasks(lane_queues, lane_versions, window_size);
     contended := coalesce(picked.shared, false) and picked.ids <> '{}';
@@ -36,6 +37,7 @@ begin
     if picked.limited or cardinality(picked.ids) > want - cardinality(ids) then
       admitted := pgflow.admit_tasks(worker, picked.ids, want - cardinality(ids), at);
       contended := contended or admitted.contended;
+      delayed := delayed or admitted.delayed;
       taken := pgflow.take_tasks(worker, admitted.ids, admitted.tokens, at);
       moved := admitted.moved + pgflow.put_aside(admitted.ids, taken, admitted.tokens);
     else

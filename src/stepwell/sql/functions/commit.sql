@@ -62,8 +62,12 @@ begin
     if more.contended then
       verdict := 'contended';
       return next;
-      verdict := null;
     end if;
+    if more.delayed then
+      verdict := 'delayed';
+      return next;
+    end if;
+    verdict := null;
   end if;
   return query select null::text, null::text, d.* from pgflow.describe_tasks(taken) d;
   verdict := 'stale';
@@ -155,13 +159,13 @@ begin
   if bodies_ended and exists (select from pgflow.slots s where s.claim_token = any (tokens)) then
     woken := woken || pgflow.free_slots(array(
       select e.token from unnest(tokens, outcomes, outputs) e (token, outcome, output)
-      where e.token <> all (busy) and not (e.outcome = 'failed' and coalesce(e.output ? 'lingers', false))));
+      where e.token <> all (busy) and not (e.outcome <> 'completed' and coalesce(e.output ? 'lingers', false))));
   end if;
 end
 $$;
 
--- Lock the live runs of these tasks and, where an outcome may end its run, their parents, in the one order that everybody
--- keeps; without patience those that nobody holds.
+-- Lock the runs of these tasks and, where an outcome may end its run, their parents, in the one order that everybody
+-- keeps; without patience those that nobody holds. Answers with the live ones.
 create or replace function pgflow.lock_runs_of(
   message_ids bigint[], outcomes text[] default null, patient boolean default true
 ) returns uuid[]
@@ -177,14 +181,19 @@ begin
   cross join lateral (select t.run_id from pgflow.step_tasks t where t.message_id = e.id offset 0) t
   cross join lateral (select r.parent_run_id from pgflow.runs r where r.run_id = t.run_id offset 0) r;
   run_ids := run_ids || parents;
+  -- those that ended too: a retry may bring one back before we come to it
   if patient then
     return array(
-      select r.run_id from pgflow.runs r where r.run_id = any (run_ids) and r.status || '' = 'started'
-      order by r.run_id for no key update);
+      select r.run_id from (
+        select r.run_id, r.status from pgflow.runs r where r.run_id = any (run_ids) order by r.run_id
+        offset 0 for no key update) r
+      where r.status = 'started');
   end if;
   return array(
-    select r.run_id from pgflow.runs r where r.run_id = any (run_ids) and r.status || '' = 'started'
-    order by r.run_id for no key update skip locked);
+    select r.run_id from (
+      select r.run_id, r.status from pgflow.runs r where r.run_id = any (run_ids) order by r.run_id
+      offset 0 for no key update skip locked) r
+    where r.status = 'started');
 end
 $$;
 

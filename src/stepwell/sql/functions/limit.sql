@@ -9,7 +9,7 @@
 -- `moved`: how many went out of the way (blocked or delayed); `contended`: some were neither, for the moment.
 create or replace function pgflow.admit_tasks(
   worker uuid, picked bigint[], most int, at timestamptz,
-  out ids bigint[], out tokens bigint[], out moved int, out contended boolean
+  out ids bigint[], out tokens bigint[], out moved int, out contended boolean, out delayed boolean
 ) language plpgsql as $$
 declare
   drawn constant bigint[] := array(select nextval('pgflow.claim_tokens') from unnest(picked));
@@ -33,6 +33,7 @@ begin
   moved := pgflow.block_tasks(seated.refused, seated.refused_gates);
   contended := moved < cardinality(array_remove(seated.refused_gates, null));
   moved := moved + cardinality(late);
+  delayed := late <> '{}';
 end
 $$;
 

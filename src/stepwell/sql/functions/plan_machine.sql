@@ -29,7 +29,7 @@ begin
     select m.written, '{}'::bigint[], m.woken into written, handed, woken from pgflow.arm_jobs(entries, at) m;
   end if;
   perform pgflow.settle_moved(entries, at);
-  if exists (select from unnest(entries) e where e.verdict <> 'completed' and e.error_type is not null) then
+  if exists (select from unnest(entries) e where e.error_type is not null) then
     perform pgflow.log_attempts(entries, at);
   end if;
   if exists (select from unnest(entries) e where e.verdict = 'spawn') then
@@ -102,6 +102,7 @@ begin
     select s.*, s.runs_ahead and row_number() over (partition by s.runs_ahead order by s.priority) <= want as handed
     from (
       select s.*, s.verdict = 'next' and s.stage = 'ready' and want > 0 and not s.paused and not s.stumbles
+        and not s.output ? 'lingers'
         and s.output -> 'inline' is distinct from 'false' and s.rate is null and s.queue = s.old_queue
         and (s.gate is null or s.gate = s.old_gate)
         and exists (
@@ -179,5 +180,5 @@ language sql as $$
     run_id, step_slug, task_index, attempt, error_type, error_message, traceback, worker_id, started_at, failed_at)
   select e.run_id, e.step_slug, e.task_index, e.attempt, e.error_type, coalesce(e.error_message, ''), e.traceback,
     (select t.last_worker_id from pgflow.step_tasks t where t.message_id = e.message_id), e.started_at, greatest(at, e.started_at)
-  from unnest(entries) e where e.error_type is not null and e.verdict <> 'completed';
+  from unnest(entries) e where e.error_type is not null;
 $$;

@@ -144,17 +144,6 @@ language sql as $$
     and coalesce(r.key_until, '-infinity') <= at;
 $$;
 
--- The children of a run, oldest first.
-create or replace function pgflow.children_of(run_id uuid, most int default 100)
-returns table (run_id uuid, flow_slug text, kind text, status text, output jsonb, error_message text, key text,
-  started_at timestamptz, ended_at timestamptz, join_id bigint)
-language sql stable set search_path = '' as $$
-  select r.run_id, r.flow_slug, r.kind, r.status, r.output, r.error_message, r.key, r.started_at,
-    coalesce(r.completed_at, r.failed_at, r.cancelled_at), r.join_id
-  from pgflow.runs r where r.parent_run_id = children_of.run_id
-  order by r.run_id limit most;
-$$;
-
 -- Cancel the children that were to end with their parent, a few parents at a time, in one go, so that all are locked in
 -- order. Locks: orphans that nobody holds; then as cancel_run.
 create or replace function pgflow.end_orphans(most int default 100) returns int
