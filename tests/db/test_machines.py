@@ -129,7 +129,13 @@ def test_the_output_of_a_job_is_never_read_as_a_move(order: Hands) -> None:
     """It is the user's, whatever its keys are called."""
     order.begin("order")
     run = order.begin("mail")
-    moves = {"step": "ship", "handed": "all", "delay": "long", "state": 1, "timeout": {}}
+    moves: dict[str, Any] = {
+        "step": "ship",
+        "handed": "all",
+        "delay": "long",
+        "state": 1,
+        "timeout": {},
+    }
     job, machine = sorted(order.claim(), key=lambda task: task.kind)
     order.commit([says(job, "completed", **moves), says(machine, "next", step="ship")], want=1)
     assert order.rows("select status, output from pgflow.runs where run_id = %s", run) == [

@@ -1,4 +1,4 @@
-"""Signals: nothing sent to a live run is lost, and nothing is consumed but by who went on with it."""
+"""Signals: none sent to a live run is lost, none is consumed but by who went on with it."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_all_counts_what_was_seen_before_but_wants_something_new(order: Hands) -
 
 
 def test_a_collector_waits_again_without_spinning_until_its_set_is_complete(order: Hands) -> None:
-    waiting(order, "vote")
+    task = waiting(order, "vote")
     for n in range(5):
         order.send("k", "vote", n)
         [task] = order.claim()
@@ -196,10 +196,9 @@ def test_a_signal_that_came_while_the_step_ran_wakes_it_again(order: Hands) -> N
 
 def test_a_step_is_handed_a_thousand_signals_at_most(order: Hands) -> None:
     waiting(order, "vote")
-    query = "insert into pgflow.signals (run_id, name, payload)"
     order.conn.execute(
-        f"{query} select run_id, 'vote', to_jsonb(n) from pgflow.runs,".encode()
-        + b" generate_series(1, 1500) n order by n"
+        "insert into pgflow.signals (run_id, name, payload) select run_id, 'vote', to_jsonb(n)"
+        " from pgflow.runs, generate_series(1, 1500) n order by n"
     )
     order.send("k", "vote", 1501)
     [task] = order.claim()
