@@ -91,4 +91,4 @@ async def test_an_idle_worker_hardly_asks(workshop: Workshop) -> None:
             await asyncio.sleep(6)
             rate = len(proxy.statements) / 6
     print(f"an idle worker: {rate:.2f} statements per second")
-    assert rate <= 1.5
+    assert rate <= 2.2  # of them four a beat: lost workers, orphans, full gates, schedules

@@ -173,6 +173,7 @@ language plpgsql as $$
 declare
   run_ids uuid[];
   parents uuid[];
+  locked uuid[];
 begin
   select array_agg(t.run_id), array_agg(r.parent_run_id) filter (
     where r.parent_run_id is not null and e.outcome not in ('next', 'await', 'retry', 'snooze'))
@@ -189,11 +190,12 @@ begin
         offset 0 for no key update) r
       where r.status = 'started');
   end if;
-  return array(
-    select r.run_id from (
-      select r.run_id, r.status from pgflow.runs r where r.run_id = any (run_ids) order by r.run_id
-      offset 0 for no key update skip locked) r
-    where r.status = 'started');
+  locked := array(
+    select r.run_id from pgflow.runs r where r.run_id = any (run_ids) order by r.run_id for no key update skip locked);
+  return array(                              -- a run whose parent somebody holds is as good as held
+    select r.run_id from pgflow.runs r
+    where r.run_id = any (locked) and r.status || '' = 'started'
+      and (r.parent_run_id is null or r.parent_run_id = any (locked) or r.parent_run_id <> all (coalesce(parents, '{}'))));
 end
 $$;
 

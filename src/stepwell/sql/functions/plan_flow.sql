@@ -163,7 +163,8 @@ begin
       stage, status, claim_token, attempts_count, started_at, last_worker_id,
       concurrency_key, rate_limit, weight, fairness_key, fairness_weight, awaits, waiting)
     select o.flow_slug, o.run_id, o.step_slug, o.task_index, o.version_id, o.queue, o.priority, o.value, at,
-      at + make_interval(secs => o.delay + coalesce(o.opt_signal_timeout, 0)),
+      case when o.signal_name is not null and o.opt_signal_timeout is null then 'infinity'
+        else at + make_interval(secs => o.delay + coalesce(o.opt_signal_timeout, 0)) end,
       case when o.handed then 'running' when o.delay > 0 or o.opt_signal_timeout is not null then 'delayed'
         when o.signal_name is not null then 'parked' else 'ready' end,
       case when o.handed then 'started' else 'queued' end,

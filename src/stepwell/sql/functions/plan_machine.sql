@@ -131,7 +131,7 @@ begin
         waiting = a.stage in ('parked', 'delayed') and a.verdict in ('await', 'spawn'),
         join_id = case when a.moves then null else t.join_id end,
         error_message = coalesce(a.error_message, t.error_message),
-        ready_at = case when a.stage = 'closed' then t.ready_at
+        ready_at = case when a.stage = 'closed' then t.ready_at when a.stage = 'parked' then 'infinity'
           else at + make_interval(secs => case when a.stage = 'delayed' then coalesce(a.patience, a.delay) else 0 end) end,
         started_at = case when a.handed then greatest(at, t.queued_at) when a.stage = 'closed' then t.started_at end,
         completed_at = case when a.verdict = 'completed' then greatest(at, t.started_at) end,

@@ -49,7 +49,8 @@ begin
     update pgflow.step_tasks t
     set stage = case when e.output ->> 'deadline' is null then 'parked' else 'delayed' end, status = 'queued', claim_token = null,
         attempts_count = 0, started_at = null, waiting = true,
-        ready_at = at + make_interval(secs => coalesce((e.output ->> 'deadline')::float8, 0))
+        ready_at = case when e.output ->> 'deadline' is null then 'infinity'
+          else at + make_interval(secs => (e.output ->> 'deadline')::float8) end
     from unnest(entries) e
     where t.message_id = any (array[e.message_id]) and t.claim_token = e.claim_token
     returning e.claim_token

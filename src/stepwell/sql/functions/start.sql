@@ -180,7 +180,7 @@ begin
     perform pgflow.raise('PF404', format('%s %L has no step %L', flow.kind, flow.flow_slug, unknown));
   end if;
   with task as (
-    select r.run_id, r.priority, r.fairness_key, r.fairness_weight, r.input, w.option, s.step_slug, v.queue as own_queue,
+    select w.place, r.run_id, r.priority, r.fairness_key, r.fairness_weight, r.input, w.option, s.step_slug, v.queue as own_queue,
       coalesce(w.option ->> 'queue', v.queue, flow.flow_slug) as queue,
       greatest((w.option ->> 'at')::timestamptz, at + make_interval(secs => coalesce((w.option ->> 'delay')::float8, 0)), at) as ready_at,
       case when w.option ? 'concurrency' then w.option ->> 'concurrency'
@@ -191,7 +191,8 @@ begin
     from unnest(fresh) f
     join pgflow.runs r on r.run_id = any (array[f])
     join pgflow.versions v on v.version_id = shape
-    left join unnest(ids, options) w (id, option) on w.id = f and w.option is not null
+    join (
+      select distinct on (w.id) w.* from unnest(ids, options) with ordinality w (id, option, place) order by w.id, w.place) w on w.id = f
     join pgflow.steps s on s.version_id = shape
       and case when w.option ? 'step' then s.step_slug = w.option ->> 'step' else s.is_initial end
   ), lane as (
@@ -206,7 +207,7 @@ begin
     case when t.ready_at > at then 'delayed' else 'ready' end,
     t.gate, t.rate, t.weight, coalesce(t.fairness_key, ''), t.fairness_weight
   from task t
-  order by t.run_id;
+  order by t.place;
 end
 $$;
 

@@ -23,3 +23,6 @@ create index idx_runs_parent on pgflow.runs (parent_run_id, run_id) where parent
 
 -- find_run: who had this key last.
 create index idx_runs_key_history on pgflow.runs (key, started_at) where key is not null;
+
+-- delete_run: the joins of a run.
+create index idx_joins_run on pgflow.joins (run_id);
