@@ -35,7 +35,8 @@ begin
     where r.key_guard = any (keys) and r.status || '' <> 'started' and r.key_until <= at;
   end if;
   with wanted as (
-    select w.id, w.input, w.key, w.option from unnest(ids, inputs, keys, options) with ordinality as w (id, input, key, option, place)
+    select w.id, case when flow.kind <> 'flow' and w.input = 'null' then '{}' else w.input end as input, w.key, w.option
+    from unnest(ids, inputs, keys, options) with ordinality as w (id, input, key, option, place)
     -- two callers with the same keys take them in the same order; of one caller's twins the first counts
     order by w.key, case when w.key is null then w.id end, w.place
   ), inserted as (
