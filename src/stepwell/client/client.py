@@ -39,11 +39,7 @@ class Client(Signalling, Steering):
 
     def __init__(self, dsn: str | None = None, *, settings: Settings | None = None) -> None:
         self._settings = settings_of(dsn, settings)
-        pool = Pool(
-            self._settings.dsn,
-            timeout=self._settings.connect_timeout,
-            application_name="stepwell client",
-        )
+        pool = self._open_pool(self._settings)
         self._session = Session(pool, Waiter(pool), Wakes(pool), actor_of(self._settings))
         self._versions = Versions()
 
@@ -68,6 +64,14 @@ class Client(Signalling, Steering):
         await self._session.waiter.close()
         await self._session.wakes.close()
         await self._session.pool.close()
+
+    def _open_pool(self, settings: Settings) -> Pool:
+        """The testing kit has one whose connections see another time."""
+        return Pool(
+            settings.dsn,
+            timeout=settings.connect_timeout,
+            application_name="stepwell client",
+        )
 
     @overload
     def run(self, run_id: UUID | str) -> Run[Any]: ...

@@ -26,8 +26,9 @@ class Beat:
 
 
 def register_worker(
-    worker: UUID, name: str, queues: Sequence[str], lease: float, host: str, pid: int
+    worker: UUID, name: str, queues: Sequence[str], lease: float | None, host: str, pid: int
 ) -> Call[Nothing]:
+    """Without a lease it never lapses, and the timeouts of its steps alone bound what it holds."""
     return Call(
         "select pgflow.register_worker(id => %s, name => %s, queues => %s::text[],"
         " lease => %s, host => %s, pid => %s)::text as done",
