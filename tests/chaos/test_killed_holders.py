@@ -20,6 +20,7 @@ from .crew import Crew
 from .keyed import KEYS, a_round
 
 LEASE = 4.0
+SHORT = pytest.mark.timeout(90)
 LONG = [pytest.mark.chaos, pytest.mark.timeout(300)]
 SLOTS = """
   select distinct w.pid from pgflow.slots s join pgflow.workers w on w.worker_id = s.worker_id
@@ -64,8 +65,7 @@ async def keep_busy(client: Client, workshop: Workshop, end: float) -> None:
         await asyncio.sleep(0.1)
 
 
-@pytest.mark.timeout(90)
-@pytest.mark.parametrize("seconds", [10, pytest.param(120, marks=LONG)])
+@pytest.mark.parametrize("seconds", [pytest.param(10, marks=SHORT), pytest.param(120, marks=LONG)])
 async def test_keys_and_limits_hold_while_workers_are_killed(
     workshop: Workshop, tmp_path: Path, seconds: int
 ) -> None:
