@@ -7,7 +7,7 @@ import statistics
 import time
 from typing import Any
 
-from stepwell import Context, Flow
+from stepwell import Context, Flow, Stepwell, job
 from tests.chaos.proxy import proxied
 
 from .workshop import Workshop
@@ -92,3 +92,35 @@ async def test_an_idle_worker_hardly_asks(workshop: Workshop) -> None:
             rate = len(proxy.statements) / 6
     print(f"an idle worker: {rate:.2f} statements per second")
     assert rate <= 2.2  # of them four a beat: lost workers, orphans, full gates, schedules
+
+
+async def test_a_queue_that_nobody_used_before_is_served_at_once(workshop: Workshop) -> None:
+    async with workshop.worker(app=Stepwell(jobs=[echo]), poll=30.0, lease=30.0):
+        first = await workshop.client.enqueue(echo.call(n=1))
+        assert await first.result(10) == 1
+        began = time.monotonic()
+        run = await workshop.client.enqueue(echo.call(n=2), queue="express")
+        assert await run.result(10) == 2
+        assert time.monotonic() - began < 1
+
+
+async def test_a_slot_that_is_freed_wakes_who_waits_in_another_worker(workshop: Workshop) -> None:
+    """Two workers of one place each, one key: whoever waits goes on when the slot is free, not
+    at the next poll."""
+    app = Stepwell(jobs=[echo])
+    async with (
+        workshop.worker(app=app, poll=30.0, concurrency=1),
+        workshop.worker(app=app, poll=30.0, concurrency=1),
+    ):
+        calls = [echo.call(n=n, pause=0.05) for n in range(20)]
+        began = time.monotonic()
+        runs = await workshop.client.enqueue_many(calls, concurrency="one at a time")
+        assert [await run.result(20) for run in runs] == list(range(20))
+        print(f"20 jobs of 50 ms, one at a time: {time.monotonic() - began:.2f} s")
+        assert time.monotonic() - began < 5
+
+
+@job
+async def echo(n: int, pause: float = 0.0) -> int:
+    await asyncio.sleep(pause)
+    return n

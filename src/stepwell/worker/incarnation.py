@@ -233,7 +233,7 @@ class Incarnation:
     def _woken(self, queue: str) -> None:
         self._timers.look_again()
         self._schedules.look_again()
-        if not queue or queue in self._lanes.queues:
+        if not queue or self._lanes.serve(queue):
             self._desk.wake()
 
     async def _leave(self, link: Link) -> None:

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
 class Lanes:
-    """Parallel lists, read by every turn and refreshed now and then: others deploy too."""
+    """Parallel lists, read by every turn and refreshed now and then: others deploy too, and a run
+    may be sent to a queue that nobody used before."""
 
     queues: list[str] = field(default_factory=list[str])
     versions: list[int] = field(default_factory=list[int])
+    _strange: set[str] = field(default_factory=set[str])  # heard of; a look at them is due or done
+    _look: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def serve(self, queue: str) -> bool:
+        """Whether we claim of it. One that we never heard of makes us look once."""
+        if queue in self.queues:
+            return True
+        if queue not in self._strange:
+            self._strange.add(queue)
+            self._look.set()
+        return False
+
+    async def stale(self, after: float) -> None:
+        """Returns when it is time for a refresh: at once for a strange queue."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(after):
+                await self._look.wait()
+                self._look.clear()
+                return
+        self._strange.clear()
 
     def forget(self, versions: set[int]) -> None:
         """Claim nothing of these any more, until the next refresh says otherwise."""

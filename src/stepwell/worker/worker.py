@@ -90,7 +90,7 @@ class Worker:
     async def _keep_fresh(self, link: Link) -> None:
         """Others deploy too: look now and then for versions that this code can serve."""
         while True:
-            await asyncio.sleep(self._settings.lease / 3)
+            await self._lanes.stale(after=self._settings.lease / 3)
             if await self._refresh(link) and self._current:
                 self._current.lanes_changed()
 
