@@ -65,7 +65,8 @@ begin
     cross join lateral (
       select n as slot from generate_series(1, g.capacity) n
       where not exists (select from pgflow.slots s where s.gate = g.gate and s.slot = n)
-      limit g.wishes) n
+      -- of a capacity that was lowered, slots above it may still be taken
+      limit greatest(least(g.wishes, g.capacity - (select count(*) from pgflow.slots s where s.gate = g.gate)), 0)) n
   ), seated as (
     insert into pgflow.slots (gate, slot, message_id, claim_token, worker_id)
     select r.gate, f.slot, r.message_id, r.token, worker
