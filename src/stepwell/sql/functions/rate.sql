@@ -1,0 +1,57 @@
+-- RATE: how often. Locks: buckets by key, after slots.
+
+-- Rate limits, as a token bucket per partition that is told by two times. What was spent is earned back until
+-- `spent_until`; a task may run when that is no further away than the burst. Who may not is told when its turn is, and
+-- those who come later stand behind it. Answers with the tasks that were delayed.
+create or replace function pgflow.stand_in_line(ids bigint[], at timestamptz) returns bigint[]
+language plpgsql as $$
+declare
+  keys constant text[] := array(
+    select distinct t.rate_limit
+    from unnest(ids) i cross join lateral (select * from pgflow.step_tasks t where t.message_id = i offset 0) t
+    where t.rate_limit is not null order by 1);
+  late bigint[];
+begin
+  if keys = '{}' then
+    return '{}';
+  end if;
+  insert into pgflow.buckets (key, spent_until, promised_until)
+  select k, at, at from unnest(keys) k order by k on conflict do nothing;
+  perform from pgflow.buckets b where b.key = any (keys) order by b.key for update;
+  with line as (
+    select t.message_id, b.key, l.capacity / l.per_second as burst, coalesce(t.weight, 1) / l.per_second as cost,
+      extract(epoch from greatest(b.spent_until - at, '0')) as spent,
+      extract(epoch from b.promised_until - at) as promised,
+      t.promised and t.ready_at > at - interval '1 second' as expected, i.place
+    from unnest(ids) with ordinality i (id, place)
+    cross join lateral (select * from pgflow.step_tasks t where t.message_id = i.id and t.rate_limit is not null offset 0) t
+    join pgflow.buckets b on b.key = any (array[t.rate_limit])
+    join pgflow.limits l on l.kind = 'rate' and l.name = split_part(t.rate_limit, '/', 1)
+  ), ordered as (
+    select l.*, sum(l.cost) over (partition by l.key order by l.expected desc, l.place) as upto from line l
+  ), judged as (                             -- a millionth of a second is nobody's fault
+    select o.*, o.spent + o.upto - o.burst <= 1e-6 and (o.expected or o.promised <= 0) as goes from ordered o
+  ), turned as (
+    select j.*, case when j.expected then j.spent + j.upto - j.burst
+      else greatest(j.promised, j.spent + coalesce(sum(j.cost) filter (where j.goes) over (partition by j.key), 0) - j.burst, 0)
+        + sum(j.cost) filter (where not j.goes) over (partition by j.key order by j.expected desc, j.place) end as turn
+    from judged j
+  ), bucket as (
+    update pgflow.buckets b
+    set spent_until = at + make_interval(secs => s.spent + s.granted),
+        promised_until = greatest(b.promised_until, at + make_interval(secs => coalesce(s.last_turn, 0)))
+    from (
+      select t.key, max(t.spent) as spent, coalesce(sum(t.cost) filter (where t.goes), 0) as granted,
+        max(t.turn) filter (where not t.goes) as last_turn
+      from turned t group by t.key) s
+    where b.key = s.key
+  ), delayed as (
+    update pgflow.step_tasks t
+    set stage = 'delayed', promised = true, ready_at = at + make_interval(secs => u.turn)
+    from turned u where t.message_id = any (array[u.message_id]) and not u.goes
+    returning t.message_id
+  )
+  select coalesce(array_agg(d.message_id), '{}') into late from delayed d;
+  return late;
+end
+$$;
