@@ -1,0 +1,92 @@
+"""What a drain did, in numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+from stepwell.db.claim import Task
+from stepwell.db.commit import Entry
+from stepwell.errors import StepwellError
+
+WORDS = {
+    "completed": "completed",
+    "done": "done",
+    "next": "next",
+    "await": "awaiting",
+    "spawn": "spawned",
+    "retry": "retry",
+    "snooze": "snoozed",
+    "stop": "stopped",
+    "cancelled": "cancelled",
+    "failed_permanently": "failed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How often something ran, and how it ended.
+
+    A handler that failed counts as `retry` while it has attempts left, and as `failed` after the
+    last; `dropped` are outcomes of runs that had ended meanwhile. `fired` are runs that schedules
+    started. `ran` says how often each step ran, by "definition.step"; it does not count when
+    tallies are compared.
+
+    >>> Tally(steps=2, completed=2) + Tally(steps=1, retry=1)
+    Tally(steps=3, completed=2, retry=1)
+    """
+
+    steps: int = 0
+    completed: int = 0
+    done: int = 0
+    next: int = 0
+    awaiting: int = 0
+    spawned: int = 0
+    retry: int = 0
+    snoozed: int = 0
+    stopped: int = 0
+    cancelled: int = 0
+    failed: int = 0
+    dropped: int = 0
+    fired: int = 0
+    ran: Mapping[str, int] = field(default_factory=Counter[str], compare=False)
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            *(getattr(self, name) + getattr(other, name) for name in NUMBERS),
+            ran=Counter(self.ran) + Counter(other.ran),
+        )
+
+    def __repr__(self) -> str:
+        said = (f"{name}={number}" for name in NUMBERS if (number := getattr(self, name)))
+        return f"Tally({', '.join(said)})"
+
+
+NUMBERS = [each.name for each in fields(Tally) if each.name != "ran"]
+
+
+class NeverQuiet(StepwellError):
+    """There is still something ready after as many steps as were allowed. `tally` says what ran."""
+
+    def __init__(self, tally: Tally, max_steps: int) -> None:
+        self.tally = tally
+        most = Counter(tally.ran).most_common(5)
+        ran = ", ".join(f"{step} ({times} times)" for step, times in most)
+        super().__init__(
+            f"after {max_steps} steps something is still ready; what ran: {ran or 'nothing'}. A "
+            "step that goes on at once, for ever, never lets a drain end: give it a delay, or an "
+            "end; or allow more with max_steps=..."
+        )
+
+
+def tally_of(task: Task, entry: Entry, *, dropped: bool) -> Tally:
+    """One step that ran."""
+    ran = Counter([f"{task.flow_slug}.{task.step_slug}"])
+    return Tally(steps=1, ran=ran, **{"dropped" if dropped else word_of(task, entry): 1})
+
+
+def word_of(task: Task, entry: Entry) -> str:
+    if entry.outcome == "failed":
+        return "retry" if task.attempt < task.max_attempts else "failed"
+    return WORDS[entry.outcome]
