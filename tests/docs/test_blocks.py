@@ -3,8 +3,10 @@
 import json
 import tomllib
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from tests.docs.notebook import Notebook, compiled
 from tests.docs.pages import ROOT, Block, all_pages, blocks_of, name_of, pages_with
@@ -18,7 +20,7 @@ FRAGMENTS = 4  # of all pages together; a block that does not run is a promise n
 def test_the_blocks_of_a_page_run(
     page: Path, dsn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("DATABASE_URL", dsn)
+    monkeypatch.setenv("DATABASE_URL", as_url(dsn))
     monkeypatch.chdir(tmp_path)
     with Notebook(dsn) as notebook:
         for block in blocks_of(page, "python", "sql"):
@@ -26,6 +28,14 @@ def test_the_blocks_of_a_page_run(
                 compiled(block)
             else:
                 notebook.run(block)
+
+
+def as_url(dsn: str) -> str:
+    """What every driver reads."""
+    given = {name: str(value) for name, value in conninfo_to_dict(dsn).items()}
+    user, password = quote(given.pop("user", "")), given.pop("password", None)
+    secret = "" if password is None else f":{quote(password, safe='')}"
+    return f"postgresql://{user}{secret}@/{given.pop('dbname', '')}?{urlencode(given)}"
 
 
 @pytest.mark.parametrize("page", pages_with("toml", "json"), ids=name_of)
