@@ -1,16 +1,21 @@
-"""A crew of worker processes on a database of their own."""
+"""A crew of worker processes on a database of their own, and a Postgres that may be killed."""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from psycopg import AsyncConnection
 
+from stepwell.db.migrate import migrate
 from tests.engine.workshop import Workshop, workshop_on
 
 from .crew import Crew
+from .postgres import Postgres
 
 
 @pytest.fixture
@@ -23,4 +28,25 @@ def crew(dsn: str, tmp_path: Path) -> Generator[Crew]:
 async def workshop(dsn: str) -> AsyncGenerator[Workshop]:
     """The client's side."""
     async with workshop_on(dsn) as workshop:
+        yield workshop
+
+
+@pytest.fixture
+def postgres() -> Generator[Postgres]:
+    top = Path(tempfile.mkdtemp(prefix="stepwell-chaos-", dir="/tmp"))
+    top.chmod(0o755)
+    server = Postgres(top / "home")
+    try:
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(top, ignore_errors=True)
+
+
+@pytest_asyncio.fixture
+async def restarted(postgres: Postgres) -> AsyncGenerator[Workshop]:
+    """The client's side of that Postgres."""
+    async with await AsyncConnection.connect(postgres.dsn, autocommit=True) as conn:
+        await migrate(conn)
+    async with workshop_on(postgres.dsn) as workshop:
         yield workshop

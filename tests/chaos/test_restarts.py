@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import shutil
 import signal
-import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
-from psycopg import AsyncConnection
 
 from stepwell import Client, Run
-from stepwell.db.migrate import migrate
-from stepwell.dev.postgres import EmbeddedPostgres
-from tests.engine.workshop import Workshop, workshop_on
+from tests.engine.workshop import Workshop
 
-from .crew import Crew, until
+from .crew import Crew
+from .postgres import Postgres
 from .program import diamond, expected
 from .proxy import proxied
 
@@ -32,45 +25,6 @@ TERMINATE = """
   where datname = current_database() and pid <> pg_backend_pid() and random() < 0.5
 """
 NOT_ONCE = "select 1 from pgflow.step_tasks where status <> 'completed' or stage <> 'closed'"
-
-
-class Postgres:
-    """A server of its own, with fsync, that can be killed."""
-
-    def __init__(self, home: Path) -> None:
-        self._embedded = EmbeddedPostgres(home)
-        self.dsn = self._embedded.start()
-
-    async def restart(self) -> None:
-        """What `pg_ctl restart -m immediate` does: no farewell, no checkpoint, then recovery."""
-        pid = self._embedded.status().pid
-        assert pid is not None
-        os.kill(pid, signal.SIGQUIT)
-        await until(lambda: self._embedded.status().pid != pid, lambda: "Postgres lives")
-        await asyncio.to_thread(self._embedded.start)
-
-    def stop(self) -> None:
-        self._embedded.stop()
-
-
-@pytest.fixture
-def postgres() -> Generator[Postgres]:
-    top = Path(tempfile.mkdtemp(prefix="stepwell-chaos-", dir="/tmp"))
-    top.chmod(0o755)
-    server = Postgres(top / "home")
-    try:
-        yield server
-    finally:
-        server.stop()
-        shutil.rmtree(top, ignore_errors=True)
-
-
-@pytest_asyncio.fixture
-async def restarted(postgres: Postgres) -> AsyncGenerator[Workshop]:
-    async with await AsyncConnection.connect(postgres.dsn, autocommit=True) as conn:
-        await migrate(conn)
-    async with workshop_on(postgres.dsn) as workshop:
-        yield workshop
 
 
 async def keep_starting(client: Client, end: float) -> list[Run[dict[str, int]]]:
