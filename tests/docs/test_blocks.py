@@ -10,6 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from tests.docs.notebook import Notebook, compiled
 from tests.docs.pages import ROOT, Block, all_pages, blocks_of, name_of, pages_with
+from tests.servers import DatabaseServer
 
 LANGUAGES = {"python", "sql", "sh", "toml", "json", "text", "ini"}
 FRAGMENTS = 4  # of all pages together; a block that does not run is a promise nobody keeps
