@@ -7,6 +7,8 @@ from datetime import datetime
 
 from stepwell.db.call import Call
 
+SETTING = "pgflow.now"
+
 
 @dataclass(frozen=True, slots=True)
 class Moved:
@@ -16,7 +18,7 @@ class Moved:
 def move_clock(at: datetime) -> Call[Moved]:
     """From now on it is `at` for everything that this connection calls."""
     return Call(
-        "select set_config('pgflow.now', %s::timestamptz::text, false)::timestamptz as at",
-        (at,),
+        "select set_config(%s, %s::timestamptz::text, false)::timestamptz as at",
+        (SETTING, at),
         Moved,
     )
