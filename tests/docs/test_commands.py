@@ -74,7 +74,7 @@ def test_the_demo_shows_what_the_readme_shows(dsn: str) -> None:
     done = stepwell(["demo", "--dsn", dsn], dsn)
     assert done.returncode == 0, done.stderr
     readme = README.read_text()
-    for words in ("embed[2] attempt 1 failed", "publish skipped", "run completed"):
+    for words in ("embed[2] attempt 1 failed", "publish skipped", "run completed", '"parcels":'):
         assert words in done.stdout
     for step in ("scrape", "summarize", "chunks", "embed", "publish", "condition unmet"):
         assert step in readme

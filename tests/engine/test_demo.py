@@ -32,16 +32,23 @@ def test_it_tells_line_by_line_without_a_terminal() -> None:
     for sentence in (
         r"^Postgres  embedded, its data in /",
         r"^worker    process \d+, serving examples/article/app.py$",
+        r"^worker    process \d+, serving examples/shop/app.py$",
         r"^\w{4}  scrape completed after [\d.]+ m?s$",
         r"^\w{4}  embed\[2\] attempt 1 failed: ConnectionError: the model did not answer$",
         r"^\w{4}  publish completed after ",
         r"^\w{4}  publish skipped: condition",
         r"^https://example.org/en/rivers .*\"vectors\":12",
         r"^https://example.org/de/brunnen completed without output: publish was skipped$",
+        r"^machine   the checkout order:\d+ waits for its payment: here it comes$",
+        r"^jobs      3 of them pack its items, two at a time$",
+        r"^\w{4}  perform\[0\] attempt 1 failed: ConnectionError: the warehouse did not answer$",
+        r"^\w{4}  ship completed after ",
+        r"^order:\d+ .*\"cents\":900.*\"parcels\":.*\"pot\"",
         r"run.py stepwell runs show [0-9a-f-]{36} --attempts$",
+        r"run.py stepwell runs show order:\d+$",
     ):
         assert re.search(sentence, said, re.MULTILINE), f"{sentence}\n{said}"
-    assert len(re.findall(r"run completed$", said, re.MULTILINE)) == 2
+    assert len(re.findall(r"run completed$", said, re.MULTILINE)) == 6
 
 
 def test_it_draws_its_steps_live_on_a_terminal() -> None:
@@ -50,22 +57,35 @@ def test_it_draws_its_steps_live_on_a_terminal() -> None:
     )
     assert code == 0, said
     assert "\x1b[2K" in said  # drawn over
-    last = CONTROL.sub("", said.rpartition("\x1b[1A\x1b[2K")[2])
+    flow, _, rest = said.partition("machine ")
+    last = drawn_last(flow)
     for words in (r"embed .* 6/6 .*1x", r"publish .*skipped .*condition", r"analyze_article v\d+"):
         assert re.search(words, last), f"{words}\n{last}"
-    assert re.search(r"again in .*ConnectionError", CONTROL.sub("", said))
+    assert re.search(r"again in .*ConnectionError", CONTROL.sub("", flow))
+    last = drawn_last(rest)
+    for words in (r"checkout v\d+ .*completed", r"pack v\d+ .*completed", r"perform .*1x"):
+        assert re.search(words, last), f"{words}\n{last}"
 
 
-def test_ctrl_c_ends_it_and_its_worker() -> None:
+def drawn_last(said: str) -> str:
+    return CONTROL.sub("", said.rpartition("\x1b[1A\x1b[2K")[2])
+
+
+def test_ctrl_c_ends_it_and_its_workers() -> None:
     demo = Program("demo", environment=environment(shared_home()), cwd=ROOT)
     try:
-        worker = int(demo.wait_for("worker    process ").split()[2].rstrip(","))
-        os.kill(worker, 0)
+        workers = [
+            int(demo.wait_for("worker    process ", times).split()[2].rstrip(","))
+            for times in (1, 2)
+        ]
+        for worker in workers:
+            os.kill(worker, 0)
         demo.wait_for("scrape completed")  # not while Python makes its event loop
         demo.signal(signal.SIGINT)
         assert demo.end() == 130
-        with pytest.raises(ProcessLookupError):
-            os.kill(worker, 0)
+        for worker in workers:
+            with pytest.raises(ProcessLookupError):
+                os.kill(worker, 0)
         assert "Traceback" not in "".join(demo.lines)
     finally:
         demo.close()
