@@ -45,7 +45,7 @@ begin
       moved := pgflow.put_aside(picked.ids, taken, '{}');
     end if;
     ids := ids || taken;
-    exit when cardinality(ids) >= want or moved = 0 or cardinality(picked.ids) < window_size;
+    exit when cardinality(ids) >= want or moved = 0;
     window_size := 500;                      -- what was in the way is out of it
     contended := true;
   end loop;

@@ -21,6 +21,16 @@ begin
   ids := seated.ids[1:most];
   tokens := seated.tokens[1:most];
   late := pgflow.stand_in_line(ids, at);
+  if late <> '{}' and cardinality(seated.ids) > most then    -- who is behind them has no chance either
+    late := late || pgflow.stand_in_line(array(
+      select t.message_id
+      from unnest(seated.ids[most + 1:]) with ordinality i (id, place)
+      cross join lateral (select * from pgflow.step_tasks t where t.message_id = i.id offset 0) t
+      where not t.promised and t.rate_limit in (
+        select l.rate_limit from unnest(late) n
+        cross join lateral (select l.rate_limit from pgflow.step_tasks l where l.message_id = n offset 0) l)
+      order by i.place), at);
+  end if;
   unlucky := seated.refused_tokens || seated.tokens[most + 1:];
   if late <> '{}' then
     unlucky := unlucky || array(select u.token from unnest(ids, tokens) u (id, token) where u.id = any (late));
@@ -31,6 +41,12 @@ begin
     delete from pgflow.slots s where s.claim_token = any (unlucky);
   end if;
   moved := pgflow.block_tasks(seated.refused, seated.refused_gates);
+  if late <> '{}' then                       -- who was woken for a slot that a delayed task leaves alone goes on
+    perform pgflow.wake_gates(array(
+      select t.concurrency_key
+      from unnest(late) n cross join lateral (select * from pgflow.step_tasks t where t.message_id = n offset 0) t
+      where t.concurrency_key is not null));
+  end if;
   contended := moved < cardinality(array_remove(seated.refused_gates, null));
   moved := moved + cardinality(late);
   delayed := late <> '{}';
