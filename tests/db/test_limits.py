@@ -167,11 +167,6 @@ def test_steps_of_a_capped_flow_are_not_handed_over_beside_the_cap(hands: Hands)
     assert hands.slots() == ["flow/flow"]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a task that its key refuses has used up a slot of the cap for this claim, which does"
-    " not say that there may be more (contended)",
-)
 def test_a_cap_and_a_key_are_both_kept(shop: Hands) -> None:
     shop.limit("queue", "mail", 2)
     for n in range(4):
@@ -460,10 +455,6 @@ def test_a_paused_task_comes_back_into_the_line(shop: Hands) -> None:
         assert task.run_id == following
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="admit_tasks deletes the slot of a task that stand_in_line delayed, and wakes nobody",
-)
 def test_who_is_woken_for_a_slot_but_must_wait_for_its_rate_passes_it_on(shop: Hands) -> None:
     shop.limit("rate", "slow", 1, 0.001)
     shop.begin("print", rate="slow/")
