@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,11 +19,11 @@ from psycopg.conninfo import make_conninfo
 
 from stepwell.db import migrate
 
-OURS = "stepwell_test_"
+OURS = re.compile(r"(stepwell_kit_[0-9a-f]{12})_\d+")
 LOCK = "select pg_advisory_lock(hashtext(%s))"
 TRY_LOCK = "select pg_try_advisory_lock(hashtext(%s))"
 UNLOCK = "select pg_advisory_unlock(hashtext(%s))"
-NAMES = "select datname from pg_database where starts_with(datname, %s)"
+NAMES = "select datname from pg_database"
 CLONE: LiteralString = "create database {} template {} strategy file_copy"
 DROP: LiteralString = "drop database if exists {} with (force)"
 
@@ -33,7 +34,7 @@ class Databases:
 
     def __init__(self, maintenance: str) -> None:
         self._maintenance = maintenance
-        self._mark = f"{OURS}{uuid4().hex[:12]}"
+        self._mark = f"stepwell_kit_{uuid4().hex[:12]}"
         self._number = itertools.count(1)
         self._conn = psycopg.connect(maintenance, autocommit=True)
         self._conn.execute(LOCK, [self._mark])
@@ -58,7 +59,7 @@ class Databases:
         name = f"stepwell_template_{schema_digest()[:12]}"
         with psycopg.connect(self._maintenance, autocommit=True) as conn:
             conn.execute(LOCK, ["stepwell_template"])
-            if not conn.execute(NAMES, [name]).fetchall():
+            if name not in names_on(conn):
                 self._make_template(conn, name)
         return name
 
@@ -71,10 +72,10 @@ class Databases:
         conn.execute(named("alter database {} rename to {}", part, name))
 
     def _sweep(self) -> None:
-        for (name,) in self._conn.execute(NAMES, [OURS]).fetchall():
-            mark = name.rpartition("_")[0]
+        for found in filter(None, map(OURS.fullmatch, names_on(self._conn))):
+            mark = found[1]
             if mark != self._mark and self._can_lock(mark):
-                self._conn.execute(named(DROP, name))
+                self._conn.execute(named(DROP, found[0]))
                 self._conn.execute(UNLOCK, [mark])
 
     def _can_lock(self, mark: str) -> bool:
@@ -83,6 +84,10 @@ class Databases:
 
     def _dsn(self, name: str) -> str:
         return make_conninfo(self._maintenance, dbname=name)
+
+
+def names_on(conn: psycopg.Connection) -> list[str]:
+    return [name for (name,) in conn.execute(NAMES).fetchall()]
 
 
 def schema_digest() -> str:
