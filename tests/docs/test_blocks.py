@@ -19,9 +19,14 @@ FRAGMENTS = 4  # of all pages together; a block that does not run is a promise n
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("page", pages_with("python", "sql"), ids=name_of)
 def test_the_blocks_of_a_page_run(
-    page: Path, dsn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    page: Path,
+    dsn: str,
+    server: DatabaseServer,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", as_url(dsn))
+    monkeypatch.setenv("STEPWELL_TEST_DSN", server.maintenance)  # where kits make databases
     monkeypatch.chdir(tmp_path)
     with Notebook(dsn) as notebook:
         for block in blocks_of(page, "python", "sql"):
