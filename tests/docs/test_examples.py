@@ -32,10 +32,13 @@ async def served(name: str, dsn: str) -> AsyncGenerator[tuple[dict[str, Any], Cl
         await running
 
 
-async def test_the_hello_example_greets(dsn: str) -> None:
+async def test_the_hello_example_greets_and_ships(dsn: str) -> None:
     async with served("hello", dsn) as (names, client):
-        run = await client.start(names["greet"], ["ada", " grace"])
+        run = await client.start(names["greet"], ["ada", "grace"])
         assert await run.result(timeout=30) == {"letter": "Hello Ada!\nHello Grace!"}
+        order = await client.start(names["Order"](number=42), key="order:42")
+        await client.signal("order:42", "paid")
+        assert await order.result(timeout=30) == {"shipped": 42}
 
 
 async def test_a_checkout_waits_for_its_payment_and_for_its_parcels(dsn: str) -> None:
