@@ -26,6 +26,7 @@ declare
   admitted record;
   taken bigint[];
   moved int;
+  held text[];
 begin
   ids := '{}';
   contended := false;
@@ -35,7 +36,8 @@ begin
     contended := coalesce(picked.shared, false) and picked.ids <> '{}';
     exit when picked.ids = '{}';
     if picked.limited or cardinality(picked.ids) > want - cardinality(ids) then
-      admitted := pgflow.admit_tasks(worker, picked.ids, want - cardinality(ids), at);
+      admitted := pgflow.admit_tasks(worker, picked.ids, want - cardinality(ids), at, held);
+      held := admitted.held;
       contended := contended or admitted.contended;
       delayed := delayed or admitted.delayed;
       taken := pgflow.take_tasks(worker, admitted.ids, admitted.tokens, at);
@@ -170,7 +172,7 @@ declare
   admitted constant record := pgflow.admit_tasks(start_tasks.worker_id, array(
     select t.message_id from pgflow.step_tasks t
     where t.message_id = any (msg_ids) and t.flow_slug = start_tasks.flow_slug and t.stage in ('ready', 'delayed')
-    for update skip locked), cardinality(msg_ids), at);
+    for update skip locked), cardinality(msg_ids), at, null);
   taken constant bigint[] := pgflow.take_tasks(start_tasks.worker_id, admitted.ids, admitted.tokens, at);
 begin
   return query

@@ -7,17 +7,21 @@
 
 -- Of these locked tasks, up to `most` that their limits let run, with the tokens of their claims, which have the slots.
 -- `moved`: how many went out of the way (blocked or delayed); `contended`: some were neither, for the moment.
+-- `held`: the rates whose buckets this transaction has locked; null: no slot and no bucket yet. Who has one waits for no other,
+-- so that nobody waits in a circle: of the next tasks of one transaction, those with other limits are left alone.
 create or replace function pgflow.admit_tasks(
-  worker uuid, picked bigint[], most int, at timestamptz,
+  worker uuid, picked bigint[], most int, at timestamptz, inout held text[],
   out ids bigint[], out tokens bigint[], out moved int, out contended boolean, out delayed boolean
 ) language plpgsql as $$
 declare
-  drawn constant bigint[] := array(select nextval('pgflow.claim_tokens') from unnest(picked));
+  eligible constant bigint[] := case when held is null then picked else pgflow.limited_by_none_but(held, picked) end;
+  drawn constant bigint[] := array(select nextval('pgflow.claim_tokens') from unnest(eligible));
   seated record;
   late bigint[];
   unlucky bigint[];
+  rates text[];
 begin
-  seated := pgflow.seat_tasks(worker, picked, drawn);
+  seated := pgflow.seat_tasks(worker, eligible, drawn);
   ids := seated.ids[1:most];
   tokens := seated.tokens[1:most];
   late := pgflow.stand_in_line(ids, at);
@@ -37,6 +41,14 @@ begin
     select coalesce(array_agg(u.id), '{}'), coalesce(array_agg(u.token), '{}') into ids, tokens
     from unnest(ids, tokens) u (id, token) where u.id <> all (late);
   end if;
+  rates := array(
+    select t.rate_limit
+    from unnest(seated.ids[1:most]) i
+    cross join lateral (select * from pgflow.step_tasks t where t.message_id = i offset 0) t
+    where t.rate_limit is not null);
+  if rates <> '{}' or exists (select from pgflow.slots s where s.claim_token = any (drawn)) then
+    held := coalesce(held, '{}') || rates;
+  end if;
   if unlucky <> '{}' then
     delete from pgflow.slots s where s.claim_token = any (unlucky);
   end if;
@@ -47,10 +59,21 @@ begin
       from unnest(late) n cross join lateral (select * from pgflow.step_tasks t where t.message_id = n offset 0) t
       where t.concurrency_key is not null));
   end if;
-  contended := moved < cardinality(array_remove(seated.refused_gates, null));
+  contended := moved < cardinality(array_remove(seated.refused_gates, null)) or cardinality(eligible) < cardinality(picked);
   moved := moved + cardinality(late);
   delayed := late <> '{}';
 end
+$$;
+
+-- Of these tasks, those without a gate whose rate, if they have one, is one of these.
+create or replace function pgflow.limited_by_none_but(rates text[], ids bigint[]) returns bigint[]
+language sql stable as $$
+  select coalesce(array_agg(t.message_id order by i.place), '{}')
+  from unnest(ids) with ordinality i (id, place)
+  cross join lateral (select * from pgflow.step_tasks t where t.message_id = i.id offset 0) t
+  where t.concurrency_key is null and (t.rate_limit is null or t.rate_limit = any (rates))
+    and not exists (
+      select from pgflow.limits l where (l.kind = 'queue' and l.name = t.queue) or (l.kind = 'flow' and l.name = t.flow_slug));
 $$;
 
 -- Give each task a slot of each of its gates, as far as they go, in the order given. A refused task comes back

@@ -16,8 +16,10 @@ begin
     return false;
   end if;
   gates := array(
-    select t.concurrency_key from pgflow.step_tasks t
-    where t.run_id = pause_run.run_id and t.stage || '' = 'ready' and t.concurrency_key is not null);
+    select t.concurrency_key from (          -- locked first: a wake-up may just be on its way
+      select t.concurrency_key, t.stage from pgflow.step_tasks t
+      where t.run_id = pause_run.run_id and t.concurrency_key is not null offset 0 for update) t
+    where t.stage = 'ready');
   update pgflow.step_tasks t set stage = 'paused', blocked_on = null
   where t.run_id = pause_run.run_id and t.stage || '' in ('ready', 'blocked');
   perform pgflow.wake_gates(gates);          -- it may have been about to take a slot

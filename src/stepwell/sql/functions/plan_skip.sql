@@ -155,9 +155,11 @@ create or replace function pgflow.close_steps(steps pgflow.step_ref[]) returns v
 language plpgsql as $$
 declare
   gates constant text[] := array(
-    select t.concurrency_key from unnest(steps) u join pgflow.step_tasks t
-      on t.run_id = any (array[u.run_id]) and t.step_slug = u.step_slug
-    where t.stage || '' = 'ready' and t.concurrency_key is not null);
+    select t.concurrency_key from (          -- locked first: a wake-up may just be on its way
+      select t.concurrency_key, t.stage from unnest(steps) u join pgflow.step_tasks t
+        on t.run_id = any (array[u.run_id]) and t.step_slug = u.step_slug
+      where t.concurrency_key is not null offset 0 for update of t) t
+    where t.stage = 'ready');
 begin
   update pgflow.step_tasks t set stage = 'closed', claim_token = null, waiting = false
   from unnest(steps) u
@@ -243,8 +245,10 @@ create or replace function pgflow.close_runs(ended uuid[]) returns void
 language plpgsql as $$
 declare
   gates constant text[] := array(
-    select t.concurrency_key from pgflow.step_tasks t
-    where t.run_id = any (ended) and t.stage || '' = 'ready' and t.concurrency_key is not null);
+    select t.concurrency_key from (          -- locked first: a wake-up may just be on its way
+      select t.concurrency_key, t.stage from pgflow.step_tasks t
+      where t.run_id = any (ended) and t.concurrency_key is not null offset 0 for update) t
+    where t.stage = 'ready');
 begin
   update pgflow.step_tasks t set stage = 'closed', claim_token = null, waiting = false
   where t.run_id = any (ended) and t.stage || '' <> 'closed';
