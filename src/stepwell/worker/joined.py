@@ -8,11 +8,12 @@ import msgspec
 
 from stepwell.db.children import ChildRow
 from stepwell.db.claim import Task
-from stepwell.define.outcome import Completed, Failed, Outcome
+from stepwell.define.outcome import Completed, Outcome
 from stepwell.define.payload import decoder
 from stepwell.errors import RunCancelled, RunFailed
 from stepwell.worker.asking import Asking
 from stepwell.worker.failure import failed, failed_as
+from stepwell.worker.guard import Raised
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +48,21 @@ async def results(task: Task, join: Join, asking: Asking) -> Outcome:
     except Exception as error:
         return failed(error, says=f"the children of step {task.step_slug!r} could not be read")
     if join.fails:
-        return failed_child(child_error(rows))
+        return failed_child(task, rows).failed
     outputs = [msgspec.Raw((row.output or "null").encode()) for row in rows]
     return Completed(msgspec.json.encode(outputs))
 
 
-def child_error(rows: list[ChildRow]) -> RunFailed:
-    """What on_error is told of the first child that failed."""
+def failed_child(task: Task, rows: list[ChildRow]) -> Raised:
+    """The first child that failed, as on_error and as the run hear of it. Of one that is no longer
+    there only its parent can be named."""
     ended = [row for row in rows if row.status in ("failed", "cancelled")]
+    if not ended:
+        gone = "a child failed, and was deleted or retried since"
+        return Raised(
+            RunFailed(task.run_id, message=gone), failed_as("ChildFailed", gone, permanent=True)
+        )
     first = min(ended, key=lambda row: (row.ended_at is None, row.ended_at, row.run_id))
     kind = RunCancelled if first.status == "cancelled" else RunFailed
-    return kind(first.run_id, message=first.error_message)
-
-
-def failed_child(error: RunFailed) -> Failed:
-    return failed_as("ChildFailed", f"a child failed: {error}", permanent=True)
+    error = kind(first.run_id, message=first.error_message)
+    return Raised(error, failed_as("ChildFailed", f"a child failed: {error}", permanent=True))

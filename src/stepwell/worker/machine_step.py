@@ -28,7 +28,7 @@ from stepwell.worker.body import Hands
 from stepwell.worker.context import TaskContext
 from stepwell.worker.failure import both, described, failed, failed_as, no_novel
 from stepwell.worker.guard import Handler, Raised, guarded
-from stepwell.worker.joined import child_error, failed_child, join_of
+from stepwell.worker.joined import failed_child, join_of
 
 Method = Callable[..., Any]
 OUTCOMES = (Next, Retry, Await, Spawn, Done, Stop)
@@ -106,8 +106,7 @@ class MachineBody:
         join = join_of(task)
         if join is None or not join.fails:
             return None
-        error = child_error(await hands.asking.joined(task.message_id, join.total))
-        return Raised(error, failed_child(error))
+        return failed_child(task, await hands.asking.joined(task.message_id, join.total))
 
 
 class UnknownStep:
