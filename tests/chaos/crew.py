@@ -76,6 +76,7 @@ class Crew:
         self.log.touch()
         rooms_of(self.log).mkdir()
         self.members: list[Member] = []
+        self._everybody: list[Member] = []
 
     def start(self, app: str | None = None, **settings: Any) -> Member:
         knobs = {"dsn": self._dsn, "lease": 3.0, "grace": 5.0, "poll": 0.5, **settings}
@@ -92,6 +93,7 @@ class Crew:
             )
         member = Member(process, output)
         self.members.append(member)
+        self._everybody.append(member)
         return member
 
     def replace(self, member: Member, **settings: Any) -> Member:
@@ -100,6 +102,10 @@ class Crew:
         member.process.wait()
         self.members.remove(member)
         return self.start(**settings)
+
+    def heard(self, word: str) -> int:
+        """How often any of them said so, the dead too."""
+        return sum(member.said().count(word) for member in self._everybody)
 
     def bodies(self) -> list[Body]:
         return [Body(*words) for words in self.wrote()]
