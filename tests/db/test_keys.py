@@ -148,7 +148,7 @@ def test_the_input_of_a_machine_is_the_one_it_started_with(hands: Hands) -> None
 def test_a_key_belongs_to_one_kind_of_run(shop: Hands) -> None:
     shop.define(machine("order", "place"))
     shop.begin("mail", {}, "k")
-    with pytest.raises(Conflict, match="'k' belongs to run .* of job 'mail'"):
+    with pytest.raises(Conflict, match=r"'k' belongs to run .* of job 'mail'"):
         shop.begin("order", {}, "k")
 
 
