@@ -49,9 +49,9 @@ def of_whole_map(hands: Hands, count: int) -> list[Task]:
 OUTPUTS = [1, 2, 3]
 JOIN = flow("join", step("a"), step("b"), step("c", "a", "b"))
 
-# nested statements of one commit_and_claim that hands out nothing. Three of them are looks at what is
-# seldom there: pauses and caps before the claim, runs that ended and owe somebody something, slots
-# that are free now. An ended run's key or parent costs more.
+# nested statements of one commit_and_claim that hands out nothing. Three of them are looks at what
+# is seldom there: pauses and caps before the claim, runs that ended and owe somebody something,
+# slots that are free now. An ended run's key or parent costs more.
 RECORDED: dict[str, tuple[Prepare, int]] = {
     "a flow of one step": (of_runs(single("single")), 19),
     "the first of three steps": (of_runs(chain("chain")), 23),
