@@ -23,6 +23,7 @@ from stepwell import (
     key_by,
     step,
 )
+from stepwell.client.options import options_of
 from stepwell.compile.limits import compile_limits
 from stepwell.define.limits import ConcurrencyUse
 
@@ -130,3 +131,16 @@ BAD: list[tuple[Callable[[], object], str]] = [
 def test_a_limit_that_cannot_be(make: Callable[[], object], words: str) -> None:
     with pytest.raises(DefinitionError, match=words):
         make()
+
+
+def test_a_start_leaves_a_path_to_the_database() -> None:
+    """It has the input too, also that of a start by a name, and one rule for what is missing."""
+    text = options_of({"concurrency": key_by("order.id"), "rate_limit": openai.by("a", weight=2)})
+    assert json.loads(text or "") == {
+        "concurrency": "key/",
+        "concurrency_by": ["order", "id"],
+        "rate": "openai/",
+        "rate_by": ["a"],
+        "weight": 2,
+    }
+    assert options_of({}) is None

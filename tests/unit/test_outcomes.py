@@ -92,34 +92,39 @@ def test_inline_is_as_the_outcome_says_else_the_step() -> None:
 
 
 @pytest.mark.parametrize(
-    ("concurrency", "gate"),
+    ("concurrency", "gate", "by"),
     [
-        (None, None),
-        ("order:1", "key/order:1"),
-        (reports, "limit/reports/"),
-        (reports.of("acme"), "limit/reports/acme"),
-        (reports.by("tenant"), "limit/reports/acme"),
-        (key_by("order"), "key/42"),
-        (key_by("order.x"), "key/"),
+        (None, None, None),
+        ("order:1", "key/order:1", None),
+        (reports, "limit/reports/", None),
+        (reports.of("acme"), "limit/reports/acme", None),
+        (reports.by("tenant"), "limit/reports/", ["tenant"]),
+        (key_by("order"), "key/", ["order"]),
+        (key_by("order.x"), "key/", ["order", "x"]),
     ],
 )
-def test_concurrency_is_kept_released_or_switched(concurrency: Any, gate: str | None) -> None:
+def test_concurrency_is_kept_released_or_switched(
+    concurrency: Any, gate: str | None, by: list[str] | None
+) -> None:
+    """The database completes it by the state that it commits."""
     _, said = moved(Next(machine.start, concurrency=concurrency))
-    assert said["concurrency"] == gate
+    assert (said["concurrency"], said.get("concurrency_by")) == (gate, by)
     assert "concurrency" not in moved(Next(machine.start))[1]
 
 
 @pytest.mark.parametrize(
-    ("rate", "text", "weight"),
+    ("rate", "text", "by", "weight"),
     [
-        (openai, "openai/", 1),
-        (openai.of("user:7", weight=2.5), "openai/user:7", 2.5),
-        (openai.by("tenant", weight=2), "openai/acme", 2),
+        (openai, "openai/", None, 1),
+        (openai.of("user:7", weight=2.5), "openai/user:7", None, 2.5),
+        (openai.by("tenant", weight=2), "openai/", ["tenant"], 2),
     ],
 )
-def test_a_rate_is_a_partition_and_a_weight(rate: Any, text: str, weight: float) -> None:
+def test_a_rate_is_a_partition_and_a_weight(
+    rate: Any, text: str, by: list[str] | None, weight: float
+) -> None:
     _, said = moved(Next(machine.start, rate_limit=rate))
-    assert (said["rate"], said["weight"]) == (text, weight)
+    assert (said["rate"], said.get("rate_by"), said["weight"]) == (text, by, weight)
 
 
 def test_await_is_one_name_or_a_set() -> None:
@@ -185,7 +190,8 @@ def test_spawn_starts_children_of_any_kind() -> None:
                 **job_run,
                 "input": {"user_id": 8},
                 "at": "2030-01-01T00:00:00Z",
-                "concurrency": "key/8",
+                "concurrency": "key/",
+                "concurrency_by": ["user_id"],
                 "rate": "openai/",
                 "weight": 1,
                 **cancel,

@@ -157,7 +157,7 @@ def _batch(
         inputs,
         [new_run_id() for _ in inputs] if run_id is None else [run_id],
         keys,
-        options.texts(inputs),
+        None if options is None else [options] * len(inputs),
         choices.get("queue"),
         ids_are_ours=run_id is None,
     )

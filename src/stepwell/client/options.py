@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypedDict, get_args
 from uuid import UUID
 
 from stepwell.define.duration import Duration, seconds
-from stepwell.define.limits import (
-    ConcurrencyLike,
-    ConcurrencyUse,
-    RateLike,
-    RateUse,
-    check_name,
-    concurrency_use,
-    rate_use,
-)
-from stepwell.define.moves import gate_of, rate_of
+from stepwell.define.limits import ConcurrencyLike, RateLike, check_name, concurrency_use, rate_use
 from stepwell.define.payload import encode
 from stepwell.define.slug import meant
 from stepwell.errors import PayloadError
@@ -53,45 +43,15 @@ class StartChoices(Choices, total=False):
     run_id: UUID | None
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What start.sql is told of each run; the partition of a limit may depend on its input."""
-
-    said: Mapping[str, object]
-    concurrency: ConcurrencyUse | None = None
-    rate: RateUse | None = None
-
-    def texts(self, inputs: Sequence[str]) -> list[str] | None:
-        """The options as JSON, one per input; None when there is nothing to say."""
-        if not (self.said or self.concurrency or self.rate):
-            return None
-        if (self.concurrency and self.concurrency.path) or (self.rate and self.rate.path):
-            return [self._text(payload) for payload in inputs]
-        return [self._text("null")] * len(inputs)
-
-    def _text(self, payload: str) -> str:
-        said = dict(self.said)
-        if self.concurrency is not None:
-            said["concurrency"] = gate_of(self.concurrency, payload)
-        if self.rate is not None:
-            said |= {"rate": rate_of(self.rate, payload), "weight": self.rate.weight}
-        return encode(said).decode()
-
-
-def options_of(choices: Mapping[str, Any]) -> Options:
-    """The choices, checked."""
+def options_of(choices: Mapping[str, Any]) -> str | None:
+    """The choices, checked, as the JSON that start.sql takes; None when there is nothing to say."""
     given = {name: value for name, value in choices.items() if value is not None}
     if "delay" in given and "at" in given:
         raise PayloadError("both delay and at say when to begin; give one of them")
     said: dict[str, object] = {}
     for name in given.keys() & _WRITE.keys():
         said |= _WRITE[name](given[name])
-    concurrency, rate = given.get("concurrency"), given.get("rate_limit")
-    return Options(
-        said,
-        None if concurrency is None else concurrency_use(concurrency, "start"),
-        None if rate is None else rate_use(rate, "start"),
-    )
+    return encode(said).decode() if said else None
 
 
 def check_flow(slug: str, choices: Mapping[str, object]) -> None:
@@ -142,6 +102,14 @@ def _at(value: object) -> dict[str, object]:
     return {"at": value.isoformat()}
 
 
+def _concurrency(value: object) -> dict[str, object]:
+    return concurrency_use(value, "start").said
+
+
+def _rate_limit(value: object) -> dict[str, object]:
+    return rate_use(value, "start").said
+
+
 def _fairness_key(value: object) -> dict[str, object]:
     return {"fairness": check_name(value, "fairness_key")}
 
@@ -173,6 +141,8 @@ _WRITE: Mapping[str, Callable[[object], dict[str, object]]] = {
     "queue": _queue,
     "delay": _delay,
     "at": _at,
+    "concurrency": _concurrency,
+    "rate_limit": _rate_limit,
     "fairness_key": _fairness_key,
     "fairness_weight": _fairness_weight,
     "unique": _unique,

@@ -7,7 +7,6 @@ from typing import Any
 from msgspec import UNSET
 
 from stepwell.compile.shape import RunOptionsShape, StepOptionsShape
-from stepwell.define.limits import ConcurrencyUse, RateUse
 from stepwell.define.options import RunOptions, StepOptions
 
 _AS_THEY_ARE = ("max_attempts", "base_delay", "timeout", "max_delay", "jitter", "priority")
@@ -38,17 +37,9 @@ def step_options_shape(
     said["backoff"] = None if said["backoff"] is None else _backoff(said["backoff"])
     said["start_delay"] = step.start_delay
     said["signal_timeout"] = step.signal_timeout
-    said |= _concurrency(step.concurrency or around.concurrency)
-    said |= _rate(step.rate_limit or around.rate_limit)
+    for use in (step.concurrency or around.concurrency, step.rate_limit or around.rate_limit):
+        said |= {} if use is None else use.said
     return StepOptionsShape(**{n: UNSET if v is None else v for n, v in said.items()})
-
-
-def _concurrency(use: ConcurrencyUse | None) -> dict[str, Any]:
-    return {} if use is None else {"concurrency": use.gate, "concurrency_by": use.path}
-
-
-def _rate(use: RateUse | None) -> dict[str, Any]:
-    return {} if use is None else {"rate": use.text, "rate_by": use.path, "weight": use.weight}
 
 
 def _backoff(backoff: Any) -> Any:

@@ -123,6 +123,13 @@ class RateUse:
         """What the database calls the partition; with a path, the front of that."""
         return f"{self.limit.name}/{self.partition}"
 
+    @property
+    def said(self) -> dict[str, object]:
+        """As starts and outcomes say it. With a path the database completes it, by the input or the
+        state that it has; where nothing is there, there is no limit."""
+        by = {} if self.path is None else {"rate_by": self.path}
+        return {"rate": self.text, "weight": self.weight, **by}
+
 
 @dataclass(frozen=True, slots=True)
 class ConcurrencyUse:
@@ -134,6 +141,12 @@ class ConcurrencyUse:
 
     def __post_init__(self) -> None:
         check_gate(self.gate, "concurrency")
+
+    @property
+    def said(self) -> dict[str, object]:
+        """As starts and outcomes say it, completed by the database like a rate."""
+        by = {} if self.path is None else {"concurrency_by": self.path}
+        return {"concurrency": self.gate, **by}
 
 
 Limit = RateLimit | ConcurrencyLimit | QueueLimit

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
-import msgspec
 from msgspec import UNSET, Raw
 
 from stepwell.define.calls import called
@@ -37,7 +36,7 @@ def move_of(
     `handed`: the ids of the signals that this execution was handed.
     """
     written = encode_state(state)
-    word, move = _move(outcome, type(state), written)
+    word, move = _move(outcome, type(state))
     move |= {"state": Raw(written), "handed": list(handed)}
     if after_error:
         move["after_error"] = True
@@ -51,22 +50,22 @@ def spawn_of(spawn: Spawn) -> bytes:
     return encode(_children(spawn))
 
 
-def _move(outcome: object, cls: type[Machine], state: bytes) -> tuple[str, Move]:
+def _move(outcome: object, cls: type[Machine]) -> tuple[str, Move]:
     match outcome:
         case Next():
             delay = _said(delay=outcome.delay)
-            return "next", _destination(outcome, outcome.target, cls, state) | delay
+            return "next", _destination(outcome, outcome.target, cls) | delay
         case Await():
             waits = {
                 "names": list(outcome.names),
                 "all": outcome.all,
                 "timeout": outcome.timeout,
             }
-            return "await", _destination(outcome, outcome.then, cls, state) | waits
+            return "await", _destination(outcome, outcome.then, cls) | waits
         case Spawn(then=None):
             raise DefinitionError("Spawn: say which step comes then: Spawn([...], then=self.join)")
         case Spawn(then=then) if then is not None:
-            return "spawn", _destination(outcome, then, cls, state) | _children(outcome)
+            return "spawn", _destination(outcome, then, cls) | _children(outcome)
         case Retry():
             return "retry", _said(delay=outcome.delay)
         case Done():
@@ -80,19 +79,17 @@ def _move(outcome: object, cls: type[Machine], state: bytes) -> tuple[str, Move]
             )
 
 
-def _destination(
-    outcome: Next | Await | Spawn, target: Target, cls: type[Machine], state: bytes
-) -> Move:
+def _destination(outcome: Next | Await | Spawn, target: Target, cls: type[Machine]) -> Move:
     move: Move = {"step": step_of(target, cls)}
     move |= _said(queue=outcome.queue, priority=outcome.priority)
     if not _is_inline(outcome.inline, cls, move["step"]):
         move["inline"] = False
     if outcome.rate_limit is not None:
-        move |= _rate(cast("RateUse", outcome.rate_limit), state)
+        move |= cast("RateUse", outcome.rate_limit).said
     if outcome.concurrency is None:
         move["concurrency"] = None
     elif outcome.concurrency is not UNSET:
-        move["concurrency"] = gate_of(cast("ConcurrencyUse", outcome.concurrency), state)
+        move |= cast("ConcurrencyUse", outcome.concurrency).said
     return move
 
 
@@ -136,34 +133,10 @@ def _child(child: Child, spawn: Spawn) -> Move:
         **_said(delay=child.delay, at=child.at),
     }
     if child.concurrency is not None:
-        move["concurrency"] = gate_of(cast("ConcurrencyUse", child.concurrency), what.input)
+        move |= cast("ConcurrencyUse", child.concurrency).said
     if child.rate_limit is not None:
-        move |= _rate(cast("RateUse", child.rate_limit), what.input)
+        move |= cast("RateUse", child.rate_limit).said
     return move
-
-
-def gate_of(use: ConcurrencyUse, payload: bytes | str) -> str:
-    """The gate, completed by what is found in the payload."""
-    return use.gate if use.path is None else use.gate + found_at(use.path, payload)
-
-
-def rate_of(use: RateUse, payload: bytes | str) -> str:
-    """The partition of a rate limit, completed by what is found in the payload."""
-    return use.text if use.path is None else use.text + found_at(use.path, payload)
-
-
-def found_at(path: Sequence[str], payload: bytes | str) -> str:
-    """The text of a value inside JSON, as Postgres's #>> has it; empty when there is none."""
-    value: Any = msgspec.json.decode(payload)
-    for name in path:
-        value = cast("Mapping[str, Any]", value).get(name) if isinstance(value, Mapping) else None
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else encode(value).decode()
-
-
-def _rate(use: RateUse, payload: bytes) -> Move:
-    return {"rate": rate_of(use, payload), "weight": use.weight}
 
 
 def _said(**options: Any) -> Move:
