@@ -28,7 +28,12 @@ def address_of(target: Target) -> UUID | str:
     """The id of a run, or a key. Text that looks like a uuid is an id, any other a key."""
     if isinstance(target, str):
         return UUID(target) if _UUID.fullmatch(target) else checked(target)
-    return target if isinstance(target, UUID) else target.id
+    if isinstance(target, UUID):
+        return target
+    run_id = getattr(target, "id", None)
+    if isinstance(run_id, UUID):
+        return run_id
+    raise TypeError(f"{target!r} names no run; give its id, its key or its handle")
 
 
 def run_id_of(value: UUID | str) -> UUID:

@@ -4,8 +4,13 @@ part of the caller's transaction. Neither asyncpg nor SQLAlchemy is imported her
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Awaitable, Generator, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from inspect import iscoroutinefunction
 from itertools import count
 from typing import Any, Protocol, TypeVar, cast
@@ -25,6 +30,7 @@ class AsyncpgConnection(Protocol):
     def is_in_transaction(self) -> bool: ...
     def transaction(self) -> AbstractAsyncContextManager[Any]: ...
     async def fetch(self, query: str, *args: Any) -> list[Any]: ...
+    async def execute(self, query: str, /) -> Any: ...
 
 
 class SqlalchemyAsyncSession(Protocol):
@@ -61,27 +67,28 @@ TheirsSync = Connection[Any] | SqlalchemySession | SqlalchemyConnection
 
 
 async def on_theirs(calls: Sequence[Call[Row]], conn: Theirs) -> list[list[Row]]:
-    """On a connection of the caller: never commits what the caller has begun."""
+    """On a connection of the caller: never commits what the caller has begun, and leaves it as it
+    was when a call fails."""
     raw = await driver_connection(conn)
     if isinstance(raw, AsyncConnection):
         psycopg_conn = cast(AsyncConnection[Any], raw)
         if alone(psycopg_conn):
             return await together(calls, psycopg_conn)
-        return [await call.on(psycopg_conn) for call in calls]
+        async with savepoint(psycopg_conn):
+            return [await call.on(psycopg_conn) for call in calls]
     if not is_asyncpg(raw):
         raise TypeError(
             f"conn is {named(conn)}; Client wants a psycopg.AsyncConnection, one of asyncpg, "
             "or an AsyncSession or AsyncConnection of SQLAlchemy on either driver "
             "(blocking ones go with Client.sync)"
         )
-    if raw.is_in_transaction():
-        return [await fetched(call, raw) for call in calls]
-    async with raw.transaction():
+    async with savepoint(raw) if raw.is_in_transaction() else raw.transaction():
         return [await fetched(call, raw) for call in calls]
 
 
 def on_theirs_sync(calls: Sequence[Call[Row]], conn: TheirsSync) -> list[list[Row]]:
-    """On a connection of the caller: never commits what the caller has begun."""
+    """On a connection of the caller: never commits what the caller has begun, and leaves it as it
+    was when a call fails."""
     raw = driver_connection_sync(conn)
     if not isinstance(raw, Connection):
         raise TypeError(
@@ -92,7 +99,8 @@ def on_theirs_sync(calls: Sequence[Call[Row]], conn: TheirsSync) -> list[list[Ro
     psycopg_conn = cast(Connection[Any], raw)
     if alone(psycopg_conn):
         return together_sync(calls, psycopg_conn)
-    return [call.on_sync(psycopg_conn) for call in calls]
+    with savepoint_sync(psycopg_conn):
+        return [call.on_sync(psycopg_conn) for call in calls]
 
 
 async def together(calls: Sequence[Call[Row]], conn: AsyncConnection[Any]) -> list[list[Row]]:
@@ -109,6 +117,34 @@ def together_sync(calls: Sequence[Call[Row]], conn: Connection[Any]) -> list[lis
         return [call.on_sync(conn) for call in calls]
 
 
+@asynccontextmanager
+async def savepoint(conn: AsyncConnection[Any] | AsyncpgConnection) -> AsyncGenerator[None]:
+    """What fails inside undoes only what was done inside: the transaction goes on. In psycopg the
+    first statement begins it."""
+    await conn.execute("savepoint stepwell")
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):  # the connection is gone: the first error says why
+            await conn.execute("rollback to savepoint stepwell")
+            await conn.execute("release savepoint stepwell")
+        raise
+    await conn.execute("release savepoint stepwell")
+
+
+@contextmanager
+def savepoint_sync(conn: Connection[Any]) -> Generator[None]:
+    conn.execute("savepoint stepwell")
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):
+            conn.execute("rollback to savepoint stepwell")
+            conn.execute("release savepoint stepwell")
+        raise
+    conn.execute("release savepoint stepwell")
+
+
 def alone(conn: AsyncConnection[Any] | Connection[Any]) -> bool:
     """True when each statement would be a transaction of its own."""
     return conn.autocommit and conn.info.transaction_status == TransactionStatus.IDLE
@@ -119,7 +155,7 @@ async def driver_connection(conn: Any) -> Any:
     if not is_of(conn, "sqlalchemy"):
         return conn
     if not hasattr(conn, "get_raw_connection"):  # a session
-        if not iscoroutinefunction(conn.connection):
+        if not hasattr(conn, "connection") or not iscoroutinefunction(conn.connection):
             return conn
         conn = await conn.connection()
     raw = (await conn.get_raw_connection()).driver_connection
@@ -132,7 +168,7 @@ def driver_connection_sync(conn: Any) -> Any:
     if not is_of(conn, "sqlalchemy") or hasattr(conn, "get_raw_connection"):
         return conn
     if not hasattr(conn, "exec_driver_sql"):  # a session
-        if iscoroutinefunction(conn.connection):
+        if not hasattr(conn, "connection") or iscoroutinefunction(conn.connection):
             return conn
         conn = conn.connection()
     return conn.connection.driver_connection
@@ -147,7 +183,9 @@ def is_asyncpg(value: object) -> bool:
 
 
 def named(conn: object) -> str:
-    return f"{type(conn).__module__.partition('.')[0]}.{type(conn).__qualname__}"
+    name = f"{type(conn).__module__.partition('.')[0]}.{type(conn).__qualname__}"
+    is_engine = name.startswith("sqlalchemy.") and name.endswith("Engine")
+    return f"{name} (pass a connection or a session of it)" if is_engine else name
 
 
 # --- asyncpg ---
