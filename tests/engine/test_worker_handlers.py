@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -285,6 +286,28 @@ async def test_a_timeout_cancels_an_async_body(workshop: Workshop) -> None:
         assert 0.9 < time.monotonic() - began < 2
         assert [a.error_type for a in await run.attempts()] == ["TimedOut"]
     assert ended == ["cleaned up"]
+
+
+async def test_an_async_body_that_does_not_let_go_in_time_is_too_late(workshop: Workshop) -> None:
+    flow = Flow[str, Any]("stubborn", max_attempts=1, timeout=1)
+
+    @flow.step
+    async def hold_on(flow_input: str) -> str:
+        if flow_input == "swallows":
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+        elif flow_input == "blocks":
+            time.sleep(1.2)  # noqa: ASYNC251
+        return "done"
+
+    async with workshop.worker(flow):
+        for how in ("swallows", "blocks"):
+            run = await workshop.client.start(flow, how)
+            with pytest.raises(RunFailed, match="ran longer than its timeout of 1 s"):
+                await run.result(10)
+            assert [a.error_type for a in await run.attempts()] == ["TimedOut"]
+        run = await workshop.client.start(flow, "neither")
+        assert await run.result(10) == {"hold_on": "done"}
 
 
 async def test_a_sync_body_keeps_its_slot_until_its_thread_ends(workshop: Workshop) -> None:

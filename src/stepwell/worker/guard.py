@@ -40,12 +40,16 @@ class Raised:
 async def guarded(
     handler: Handler, task: Task, context: TaskContext, threads: Threads
 ) -> Returned | Raised:
-    """One call within the step's timeout. Waiting for a free thread does not count."""
+    """One call within the step's timeout. Waiting for a free thread does not count. What an async
+    body returns after it swallowed its cancellation, or held the loop for too long, is too late."""
     deadline = asyncio.timeout(None)
     begins = partial(_begin, context, deadline)
     try:
         async with deadline:
-            return Returned(await _called(handler, begins, task, threads))
+            value = await _called(handler, begins, task, threads)
+        if handler.is_async and _is_over(deadline):
+            return _timed_out(task, context, TimeoutError())
+        return Returned(value)
     except asyncio.CancelledError as error:
         if context.lost:
             raise  # the worker stops, or the claim is gone
@@ -55,7 +59,6 @@ async def guarded(
     except TimeoutError as error:
         if not deadline.expired():
             return _raised(error)
-        context.late = True
         return _timed_out(task, context, error)
     except BaseException as error:
         if handler.is_async and isinstance(error, KeyboardInterrupt):
@@ -82,7 +85,13 @@ def _raised(error: BaseException) -> Raised:
     return Raised(error, failed(error, permanent=isinstance(error, PermanentError)))
 
 
+def _is_over(deadline: asyncio.Timeout) -> bool:
+    ends = deadline.when()
+    return ends is not None and asyncio.get_running_loop().time() >= ends
+
+
 def _timed_out(task: Task, context: TaskContext, error: TimeoutError) -> Raised:
+    context.late = True
     said = f"step {task.step_slug!r} ran longer than its timeout of {context.timeout:g} s"
     return Raised(TimeoutError(said), failed_as("TimedOut", said, shown(error)))
 
