@@ -10,8 +10,21 @@ from typing import Any
 
 import pytest
 
-from stepwell import Cancel, Context, DefinitionError, Job, PayloadError, Snooze, job
+from stepwell import (
+    Cancel,
+    Context,
+    DefinitionError,
+    Job,
+    PayloadError,
+    RateLimit,
+    Snooze,
+    job,
+    key_by,
+)
 from stepwell.define.calls import called
+
+FOREIGN = object()
+ANY_NONE: Any = None
 
 
 @dataclass
@@ -58,10 +71,34 @@ def test_a_job_is_called_like_its_function() -> None:
 
 def test_a_call_keeps_what_was_given_by_name() -> None:
     call = send_welcome.call(7, to=Address("High Street"))
-    assert call.payload == b'{"user_id":7,"to":{"street":"High Street","number":1}}'
+    said = b'{"user_id":7,"to":{"street":"High Street","number":1},"tone":"kind"}'
+    assert call.payload == said  # with what has a default
     assert repr(send_welcome.call(user_id=7)) == "<JobCall send_welcome(user_id=7)>"
     assert tidy.call().payload == b"{}"
     assert count.call(up_to=3).payload == b'{"up_to":3}'
+
+
+def test_a_default_that_json_would_change_stays_with_the_code() -> None:
+    @job
+    def sweep(
+        everywhere: Any = FOREIGN, since: int = ANY_NONE, places: Any = ("a",), deep: bool = True
+    ) -> None: ...
+
+    assert sweep.call().payload == b'{"deep":true}'
+
+
+def test_limits_go_by_parameters_that_are_there_and_are_json() -> None:
+    def send(user_id: int, tenant: str = "acme", foreign: Any = FOREIGN) -> None: ...
+
+    assert job(concurrency=key_by("tenant"), fairness_by="user_id")(send).slug == "send"
+    refused: list[tuple[Any, str]] = [
+        ({"concurrency": key_by("tennant")}, r"concurrency .*did you mean 'tenant'\?"),
+        ({"fairness_by": "user.id"}, "fairness_by goes by 'user'"),
+        ({"rate_limit": RateLimit("r", 1).by("foreign")}, "rate_limit .*default is not JSON"),
+    ]
+    for options, words in refused:
+        with pytest.raises(DefinitionError, match=rf"job 'send': {words}"):
+            job(**options)(send)
 
 
 def test_a_call_is_read_into_its_types() -> None:
@@ -72,7 +109,7 @@ def test_a_call_is_read_into_its_types() -> None:
 def test_a_call_says_what_it_starts() -> None:
     what = called(send_welcome.call(7))
     assert (what.kind, what.slug, what.version) == ("job", "send_welcome", 1)
-    assert what.input == b'{"user_id":7}'
+    assert what.input == b'{"user_id":7,"to":null,"tone":"kind"}'
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stepwell import DefinitionError, Done, Machine, MachineContext, Next, Spawn, step
+from stepwell import DefinitionError, Done, Machine, MachineContext, Next, Spawn, key_by, step
 from stepwell.define.machine import machine_of
 from stepwell.define.outcome import Transition
 
@@ -303,3 +303,30 @@ def test_an_option_of_a_machine_that_cannot_be(name: str, value: Any, remedy: st
             @step(initial=True)
             def start(self, ctx: MachineContext) -> Done:
                 return Done()
+
+
+def test_limits_go_by_fields_that_are_there() -> None:
+    with refused("concurrency goes by 'ordr'", "did you mean 'order'"):
+
+        class Checkout(Machine, concurrency=key_by("ordr")):
+            order: int
+
+            @step(initial=True)
+            def start(self, ctx: MachineContext) -> Done:
+                return Done()
+
+
+def test_the_limits_of_a_step_go_by_fields_too() -> None:
+    with refused("step 'start': concurrency goes by 'x'"):
+
+        class Checkout(Machine):
+            order: int
+
+            @step(initial=True, concurrency=key_by("x.order"))
+            def start(self, ctx: MachineContext) -> Done:
+                return Done()
+
+
+def test_the_limits_of_a_base_may_go_by_fields_of_its_subclasses() -> None:
+    class Base(Machine, abstract=True, fairness_by="order"):
+        """Its subclasses have the field."""

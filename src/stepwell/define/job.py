@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Coroutine, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Concatenate, Generic, Unpack, cast, overload
 
 import msgspec
@@ -14,7 +14,14 @@ from typing_extensions import ParamSpec, TypeVar
 from stepwell.define.annotations import Hints, hints_of, is_context, shown
 from stepwell.define.context import Context
 from stepwell.define.fits import never_json
-from stepwell.define.options import RunChoices, RunOptions, check_known, run_options
+from stepwell.define.options import (
+    RunChoices,
+    RunOptions,
+    check_known,
+    check_paths,
+    paths_of,
+    run_options,
+)
 from stepwell.define.outcome import Cancel, Snooze
 from stepwell.define.payload import decoder, encode
 from stepwell.define.slug import FLOW_RESERVED, check_slug
@@ -71,6 +78,7 @@ class Job(Generic[P, R, Q]):
         self.returns: Any = hints.output
         self._parameters = _parameters_of(handler, hints, what)
         self.context_name = _context_name(handler, hints, what)
+        self._check_paths(what)
         self.__doc__ = handler.__doc__
         self.__name__ = self.slug
         self.__wrapped__ = handler
@@ -104,10 +112,15 @@ class Job(Generic[P, R, Q]):
         self: Job[P, T | Snooze | Cancel, Q], *args: P.args, **kwargs: P.kwargs
     ) -> JobCall[T]: ...
     def call(self, *args: Any, **kwargs: Any) -> JobCall[Any]:
-        """The job with these arguments; PayloadError when one does not fit its annotation."""
+        """The job with these arguments; PayloadError when one does not fit its annotation.
+
+        What has a default is written down too, so that limits find it, and a later default of the
+        code changes nothing about this call.
+        """
         given = self._bound(args, kwargs)
+        rest = {name: v for name, v in self._defaults.items() if name not in given}
         try:
-            payload = encode(given)
+            payload = encode(given | rest)
         except PayloadError as error:
             raise PayloadError(f"job {self.slug!r}: {error}") from error
         self.read(payload)
@@ -123,6 +136,26 @@ class Job(Generic[P, R, Q]):
             elif needed:
                 raise PayloadError(f"job {self.slug!r}: argument {name!r} is missing")
         return values
+
+    @cached_property
+    def _defaults(self) -> dict[str, Any]:
+        """Those that come back from JSON as they are; the others stay with the code."""
+        return {
+            name: default
+            for name, default in _defaults_of(self.handler).items()
+            if name in self._parameters and _survives(default, self._parameters[name][0])
+        }
+
+    def _check_paths(self, what: str) -> None:
+        check_paths(self.options, self._parameters, "parameter", what)
+        defaults = _defaults_of(self.handler)
+        for option, path in paths_of(self.options):
+            try:
+                encode(defaults.get(path[0]))
+            except PayloadError as error:
+                raise DefinitionError(
+                    f"{what}: {option} goes by {path[0]!r}, whose default is not JSON: {error}"
+                ) from error
 
     def _value(self, name: str, read: Callable[[bytes], Any], payload: bytes) -> Any:
         try:
@@ -241,6 +274,21 @@ def _parameters_of(
             _check_readable(name, wanted, what)
             found[name] = (_reader(wanted), p.default is inspect.Parameter.empty)
     return found
+
+
+def _defaults_of(handler: Handler) -> dict[str, Any]:
+    return {
+        name: p.default
+        for name, p in inspect.signature(handler).parameters.items()
+        if p.default is not inspect.Parameter.empty
+    }
+
+
+def _survives(default: Any, read: Callable[[bytes], Any]) -> bool:
+    try:
+        return bool(read(encode(default)) == default)
+    except Exception:  # no JSON, or another type than the annotation, or an == of theirs
+        return False
 
 
 def _check_readable(name: str, wanted: Any, what: str) -> None:

@@ -27,6 +27,7 @@ from stepwell.define.options import (
     RunChoices,
     RunOptions,
     check_known,
+    check_paths,
     run_options,
     step_options,
 )
@@ -114,15 +115,17 @@ class Machine(Startable):
         said = {**(inherited.choices if inherited else _DEFAULTS), **choices}
         steps = _steps_of(cls, what)
         state = State(cls, sys._getframe(1).f_locals, what)  # pyright: ignore[reportPrivateUsage]
+        options = run_options(said, what)
         initial = "" if abstract else _initial_of(steps, what)
         if not abstract:
             check_names(cls, steps, state.fields, what)
             check_reachable(cls, steps, what)
+            _check_paths(options, steps, state, what)
         cls.__machine__ = MachineDef(
             slug=check_slug(slug_of(cls) if name is None else name, what, FLOW_RESERVED),
             version=_checked_version(version, what),
             cls=cls,
-            options=run_options(said, what),
+            options=options,
             steps=MappingProxyType(steps),
             initial=initial,
             state=state,
@@ -230,6 +233,14 @@ def _initial_of(steps: Mapping[str, AnyStep], what: str) -> str:
             f"{what}: {' and '.join(map(repr, initial))} are both initial; a run starts at one step"
         )
     return initial[0]
+
+
+def _check_paths(
+    options: RunOptions, steps: Mapping[str, AnyStep], state: State, what: str
+) -> None:
+    check_paths(options, state.fields, "field", what)
+    for slug, found in steps.items():
+        check_paths(found.options, state.fields, "field", f"{what}, step {slug!r}")
 
 
 def _checked_version(version: object, what: str) -> int:

@@ -11,6 +11,7 @@ from stepwell.define.calls import called
 from stepwell.define.ids import new_run_id
 from stepwell.define.limits import ConcurrencyUse, RateUse
 from stepwell.define.machine import Machine, encode_state, machine_of
+from stepwell.define.options import check_path
 from stepwell.define.outcome import (
     Await,
     Child,
@@ -84,6 +85,10 @@ def _destination(outcome: Next | Await | Spawn, target: Target, cls: type[Machin
     move |= _said(queue=outcome.queue, priority=outcome.priority)
     if not _is_inline(outcome.inline, cls, move["step"]):
         move["inline"] = False
+    fields = machine_of(cls).state.fields
+    for use in (outcome.rate_limit, outcome.concurrency):
+        if isinstance(use, RateUse | ConcurrencyUse) and use.path is not None:
+            check_path(use.path, fields, "field", f"machine {cls.__name__}: a limit")
     if outcome.rate_limit is not None:
         move |= cast("RateUse", outcome.rate_limit).said
     if outcome.concurrency is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypedDict, get_args
 
@@ -165,6 +165,33 @@ def check_options(options: RunOptions | StepOptions, what: str) -> None:
             _check_whole(field.name, value, what)
         elif field.name in _CHECKS:
             _CHECKS[field.name](value, what)
+
+
+def paths_of(options: RunOptions | StepOptions) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Where in the input the options look, each with its name."""
+    fairness = options.fairness_by if isinstance(options, RunOptions) else None
+    uses = {"concurrency": options.concurrency, "rate_limit": options.rate_limit}
+    found = {name: use.path for name, use in uses.items() if use is not None}
+    for name, path in {**found, "fairness_by": fairness}.items():
+        if path is not None:
+            yield name, path
+
+
+def check_paths(
+    options: RunOptions | StepOptions, known: Iterable[str], kind: str, what: str
+) -> None:
+    """Refuse a path that begins at nothing: it would limit nothing, and nobody would see it."""
+    for name, path in paths_of(options):
+        check_path(path, known, kind, f"{what}: {name}")
+
+
+def check_path(path: tuple[str, ...], known: Iterable[str], kind: str, what: str) -> None:
+    names = list(known)
+    if path[0] not in names:
+        raise DefinitionError(
+            f"{what} goes by {path[0]!r}, and there is no such {kind}{meant(path[0], names)}; "
+            f"there is {', '.join(names) or 'none at all'}"
+        )
 
 
 def check_choice(name: str, value: object, choices: Any, what: str) -> None:
