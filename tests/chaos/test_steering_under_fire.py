@@ -20,7 +20,10 @@ from .dynasty import House
 
 LONG = [pytest.mark.chaos, pytest.mark.timeout(300)]
 SHORT = pytest.mark.timeout(90)
-SOME = "select run_id from pgflow.runs order by random() limit 30"
+SOME = """
+  select run_id from (select run_id from pgflow.runs order by run_id desc limit 300) newest
+  order by random() limit 30
+"""
 LIVE = "select count(*)::int from pgflow.runs where status = 'started'"
 DEADLOCKS = "select deadlocks::int from pg_stat_database where datname = current_database()"
 # sooner than a worker loses patience with a lock, which would hide it
