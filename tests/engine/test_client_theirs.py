@@ -128,7 +128,7 @@ async def test_errors_of_asyncpg_are_ours_too(client: Client, pg: Any, empty_dsn
     await client.start(orders, 1, key="k")
     with pytest.raises(Conflict, match="Give runs of different flows different keys"):
         await client.start(single("others"), 1, key="k", conn=pg)
-    with pytest.raises(NotFound, match="no flow 'orderz'"):
+    with pytest.raises(NotFound, match="no flow, machine or job 'orderz'"):
         await client.start("orderz", 1, conn=pg)
     assert await pg.fetchval("select 1") == 1
     bare: Any = await driver.connect(**asyncpg_options(empty_dsn))

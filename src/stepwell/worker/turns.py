@@ -166,9 +166,9 @@ class Turns:
         while entries or want:
             try:
                 return await self._once(link, entries, want, patient)
-            except psycopg.ProgrammingError:
-                raise  # the schema is not the one this code was written for
             except psycopg.Error as error:
+                if isinstance(error, psycopg.ProgrammingError) and not said_by_us(error):
+                    raise  # the schema is not the one this code was written for
                 if link.broken:
                     self._suspect = True
                 elif not (error.sqlstate or "").startswith(OUTAGE):
@@ -256,6 +256,11 @@ class Turns:
             finally:
                 for _ in range(AT_ONCE):
                     self._permits.release()
+
+
+def said_by_us(error: psycopg.Error) -> bool:
+    """What an outcome asks for cannot be: a child of a kind that is not there, a key of others."""
+    return (error.sqlstate or "").startswith("PF")
 
 
 def gives_up(error: psycopg.Error, tries: int, entries: Sequence[Entry]) -> bool:

@@ -8,6 +8,9 @@ language plpgsql as $$
 declare
   unknown text;
 begin
+  if not exists (select from pgflow.steps s where s.version_id = shape and s.is_initial) then
+    perform pgflow.raise('PF422', format('%s %L has no step to begin with', flow.kind, flow.flow_slug));
+  end if;
   select o ->> 'step' into unknown from unnest(options) o
   where o ? 'step' and not exists (
     select from pgflow.steps s where s.version_id = shape and s.step_slug = o ->> 'step') limit 1;
@@ -18,9 +21,10 @@ begin
     select w.place, r.run_id, r.priority, r.fairness_key, r.fairness_weight, r.input, w.option, s.step_slug, v.queue as own_queue,
       coalesce(w.option ->> 'queue', v.queue, flow.flow_slug) as queue,
       greatest((w.option ->> 'at')::timestamptz, at + make_interval(secs => coalesce((w.option ->> 'delay')::float8, 0)), at) as ready_at,
-      case when w.option ? 'concurrency' then w.option ->> 'concurrency'
+      case when w.option ? 'concurrency'
+        then pgflow.completed_by(w.option ->> 'concurrency', pgflow.path_in(w.option, 'concurrency_by'), r.input)
         else pgflow.completed_by(s.opt_concurrency, s.opt_concurrency_by, r.input) end as gate,
-      case when w.option ? 'rate' then w.option ->> 'rate'
+      case when w.option ? 'rate' then pgflow.completed_by(w.option ->> 'rate', pgflow.path_in(w.option, 'rate_by'), r.input)
         else pgflow.completed_by(s.opt_rate, s.opt_rate_by, r.input) end as rate,
       coalesce((w.option ->> 'weight')::float8, s.opt_weight) as weight
     from unnest(fresh) f

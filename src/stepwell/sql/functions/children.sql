@@ -8,7 +8,7 @@ language sql stable set search_path = '' as $$
   select r.run_id, r.flow_slug, r.kind, r.status, r.output, r.error_message, r.key, r.started_at,
     coalesce(r.completed_at, r.failed_at, r.cancelled_at)
   from pgflow.step_tasks t
-  join pgflow.runs r on r.parent_run_id = t.run_id and r.join_id = t.join_id
+  join pgflow.runs r on r.join_id = t.join_id
   where t.message_id = joined_by.message_id
   order by r.run_id limit most;
 $$;

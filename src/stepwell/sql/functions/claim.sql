@@ -33,7 +33,7 @@ begin
   delayed := false;
   for n in 1 .. 8 loop
     picked := pgflow.pick_tasks(lane_queues, lane_versions, window_size);
-    contended := coalesce(picked.shared, false) and picked.ids <> '{}';
+    contended := coalesce(picked.shared, false);
     exit when picked.ids = '{}';
     if picked.limited or cardinality(picked.ids) > want - cardinality(ids) then
       admitted := pgflow.admit_tasks(worker, picked.ids, want - cardinality(ids), at, held);
@@ -47,8 +47,11 @@ begin
       moved := pgflow.put_aside(picked.ids, taken, '{}');
     end if;
     ids := ids || taken;
-    exit when cardinality(ids) >= want or moved = 0;
-    window_size := 500;                      -- what was in the way is out of it
+    if picked.shared then
+      perform pgflow.charge_shares(taken);
+    end if;
+    exit when cardinality(ids) >= want or moved = 0 and (n > 1 or cardinality(picked.ids) < window_size);
+    window_size := 500;                      -- what was in the way is out of it, or we look behind it
     contended := true;
   end loop;
 end
@@ -174,6 +177,7 @@ declare
     where t.message_id = any (msg_ids) and t.flow_slug = start_tasks.flow_slug and t.stage in ('ready', 'delayed')
     for update skip locked), cardinality(msg_ids), at, null);
   taken constant bigint[] := pgflow.take_tasks(start_tasks.worker_id, admitted.ids, admitted.tokens, at);
+  aside constant int := pgflow.put_aside(admitted.ids, taken, admitted.tokens);
 begin
   return query
   select t.flow_slug, t.run_id, t.step_slug,

@@ -13,14 +13,14 @@ begin
     with found as (
       select t.message_id, t.claim_token, t.run_id, t.version_id, t.step_slug, t.task_index, t.attempts_count, t.started_at,
         v.can_fail_early, f.kind, s.when_exhausted, coalesce(s.opt_max_attempts, f.opt_max_attempts) as max_attempts,
-        case when b.bad_step is null then e.outcome else 'failed' end as outcome, e.output,
-        case when b.bad_step is null then e.error_type else 'UnknownStep' end as error_type,
-        case when b.bad_step is null then e.error_message
+        case when b.bad_step is null and not w.wrong then e.outcome else 'failed' end as outcome, e.output,
+        case when w.wrong then 'BadOutcome' when b.bad_step is null then e.error_type else 'UnknownStep' end as error_type,
+        case when w.wrong then format('a %s does not say %s', f.kind, e.outcome) when b.bad_step is null then e.error_message
           else format('%s has no step %s: step %s cannot go on there', t.flow_slug, b.bad_step, t.step_slug) end as error_message,
         e.traceback,
         coalesce(
           case when e.outcome in ('failed', 'retry', 'next', 'snooze') then (e.output ->> 'delay')::float8 end,
-          case when e.outcome in ('failed', 'retry') or b.bad_step is not null then pgflow.retry_delay(
+          case when e.outcome in ('failed', 'retry') or b.bad_step is not null or w.wrong then pgflow.retry_delay(
             coalesce(s.opt_backoff, f.opt_backoff), coalesce(s.opt_base_delay, f.opt_base_delay), t.attempts_count,
             coalesce(s.opt_max_delay, f.opt_max_delay), coalesce(s.opt_jitter, f.opt_jitter)) end, 0) as delay,
         case when f.kind = 'machine' and e.output ? 'after_error' then pgflow.retry_delay(
@@ -38,6 +38,9 @@ begin
         select case when f.kind = 'machine' and e.outcome in ('next', 'await', 'spawn') and not exists (
           select from pgflow.steps g where g.version_id = t.version_id and g.step_slug = e.output ->> 'step')
           then coalesce(e.output ->> 'step', '?') end as bad_step) b
+      cross join lateral (
+        select e.outcome in ('next', 'await', 'retry', 'done', 'stop') and f.kind <> 'machine'
+          or e.outcome = 'spawn' and f.kind = 'job' as wrong) w
     ), judged as (
       select f.message_id, f.claim_token, f.run_id, f.version_id, f.step_slug, f.task_index, f.attempts_count, f.started_at,
         f.can_fail_early, f.kind,
@@ -50,8 +53,9 @@ begin
         case when f.outcome in ('failed', 'failed_permanently', 'stop', 'cancelled')
           then coalesce(f.error_message, 'no reason was given') else f.error_message end as error_message,
         f.traceback,
-        case when f.outcome = 'retry' or (f.outcome = 'next' and f.output ->> 'step' = f.step_slug)
-          then greatest(f.delay, f.least_delay) else f.delay end as delay
+        greatest(f.delay,                    -- nothing is tried in a hot loop
+          case when f.outcome = 'retry' or (f.outcome = 'next' and f.output ->> 'step' = f.step_slug) then f.least_delay end,
+          case when f.outcome = 'snooze' or (f.outcome = 'retry' and f.attempts_count > 5) then 0.1 end) as delay
       from found f
     ), marked as (
       select j.*, j.kind = 'flow' and j.verdict not in ('completed', 'retry', 'snooze', 'spawn') as exhausted,

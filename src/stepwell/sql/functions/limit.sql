@@ -1,8 +1,8 @@
 -- LIMIT: how much may run at once, and how often. Asked at the claim, where the truth is.
 --
 -- A slot is a row of a gate that belongs to a claim. A task whose gate is full is `blocked` on it; what frees a slot
--- makes the next in line ready. No wake-up is lost: to block a task, a claim must hold (for share) a slot of the gate
--- that is taken, so whoever frees that slot waits for the claim, and then sees the blocked task.
+-- makes the next in line ready. No wake-up is lost: to block a task, a claim must hold (for share) as many taken slots as the
+-- gate has, so whoever frees one of them waits for the claim, and then sees the blocked task.
 -- Locks, after runs and tasks: slots by gate, then buckets by key. What blocks a task skips locked slots.
 
 -- Of these locked tasks, up to `most` that their limits let run, with the tokens of their claims, which have the slots.
@@ -88,9 +88,7 @@ begin
     from unnest(picked, drawn) with ordinality c (id, token, place)
     cross join lateral (select * from pgflow.step_tasks t where t.message_id = c.id offset 0) t
   ), wish as (
-    select c.message_id, c.token, c.place, c.concurrency_key as gate, case when c.concurrency_key like 'limit/%' then coalesce((
-        select l.capacity from pgflow.limits l
-        where l.kind = 'concurrency' and l.name = split_part(c.concurrency_key, '/', 2)), 1) else 1 end as capacity
+    select c.message_id, c.token, c.place, c.concurrency_key as gate, pgflow.capacity_of(c.concurrency_key) as capacity
     from candidate c where c.concurrency_key is not null
     union all
     select c.message_id, c.token, c.place, l.kind || '/' || l.name, l.capacity
@@ -133,8 +131,8 @@ begin
 end
 $$;
 
--- Out of the way with tasks whose gate is full, until somebody wakes them. Where no taken slot of a gate can be locked
--- its slots are changing hands right now, and the tasks stay ready.
+-- Out of the way with tasks whose gate is full, until somebody wakes them. Where not all slots of a gate can be locked as
+-- taken, some are free or change hands right now, and the tasks stay ready.
 create or replace function pgflow.block_tasks(refused bigint[], gates text[]) returns int
 language plpgsql as $$
 declare
@@ -144,7 +142,10 @@ begin
   if array_remove(gates, null) = '{}' then
     return 0;
   end if;
-  full_gates := array(select s.gate from pgflow.slots s where s.gate = any (gates) for share skip locked);
+  full_gates := array(
+    select s.gate
+    from (select s.gate from pgflow.slots s where s.gate = any (gates) for share skip locked) s
+    group by s.gate having count(*) >= pgflow.capacity_of(s.gate));
   update pgflow.step_tasks t set stage = 'blocked', blocked_on = u.gate
   from unnest(refused, gates) u (id, gate)
   where t.message_id = any (array[u.id]) and u.gate = any (full_gates) and t.stage || '' in ('ready', 'delayed');
@@ -213,6 +214,22 @@ begin
 end
 $$;
 
+-- Each of these gates as often as it has free slots.
+create or replace function pgflow.open_gates(gates text[]) returns text[]
+language sql stable as $$
+  select coalesce(array_agg(g.gate), '{}')
+  from (select distinct g as gate from unnest(gates) g where g is not null) g
+  cross join lateral generate_series(
+    1, pgflow.capacity_of(g.gate) - (select count(*) from pgflow.slots s where s.gate = g.gate));
+$$;
+
+-- How many slots a gate has: a bare key one, a named limit as many as it says (one, while nobody says).
+create or replace function pgflow.capacity_of(gate text) returns int
+language sql stable as $$
+  select case when gate like 'limit/%' then coalesce((
+    select l.capacity from pgflow.limits l where l.kind = 'concurrency' and l.name = split_part(gate, '/', 2)), 1) else 1 end;
+$$;
+
 -- The floor below all wake-ups: gates that have room and somebody who waits. A few gates after `after`, in order; answers
 -- with the last one (null: that was the end) and the queues to tell.
 create or replace function pgflow.wake_stuck(after text default '', most int default 200)
@@ -231,10 +248,7 @@ begin
   )
   select array_agg(g.name order by g.n) into waited from gate g where g.name is not null;
   last_gate := case when cardinality(waited) >= most then waited[cardinality(waited)] end;
-  queues := pgflow.wake_gates(array(
-    select w from unnest(waited) w
-    where (select count(*) from pgflow.slots s where s.gate = w) < case when w like 'limit/%' then coalesce((
-      select l.capacity from pgflow.limits l where l.kind = 'concurrency' and l.name = split_part(w, '/', 2)), 1) else 1 end));
+  queues := pgflow.wake_gates(pgflow.open_gates(waited));
   return next;
 end
 $$;

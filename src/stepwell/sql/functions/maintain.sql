@@ -27,7 +27,7 @@ begin
   failed := coalesce(cardinality(ids), 0);
   if failed > 0 then
     perform pgflow.write_outcomes(null, ids, tokens, outcomes, array_fill(null::jsonb, array[failed]),
-      types, messages, array_fill(null::text, array[failed]), '{}', '{}', 0, bodies_ended => false);
+      types, messages, array_fill(null::text, array[failed]), '{}', '{}', 0, patient => false, bodies_ended => false);
   end if;
   requeued := pgflow.requeue_lost(at, margin);
   queues := pgflow.free_lost_slots();

@@ -15,9 +15,7 @@ begin
   then
     lanes := pgflow.open_lanes(lane_queues, lane_versions);
     if lanes.fair then
-      ids := pgflow.pick_fairly(lanes.queues, lanes.versions, want);
-      limited := true;
-      shared := true;
+      select p.ids, p.found_some, true into ids, shared, limited from pgflow.pick_fairly(lanes.queues, lanes.versions, want) p;
       return;
     end if;
     lane_queues := lanes.queues;

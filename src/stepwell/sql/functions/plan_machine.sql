@@ -20,13 +20,16 @@ begin
     from pgflow.arm_tasks(entries, at, worker, lane_queues, lane_versions, want) m;
     update pgflow.slots s set claim_token = u.new     -- a machine that runs ahead keeps its place
     from unnest(old_tokens, new_tokens) u (old, new) where s.claim_token = u.old;
+    entries := pgflow.entries_written(entries, written);
     update pgflow.signals g set consumed_at = at
     from unnest(entries) e
     cross join lateral jsonb_array_elements_text(
-      case when e.kind = 'machine' and e.verdict in ('next', 'spawn', 'completed', 'fail') then e.output -> 'handed' end) h
-    where g.signal_id = any (array[h::bigint]) and g.run_id = e.run_id and g.consumed_at is null;
+      case when e.kind = 'machine' and e.verdict in ('next', 'spawn', 'await', 'completed') then e.output -> 'handed' end) h
+    where g.signal_id = any (array[h::bigint]) and g.run_id = e.run_id and g.consumed_at is null
+      and (e.verdict <> 'await' or not e.output -> 'names' ? g.name);   -- what it waits for again it collects
   else
     select m.written, '{}'::bigint[], m.woken into written, handed, woken from pgflow.arm_jobs(entries, at) m;
+    entries := pgflow.entries_written(entries, written);
   end if;
   perform pgflow.settle_moved(entries, at);
   if exists (select from unnest(entries) e where e.error_type is not null) then
@@ -35,6 +38,17 @@ begin
   if exists (select from unnest(entries) e where e.verdict = 'spawn') then
     woken := woken || pgflow.spawn_children(array(select e::pgflow.entry from unnest(entries) e where e.verdict = 'spawn'), at);
   end if;
+end
+$$;
+
+-- A sweep may have taken a claim back since it was judged: then nothing of its outcome is written.
+create or replace function pgflow.entries_written(entries pgflow.entry[], written bigint[]) returns pgflow.entry[]
+language plpgsql as $$
+begin
+  if cardinality(written) = cardinality(entries) then
+    return entries;
+  end if;
+  return array(select e::pgflow.entry from unnest(entries) e where e.claim_token = any (written));
 end
 $$;
 
@@ -75,18 +89,20 @@ begin
       e.verdict in ('next', 'await', 'spawn') as moves, o.said ->> 'step' as target,
       o.said ? 'after_error' and o.said ->> 'step' = e.step_slug as stumbles,
       coalesce(o.said ->> 'queue', t.queue) as queue,
-      case when o.said ? 'concurrency' then o.said ->> 'concurrency' else coalesce(
+      case when o.said ? 'concurrency' then pgflow.completed_by(o.said ->> 'concurrency', pgflow.path_in(o.said, 'concurrency_by'), o.said -> 'state')
+        else coalesce(
         pgflow.completed_by(s.opt_concurrency, s.opt_concurrency_by, o.said -> 'state'), t.concurrency_key) end as gate,
-      case when o.said ? 'rate' then o.said ->> 'rate'
+      case when o.said ? 'rate' then pgflow.completed_by(o.said ->> 'rate', pgflow.path_in(o.said, 'rate_by'), o.said -> 'state')
         else pgflow.completed_by(s.opt_rate, s.opt_rate_by, o.said -> 'state') end as rate,
       coalesce((o.said ->> 'weight')::float8, s.opt_weight) as weight,
       coalesce((o.said ->> 'priority')::smallint, s.opt_priority, t.priority) as priority,
       case when e.verdict = 'await' then array(select jsonb_array_elements_text(o.said -> 'names')) end as names,
       coalesce((o.said ->> 'all')::boolean, false) as needs_all,
       case when o.said ? 'handed' then array(select jsonb_array_elements_text(o.said -> 'handed')::bigint) end as given,
-      (o.said ->> case when e.verdict = 'spawn' then 'deadline' else 'timeout' end)::float8 as patience
+      case when o.said ->> p.word is not null then greatest((o.said ->> p.word)::float8, 0.1) end as patience
     from unnest(entries) e
     cross join lateral (select case when e.kind = 'machine' then e.output end as said) o  -- a job's output is its user's
+    cross join lateral (select case when e.verdict = 'spawn' then 'deadline' else 'timeout' end as word) p
     cross join lateral (select * from pgflow.step_tasks t where t.message_id = e.message_id offset 0) t
     cross join lateral (select r.paused_at from pgflow.runs r where r.run_id = e.run_id offset 0) r
     left join pgflow.steps s on s.version_id = any (array[e.version_id]) and s.step_slug = o.said ->> 'step'
@@ -139,10 +155,14 @@ begin
     from ahead a
     where t.message_id = any (array[a.message_id]) and t.claim_token = a.claim_token
     returning t.message_id, a.claim_token as old_token, t.claim_token, t.stage, t.queue, t.version_id,
-      t.concurrency_key, a.old_queue
+      t.concurrency_key, t.fairness_key, a.old_queue
   ), lane as (
     insert into pgflow.lanes (queue, version_id)
     select distinct m.queue, m.version_id from moved m where m.queue <> m.old_queue order by 1, 2
+    on conflict do nothing
+  ), shared as (
+    insert into pgflow.fair_queues (queue)
+    select distinct m.queue from moved m where m.queue <> m.old_queue and m.fairness_key <> '' order by 1
     on conflict do nothing
   )
   select coalesce(array_agg(m.old_token), '{}'), coalesce(array_agg(m.message_id) filter (where m.stage = 'running'), '{}'),

@@ -1,8 +1,9 @@
 -- RATE: how often. Locks: buckets by key, after slots.
 
--- Rate limits, as a token bucket per partition that is told by two times. What was spent is earned back until
--- `spent_until`; a task may run when that is no further away than the burst. Who may not is told when its turn is, and
--- those who come later stand behind it. Answers with the tasks that were delayed.
+-- Rate limits, as a token bucket per partition that is told by one time: what was spent is earned back until `spent_until`,
+-- and a task may run when that is no further away than the burst. Who may not is promised its turn and delayed until then;
+-- who comes later stands behind the last of those that are delayed, whatever its priority. A promised task that comes when
+-- the tokens are there goes first; else it has the next turn after those that are spent. Answers with the delayed tasks.
 create or replace function pgflow.stand_in_line(ids bigint[], at timestamptz) returns bigint[]
 language plpgsql as $$
 declare
@@ -15,18 +16,24 @@ begin
   if keys = '{}' then
     return '{}';
   end if;
-  insert into pgflow.buckets (key, spent_until, promised_until)
-  select k, at, at from unnest(keys) k order by k on conflict do nothing;
-  perform from pgflow.buckets b where b.key = any (keys) order by b.key for update;
+  insert into pgflow.buckets as b (key, spent_until)
+  select k, at from unnest(keys) k order by k
+  on conflict (key) do update set key = excluded.key;        -- made or there: locked
   with line as (
-    select t.message_id, b.key, l.capacity / l.per_second as burst, coalesce(t.weight, 1) / l.per_second as cost,
+    select t.message_id, b.key, l.capacity / l.per_second as burst,
+      least(coalesce(t.weight, 1), l.capacity) / l.per_second as cost,     -- a limit that was lowered stops nobody for ever
       extract(epoch from greatest(b.spent_until - at, '0')) as spent,
-      extract(epoch from b.promised_until - at) as promised,
-      t.promised and t.ready_at > at - interval '1 second' as expected, i.place
+      extract(epoch from b.last_turn - at) as promised, t.promised as expected, i.place
     from unnest(ids) with ordinality i (id, place)
     cross join lateral (select * from pgflow.step_tasks t where t.message_id = i.id and t.rate_limit is not null offset 0) t
-    join pgflow.buckets b on b.key = any (array[t.rate_limit])
+    cross join lateral (
+      select b.key, b.spent_until, coalesce((
+          select d.ready_at from pgflow.step_tasks d
+          where d.rate_limit = b.key and d.stage = 'delayed' and d.promised
+          order by d.rate_limit desc, d.ready_at desc limit 1), at) as last_turn
+      from pgflow.buckets b where b.key = t.rate_limit offset 0) b
     join pgflow.limits l on l.kind = 'rate' and l.name = split_part(t.rate_limit, '/', 1)
+    where not exists (select from pgflow.runs r where r.run_id = t.run_id and r.paused_at is not null)
   ), ordered as (
     select l.*, sum(l.cost) over (partition by l.key order by l.expected desc, l.place) as upto from line l
   ), judged as (                             -- a millionth of a second is nobody's fault
@@ -38,11 +45,9 @@ begin
     from judged j
   ), bucket as (
     update pgflow.buckets b
-    set spent_until = at + make_interval(secs => s.spent + s.granted),
-        promised_until = greatest(b.promised_until, at + make_interval(secs => coalesce(s.last_turn, 0)))
+    set spent_until = at + make_interval(secs => s.spent + s.granted)
     from (
-      select t.key, max(t.spent) as spent, coalesce(sum(t.cost) filter (where t.goes), 0) as granted,
-        max(t.turn) filter (where not t.goes) as last_turn
+      select t.key, max(t.spent) as spent, coalesce(sum(t.cost) filter (where t.goes), 0) as granted
       from turned t group by t.key) s
     where b.key = s.key
   ), delayed as (

@@ -61,20 +61,34 @@ create or replace function pgflow.has_signals(run uuid, names text[], every bool
 language sql stable as $$
   select coalesce(bool_or(g.signal_id <> all (coalesce(seen, '{}'))), false)
     and (not every or count(distinct g.name) = (select count(distinct n) from unnest(names) n))
-  from pgflow.signals g
-  where g.run_id = run and g.consumed_at is null and g.name = any (names);
+  from pgflow.waiting_signals(run, names) g;
+$$;
+
+-- The unread signals of these names, the oldest of each, 1000 in all: what a machine is handed, and what may wake it.
+create or replace function pgflow.waiting_signals(run uuid, names text[]) returns setof pgflow.signals
+language sql stable as $$
+  select g.*
+  from (select distinct n from unnest(names) n) u (name)
+  cross join lateral (
+    select * from pgflow.signals g
+    where g.run_id = run and g.consumed_at is null and g.name = u.name
+    order by g.run_id, g.signal_id limit greatest(1, 1000 / cardinality(names))) g;
 $$;
 
 -- Steps of flows that wait each get the oldest signal of their name that nobody had yet; it is theirs from then on.
-create or replace function pgflow.receive_signals(waiting bigint[], at timestamptz) returns text
+create or replace function pgflow.receive_signals(listeners bigint[], at timestamptz) returns text
 language plpgsql as $$
 declare
   result text;
 begin
+  -- one whose time came meanwhile goes on without
+  listeners := array(
+    select t.message_id from pgflow.step_tasks t
+    where t.message_id = any (listeners) and t.waiting and t.stage || '' in ('parked', 'delayed') order by t.message_id for update);
   with step as (
     select t.message_id, t.run_id, t.awaits[1] as name,
       row_number() over (partition by t.run_id, t.awaits[1] order by t.message_id) as place
-    from unnest(waiting) i
+    from unnest(listeners) i
     cross join lateral (select * from pgflow.step_tasks t where t.message_id = i and t.waiting offset 0) t
   ), signal as (
     select g.signal_id, g.run_id, g.name, row_number() over (partition by g.run_id, g.name order by g.signal_id) as place
@@ -82,7 +96,7 @@ begin
     cross join lateral (
       select g.signal_id, g.run_id, g.name from pgflow.signals g
       where g.run_id = s.run_id and g.consumed_at is null and g.name = s.name
-      order by g.run_id, g.signal_id limit cardinality(waiting)) g
+      order by g.run_id, g.signal_id limit cardinality(listeners)) g
   ), given as (
     select s.message_id, g.signal_id from step s join signal g on g.run_id = s.run_id and g.name = s.name and g.place = s.place
   ), consumed as (
@@ -98,17 +112,19 @@ begin
 end
 $$;
 
--- What a claim hands to a task that signals woke: those of the names it waits for, oldest first, 1000 at most; of a flow's step
--- the one that it was given.
+-- What a claim hands to a task that signals woke, oldest first; a step of a flow gets the one that it was given.
 create or replace function pgflow.handed_signals(run uuid, names text[], given bigint[]) returns jsonb
-language sql stable as $$
-  select coalesce(jsonb_agg(jsonb_build_object('id', g.signal_id, 'name', g.name, 'payload', g.payload, 'sent_at', g.sent_at)
-    order by g.signal_id), '[]')
-  from (
-    select * from pgflow.signals g
-    where g.run_id = run and g.name = any (names)
-      and case when given is null then g.consumed_at is null else g.signal_id = any (given) end
-    order by g.run_id, g.signal_id limit 1000) g;
+language plpgsql stable as $$
+begin
+  return (
+    select coalesce(jsonb_agg(jsonb_build_object('id', g.signal_id, 'name', g.name, 'payload', g.payload, 'sent_at', g.sent_at)
+      order by g.signal_id), '[]')
+    from (
+      select w.* from pgflow.waiting_signals(run, names) w where given is null
+      union all
+      select o.* from unnest(given) i cross join lateral (
+        select * from pgflow.signals o where o.signal_id = i offset 0) o) g);
+end
 $$;
 
 -- The inbox of a run, oldest first.

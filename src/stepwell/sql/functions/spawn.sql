@@ -7,6 +7,7 @@ language plpgsql as $$
 declare
   e pgflow.entry;
   kin record;
+  taken record;
   new_join bigint;
   woken text[] := '{}';
 begin
@@ -23,7 +24,12 @@ begin
       from jsonb_array_elements(e.output -> 'children') with ordinality c (child, place)
       group by 1, 2 order by 1, 2
     loop
-      perform pgflow.start_runs(kin.slug, kin.inputs, kin.ids, kin.keys, null, kin.options);
+      select r.run_id, kin.keys[r.position] as key into taken
+      from pgflow.start_runs(kin.slug, kin.inputs, kin.ids, kin.keys, null, kin.options) r where not r.created limit 1;
+      if found then
+        perform pgflow.raise('PF409', format('a child cannot have the key %L: run %s has it', taken.key, taken.run_id),
+          'Give it another key, or wait for that run.');
+      end if;
       woken := woken || pgflow.queues_of(kin.ids);
     end loop;
     update pgflow.joins j
@@ -32,7 +38,7 @@ begin
     from (
       select count(*) as total, count(*) filter (where r.status = 'started') as pending,
         count(*) filter (where r.status = 'completed') as completed
-      from pgflow.runs r where r.parent_run_id = e.run_id and r.join_id = new_join) c
+      from pgflow.runs r where r.join_id = new_join) c
     where j.join_id = new_join;
     woken := woken || pgflow.finish_joins(array[new_join], at);
   end loop;
@@ -56,7 +62,7 @@ begin
     returning e.claim_token
   )
   select coalesce(array_agg(p.claim_token), '{}') into written from parked p;
-  woken := pgflow.spawn_children(entries, at);
+  woken := pgflow.spawn_children(pgflow.entries_written(entries, written), at);
 end
 $$;
 
@@ -145,24 +151,33 @@ language sql as $$
     and coalesce(r.key_until, '-infinity') <= at;
 $$;
 
--- Cancel the children that were to end with their parent, a few parents at a time, in one go, so that all are locked in
--- order. Locks: orphans that nobody holds; then as cancel_run.
+-- Cancel the children that were to end with their parent, a few parents at a time. Whose children somebody holds is left for
+-- the next time. Locks: orphans that nobody holds; then as cancel_run, waiting for no lock long enough to wait in a circle.
 create or replace function pgflow.end_orphans(most int default 100) returns int
-language plpgsql set search_path = '' set enable_seqscan = off as $$
+language plpgsql set search_path = '' set enable_seqscan = off set lock_timeout = '20ms' as $$
 declare
-  parents constant uuid[] := array(
-    select o.parent_run_id from pgflow.orphans o order by o.parent_run_id limit most for update skip locked);
+  parent uuid;
   children uuid[];
+  cancelled int := 0;
 begin
-  if parents = '{}' then
-    return 0;
-  end if;
-  children := array(
-    select r.run_id from pgflow.runs r
-    where r.parent_run_id = any (parents) and r.status || '' = 'started' and r.on_parent_end = 'cancel'
-      -- a retry may have brought the parent back
-      and not exists (select from pgflow.runs p where p.run_id = r.parent_run_id and p.status = 'started'));
-  delete from pgflow.orphans o where o.parent_run_id = any (parents);
-  return cardinality(pgflow.cancel_runs(children, 'its parent run ended', 'stepwell'));
+  for parent in
+    select o.parent_run_id from pgflow.orphans o order by o.parent_run_id limit most for update skip locked
+  loop
+    begin
+      if not exists (select from pgflow.runs r where r.run_id = parent and r.status = 'started') then  -- else a retry brought it back
+        children := array(
+          select r.run_id from pgflow.runs r
+          where r.parent_run_id = parent and r.status || '' = 'started' and r.on_parent_end = 'cancel');
+        perform pgflow.lock_trees(children);
+        if not exists (select from pgflow.runs r where r.run_id = parent and r.status = 'started') then
+          cancelled := cancelled + cardinality(pgflow.cancel_runs(children, 'its parent run ended', 'stepwell'));
+        end if;
+      end if;
+      delete from pgflow.orphans o where o.parent_run_id = parent;
+    exception when lock_not_available or deadlock_detected then
+      null;
+    end;
+  end loop;
+  return cancelled;
 end
 $$;

@@ -26,6 +26,10 @@ begin
   end if;
   perform pgflow.check_inputs(flow.flow_slug, shape, inputs);
   if optional then
+    if flow.kind = 'flow' and exists (select from unnest(options) o where o ?| array['queue', 'concurrency', 'rate', 'step']) then
+      perform pgflow.raise('PF422', format('flow %L: the queue and the limits of a flow belong to its steps, not to a start', flow.flow_slug),
+        'Say them where the flow is defined.');
+    end if;
     perform pgflow.check_limits(
       array(select o ->> 'concurrency' from unnest(options) o), array(select o ->> 'rate' from unnest(options) o),
       array(select (o ->> 'weight')::float8 from unnest(options) o));
@@ -46,7 +50,8 @@ begin
       case when w.option ? 'unique_for' then at + make_interval(secs => (w.option ->> 'unique_for')::float8)
         else (w.option ->> 'key_until')::timestamptz end,
       case when flow.kind = 'flow' then s.steps else 1 end, at, coalesce((w.option ->> 'priority')::smallint, flow.opt_priority),
-      coalesce(w.option ->> 'fairness', w.input #>> flow.opt_fairness_by), (w.option ->> 'fairness_weight')::real,
+      case when flow.opt_fairness_by is not null or w.option ? 'fairness'
+        then pgflow.key_text(coalesce(w.option ->> 'fairness', w.input #>> flow.opt_fairness_by)) end, (w.option ->> 'fairness_weight')::real,
       (w.option ->> 'parent')::uuid, (w.option ->> 'join')::bigint, w.option ->> 'on_parent_end'
     from wanted w, (select count(*) as steps from pgflow.steps s where s.version_id = shape) s
     on conflict do nothing
@@ -65,6 +70,15 @@ begin
     perform pgflow.share_queues(fresh);
   end if;
 
+  -- a key that a live run had a moment ago, and nobody has now
+  if cardinality(fresh) < cardinality(ids) and exists (
+    select from unnest(ids, keys) w (id, key)
+    where w.id <> all (fresh) and not exists (select from pgflow.runs r where r.run_id = w.id or r.key_guard = w.key))
+  then
+    return query select * from pgflow.start_runs(
+      start_runs.flow_slug, inputs, ids, keys, shape, options);
+    return;
+  end if;
   return query
   select w.position::int,
     case when f.id is null then pgflow.run_started_as(w.id, w.key, flow.flow_slug,
@@ -117,7 +131,7 @@ declare
 begin
   select * into flow from pgflow.flows f where f.flow_slug = slug;
   if not found then
-    perform pgflow.raise('PF404', format('no flow %L in this database', slug),
+    perform pgflow.raise('PF404', format('no flow, machine or job %L in this database', slug),
       'Start a worker that has it, or deploy it.');
   end if;
   return flow;

@@ -106,10 +106,18 @@ begin
       'Cancel that one first; or restart this one: a restart has no key.')
     from pgflow.runs o where o.key_guard = run.key;
   end;
-  update pgflow.joins j set pending = j.pending + 1, failed = j.failed - 1 where j.join_id = run.join_id;
+  update pgflow.joins j
+  set pending = j.pending + 1, failed = j.failed - 1,
+      open = j.open or exists (               -- a parent that ended while it waited waits again when it comes back
+        select from pgflow.step_tasks t join pgflow.runs p on p.run_id = t.run_id
+        where t.message_id = j.message_id and t.join_id = j.join_id and p.status <> 'started')
+  where j.join_id = run.join_id;
   perform pgflow.reopen_steps(run.run_id);
   perform pgflow.rearm_tasks(run, at);
   perform pgflow.ask_again(run.run_id, run.version_id, at);
+  if exists (select from pgflow.runs r where r.run_id = run.run_id and r.status <> 'started') then
+    perform pgflow.end_runs(array[run.run_id], at);          -- a condition that failed it fails it again
+  end if;
   perform pgflow.write_audit(at, actor, 'retry', 'run', run.run_id::text, run.run_id, jsonb_build_object('was', run.status));
   return true;
 end
@@ -221,6 +229,9 @@ begin
     return false;
   end if;
   update pgflow.runs r set priority = wanted where r.run_id = set_priority.run_id;
+  -- who freed a slot meanwhile left alone what we hold
+  perform pgflow.wake_gates(pgflow.open_gates(array(
+    select t.blocked_on from pgflow.step_tasks t where t.run_id = set_priority.run_id and t.stage || '' = 'blocked')));
   perform pgflow.write_audit(pgflow.now(), actor, 'set_priority', 'run', set_priority.run_id::text, set_priority.run_id,
     jsonb_build_object('from', was, 'to', wanted));
   return true;

@@ -21,7 +21,7 @@ begin
   )
   select coalesce(array_agg(distinct m.queue), '{}'), count(*) into queues, promoted from moved m;
   next_due := (
-    select greatest(extract(epoch from t.ready_at - at), 0) from pgflow.step_tasks t
+    select case when isfinite(t.ready_at) then greatest(extract(epoch from t.ready_at - at), 0) end from pgflow.step_tasks t
     where t.stage = 'delayed' order by t.ready_at limit 1);
   return next;
 end

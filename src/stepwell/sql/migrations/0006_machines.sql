@@ -36,7 +36,8 @@ alter table pgflow.runs
   add column paused_at timestamptz,
   add column fairness_key text,
   add column fairness_weight real,
-  add constraint on_parent_end_is_valid check (on_parent_end in ('cancel', 'keep'));
+  add constraint on_parent_end_is_valid check (on_parent_end in ('cancel', 'keep')),
+  add constraint fairness_weight_is_sane check (fairness_weight between 0.001 and 1000000);
 
 alter table pgflow.step_tasks
   drop constraint stage_is_valid,

@@ -23,11 +23,10 @@ create table pgflow.slots (
 create index idx_slots_claim on pgflow.slots (claim_token);
 create index idx_slots_worker on pgflow.slots (worker_id);
 
--- The state of a rate limit's partition, as two points in time.
+-- The state of a rate limit's partition, as a point in time.
 create table pgflow.buckets (
   key text not null,
   spent_until timestamptz not null,          -- when all that was spent will have been earned
-  promised_until timestamptz not null,       -- when the last in line has its turn
   constraint buckets_pkey primary key (key)
 ) with (fillfactor = 50);
 

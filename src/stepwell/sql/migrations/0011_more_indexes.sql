@@ -26,3 +26,9 @@ create index idx_runs_key_history on pgflow.runs (key, started_at) where key is 
 
 -- delete_run: the joins of a run.
 create index idx_joins_run on pgflow.joins (run_id);
+
+-- stand_in_line: the last one who was promised a turn.
+create index idx_step_tasks_promised on pgflow.step_tasks (rate_limit, ready_at) where stage = 'delayed' and promised;
+
+-- spawn_children, joined_by: the children of one join.
+create index idx_runs_join on pgflow.runs (join_id, run_id) where join_id is not null;
