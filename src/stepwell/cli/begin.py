@@ -37,7 +37,9 @@ class How:
         int | None, Parameter(help="Lower goes first.", allow_leading_hyphen=True)
     ] = None
     queue: Annotated[str | None, Parameter(help="Another queue than its own.")] = None
-    delay: Annotated[float | None, Parameter(help="Seconds until it may begin.")] = None
+    delay: Annotated[
+        float | None, Parameter(help="Seconds until it may begin.", allow_leading_hyphen=True)
+    ] = None
     at: Annotated[
         datetime | None, Parameter(help="When it may begin, with an offset: 2030-01-31T09:00+01:00")
     ] = None

@@ -12,7 +12,7 @@ from stepwell.define.duration import Duration, seconds
 from stepwell.define.limits import ConcurrencyLike, RateLike, check_name, concurrency_use, rate_use
 from stepwell.define.payload import encode
 from stepwell.define.slug import meant
-from stepwell.errors import PayloadError
+from stepwell.errors import DefinitionError, PayloadError
 
 Unique = Literal["live", "kept"]
 
@@ -49,8 +49,11 @@ def options_of(choices: Mapping[str, Any]) -> str | None:
     if "delay" in given and "at" in given:
         raise PayloadError("both delay and at say when to begin; give one of them")
     said: dict[str, object] = {}
-    for name in given.keys() & _WRITE.keys():
-        said |= _WRITE[name](given[name])
+    try:
+        for name in given.keys() & _WRITE.keys():
+            said |= _WRITE[name](given[name])
+    except DefinitionError as error:  # the same checks as where it is part of a definition
+        raise PayloadError(str(error)) from error
     return encode(said).decode() if said else None
 
 
