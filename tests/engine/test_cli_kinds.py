@@ -10,10 +10,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from rich.console import Console
 
 from stepwell.cli.exits import Exit
 from stepwell.cli.load import load_app
+from stepwell.cli.logs import StepLines
 from stepwell.cli.main import run
+from stepwell.observe.events import ErrorHandled
 from tests.engine.cli_programs import working, write_program
 
 PROGRAM = """
@@ -107,6 +110,8 @@ def test_what_no_job_can_take_is_wrong_usage(command: Command, program: str) -> 
         ([f"{program}:Checkout", "{}"], "is no job"),
         ([f"{program}:send", '{"user_id": 1}', "--at", "2030-01-31T09:00"], "no time zone"),
         ([f"{program}:send", '{"user_id": 1}', "--unique", "always"], "always"),
+        ([f"{program}:send", '{"user_id": 1}', "--delay", "-3"], "delay is -3.0"),
+        ([f"{program}:send", '{"user_id": 1}', "--queue", ""], "queue is ''"),
     ):
         code, out, err = command("enqueue", *words)
         assert (code, out) == (Exit.USAGE, ""), words
@@ -119,7 +124,10 @@ def test_a_start_is_told_how(command: Command, program: str) -> None:
     run_id = command("enqueue", send, '{"user_id": 7}', *words)[1].strip()
     shown = asked(command, "runs", "show", "order:1")
     assert (shown["id"], shown["priority"], shown["kind"]) == (run_id, -3, "job")
-    assert (shown["input"], shown["steps"][0]["status"]) == ({"user_id": 7}, "delayed")
+    assert (shown["input"], shown["steps"][0]["status"]) == (
+        {"user_id": 7, "note": "hello"},
+        "delayed",
+    )
     _, out, err = command("enqueue", send, '{"user_id": 8}', "--key", "order:1")
     assert (out.strip(), "order:1" in err) == (run_id, True)
     assert asked(command, "enqueue", send, '{"user_id": 8}')["created"]
@@ -177,7 +185,7 @@ def test_runs_are_steered_by_key(command: Command, program: str) -> None:
     assert "paused" in command("runs", "list")[1]
     assert "paused" in command("runs", "show", "k")[1]
     code, _, err = command("runs", "pause", "k")
-    assert (code, "is paused already (started)" in err) == (Exit.FAILED, True)
+    assert (code, err.endswith("it is paused already\n")) == (Exit.FAILED, True)
     assert asked(command, "runs", "resume", "k")["resumed"]
     assert command("runs", "resume", "k")[0] == Exit.FAILED
     assert asked(command, "runs", "priority", "k", "-5")["moved"]
@@ -185,6 +193,9 @@ def test_runs_are_steered_by_key(command: Command, program: str) -> None:
     code, _, err = command("runs", "delete", "k")
     assert (code, "is live" in err) == (Exit.FAILED, True)
     assert command("runs", "cancel", "k", "--reason", "a whim")[0] == 0
+    assert "it has ended (cancelled)" in command("runs", "pause", "k")[2]
+    assert asked(command, "runs", "show", "k")["steps"][0]["status"] == "cancelled"
+    assert "∅ cancelled" in command("runs", "show", "k")[1].splitlines()[-1]
     again = UUID(command("runs", "restart", "k")[1].strip())
     assert asked(command, "runs", "show", str(again))["origin_id"] == run_id
     done = [entry["action"] for entry in asked(command, "audit", run_id)]
@@ -215,6 +226,28 @@ def test_queues_and_definitions_are_paused(command: Command, program: str) -> No
     assert (queue["ready"], queue["running"], queue["paused_at"]) == (1, 0, None)
     [job] = asked(command, "flows", "list")
     assert (job["slug"], job["kind"], job["version"], job["queue"]) == ("send", "job", 1, "mail")
+
+
+def test_a_pause_of_what_nobody_uses_says_so(command: Command) -> None:
+    code, out, err = command("queues", "pause", "mial")
+    assert (code, out) == (0, "paused mial\n")
+    assert "no definition uses the queue 'mial'" in err
+
+
+def test_who_follows_a_job_reads_its_name(command: Command, worker: str) -> None:
+    _, out, _ = command("enqueue", f"{worker}:send", '{"user_id": -1}', "--key", "k")
+    command("runs", "show", out.strip(), "--wait")
+    _, out, _ = command("runs", "show", "k", "--wait")
+    assert "send[0] attempt 1 failed: ValueError: no such user" in out
+    assert "send failed after" in out
+
+
+def test_a_line_says_what_on_error_made_of_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    say = StepLines(Console(width=200))
+    say(ErrorHandled(UUID(int=7), "order", "ship", 0, 2, 0.5, "OSError", "no route", "next"))
+    assert "ship  attempt 2 is handled by on_error: next (OSError: no route)" in (
+        capsys.readouterr().out
+    )
 
 
 def until(true: Callable[[], bool]) -> None:

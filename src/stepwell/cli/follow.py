@@ -48,15 +48,16 @@ async def tell(client: Client, run_ids: Sequence[UUID], console: Console) -> lis
 def changes(shown: Picture) -> list[str]:
     """What there is to say so far; each sentence is said once."""
     run = str(shown.run.id)[-4:]
+    a_job = shown.run.flow if shown.run.kind == "job" else None  # its only step has no name of ours
     lines = [
-        f"{run}  {a.step}[{a.task_index}] attempt {a.attempt} failed: {a.error_type}: "
+        f"{run}  {a_job or a.step}[{a.task_index}] attempt {a.attempt} failed: {a.error_type}: "
         f"{a.error_message}"
         for a in shown.attempts
     ]
     for step in shown.steps:
         if step.started_at and step.status in ("completed", "failed") and step.ended_at:
             length = seconds((step.ended_at - step.started_at).total_seconds())
-            lines.append(f"{run}  {step.step} {step.status} after {length}")
+            lines.append(f"{run}  {a_job or step.step} {step.status} after {length}")
         elif step.status == "skipped":
             lines.append(f"{run}  {step.step} skipped: {step.skip_reason}")
     if shown.ended:

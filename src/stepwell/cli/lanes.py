@@ -54,7 +54,10 @@ async def pause_queue(
 ) -> int:
     """Begin nothing of a queue until it is resumed. What runs goes on to its end."""
     async with connected(dsn) as client:
+        known = {each.queue for each in await client.queues()}
         done = await client.pause_queue(queue, reason, actor=actor)
+    if queue not in known:
+        note(f"no definition uses the queue {queue!r}: nothing stops yet")
     return told("queue", queue, "paused", done, "it is paused already", json)
 
 

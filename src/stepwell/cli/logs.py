@@ -67,21 +67,30 @@ class StepLines:
         match event:
             case events.TaskStarted():
                 self._introduce(event)
-            case events.TaskSucceeded():
-                self._task(event, "✓", "green", seconds(event.seconds))
-            case events.TaskFailed():
-                then = "tries again" if event.will_retry else "gives up"
-                first = shortened(event.message, 200)
-                said = f"attempt {event.attempt} {then} ({event.error_type}: {first})"
-                self._task(event, "✗", "yellow" if event.will_retry else "red", said)
-            case events.TaskReleased():
-                self._task(event, "↩", "yellow", "given back, runs again")
+            case events.TaskEvent():
+                self._ended(event)
             case events.WorkerStarted():
                 self._line("serving ", ", ".join(event.flows), style="bold")
             case events.DatabaseLost():
                 self._line("database lost: ", event.error, style="red")
             case events.DatabaseBack():
                 self._line("database back after ", seconds(event.seconds), style="green")
+            case _:
+                pass
+
+    def _ended(self, event: events.TaskEvent) -> None:
+        match event:
+            case events.TaskSucceeded():
+                self._task(event, "✓", "green", seconds(event.seconds))
+            case events.TaskFailed():
+                then = "tries again" if event.will_retry else "gives up"
+                style = "yellow" if event.will_retry else "red"
+                self._task(event, "✗", style, f"attempt {event.attempt} {then} {error_of(event)}")
+            case events.ErrorHandled():
+                then = f"attempt {event.attempt} is handled by on_error: {event.outcome}"
+                self._task(event, "✗", "yellow", f"{then} {error_of(event)}")
+            case events.TaskReleased():
+                self._task(event, "↩", "yellow", "given back, runs again")
             case _:
                 pass
 
@@ -108,6 +117,10 @@ class StepLines:
 
     def _line(self, first: str, rest: str, *, style: str) -> None:
         self._console.print(Text.assemble((clock(), "dim"), "  ", (first, style), rest))
+
+
+def error_of(event: events.TaskFailed | events.ErrorHandled) -> str:
+    return f"({event.error_type}: {shortened(event.message, 200)})"
 
 
 def clock() -> str:

@@ -126,8 +126,8 @@ async def retry(run: RunId, *, actor: Actor = None, dsn: Dsn = None, json: AsJso
 @runs.command
 async def pause(run: RunId, *, actor: Actor = None, dsn: Dsn = None, json: AsJson = False) -> int:
     """Begin nothing more of a run until it is resumed. What runs goes on to its end."""
-    otherwise = "it has ended, or is paused already"
-    return await steer(run, dsn, json, "paused", lambda r: r.pause(actor=actor), otherwise)
+    otherwise = "it is paused already", "it has ended"
+    return await steer(run, dsn, json, "paused", lambda r: r.pause(actor=actor), *otherwise)
 
 
 @runs.command
@@ -190,12 +190,14 @@ async def steer(
     what: str,
     act: Callable[[Run[Any]], Awaitable[bool]],
     otherwise: str,
+    once_ended: str | None = None,
 ) -> int:
     async with connected(dsn) as client:
         run = client.run(await resolve(client, typed))
         done = await act(run)
-        status = "" if done else f" ({(await run.info()).status})"
-    return told(run.id, what, done, otherwise + status, json)
+        if not done and (status := (await run.info()).status) != "started":
+            otherwise = f"{once_ended or otherwise} ({status})"
+    return told(run.id, what, done, otherwise, json)
 
 
 def told(run_id: UUID, what: str, done: bool, otherwise: str, json: bool) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from rich.console import Group, RenderableType
@@ -85,7 +85,7 @@ class Picture:
 async def picture(client: Client, run: RunInfo) -> Picture:
     """The run as read before, and what belongs to it as that is now."""
     handle = client.run(run.id)
-    steps = await handle.steps()
+    steps = [as_it_ended(step, run) for step in await handle.steps()]
     attempts: list[AttemptInfo] = []
     if any(step.failed_attempts for step in steps):
         attempts = await handle.attempts(limit=MOST_ATTEMPTS + 1)
@@ -93,6 +93,13 @@ async def picture(client: Client, run: RunInfo) -> Picture:
     cut = len(attempts) > MOST_ATTEMPTS
     now = datetime.now(UTC)
     return Picture(run, steps, attempts[:MOST_ATTEMPTS], now, cut, signals, children)
+
+
+def as_it_ended(step: StepInfo, run: RunInfo) -> StepInfo:
+    """The one step of a machine or job ends as its run does."""
+    if run.kind == "flow" or run.status == "started" or step.status in ("completed", "failed"):
+        return step
+    return replace(step, status=run.status)
 
 
 def as_data(shown: Picture, *, attempts: bool) -> dict[str, object]:

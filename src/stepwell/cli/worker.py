@@ -36,6 +36,9 @@ def worker(
         float | None, Parameter(help="Seconds running tasks get to end after a stop.")
     ] = None,
     poll: Annotated[float | None, Parameter(help="Longest sleep in seconds when idle.")] = None,
+    queues: Annotated[
+        str | None, Parameter(help="Serve only these queues, separated by commas.")
+    ] = None,
     name: Annotated[str | None, Parameter(help="What to call this worker.")] = None,
     dsn: Dsn = None,
     logs: Annotated[
@@ -53,7 +56,13 @@ def worker(
     """
     app = load_app(target)
     settings = settings_of(
-        database(dsn), concurrency=concurrency, threads=threads, lease=lease, grace=grace, poll=poll
+        database(dsn),
+        concurrency=concurrency,
+        threads=threads,
+        lease=lease,
+        grace=grace,
+        poll=poll,
+        queues=queues,
     )
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     say = subscriber(logs, level)
