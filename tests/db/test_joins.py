@@ -215,15 +215,13 @@ def test_all_children_before_the_deadline_leave_no_timer(family: Hands) -> None:
     assert joined(family) == counts(0, 1, 0)
 
 
-def test_a_child_whose_key_is_taken_is_no_child(family: Hands) -> None:
-    """What the key names was not started for this parent, and does not answer to it."""
+def test_a_child_whose_key_is_taken_is_refused_with_its_siblings(family: Hands) -> None:
+    """A join that silently had fewer children would be a lie."""
     theirs = family.begin("mail", {}, "taken")
-    mine = child("mail", key="free")
-    run = spawned(family, child("mail", key="taken"), mine)
-    assert [row.run_id for row in children_of(run, 10).on_sync(family.conn)] == [id_of(mine)]
-    end(family, mine)
-    assert joined(family) == counts(0, 1, 0)
+    with pytest.raises(psycopg.ProgrammingError, match="a child cannot have the key 'taken'"):
+        spawned(family, child("mail", key="taken"), child("mail", key="free"))
     assert family.status(theirs) == "started"
+    assert family.value("select count(*) from pgflow.runs where parent_run_id is not null") == 0
 
 
 def test_a_parent_that_spawns_again_waits_for_the_new_ones(family: Hands) -> None:

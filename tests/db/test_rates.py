@@ -205,10 +205,6 @@ def test_after_a_downtime_nothing_bursts(shop: Hands, tick: Tick) -> None:
     assert len(begun) > 35
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="who missed its turn by more than a second stands at the end of the line again",
-)
 def test_a_pause_of_all_workers_keeps_the_order_of_the_line(shop: Hands, tick: Tick) -> None:
     shop.limit("rate", "api", 1, 1.0)
     enqueue(shop, 30)
@@ -256,10 +252,6 @@ def test_an_attempt_that_failed_has_spent_its_share(shop: Hands, tick: Tick) -> 
     assert len(shop.claim()) == 1
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a bucket is told in seconds: what was spent under the old rate is earned at that rate",
-)
 def test_a_rate_that_was_changed_counts_from_then_on(shop: Hands, tick: Tick) -> None:
     shop.limit("rate", "api", 1, 0.1)
     assert (enqueue(shop, 1), len(starts(shop, 0))) == (None, 1)

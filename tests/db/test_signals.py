@@ -219,8 +219,8 @@ def test_a_step_is_handed_a_thousand_signals_at_most(order: Hands) -> None:
         ("next", True),
         ("spawn", True),
         ("done", True),
-        ("stop", True),
-        ("await", False),
+        ("await", True),  # for others: what it waits for again it collects
+        ("stop", False),
         ("retry", False),
         ("failed", False),
     ],

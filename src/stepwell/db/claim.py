@@ -70,6 +70,15 @@ def release_held(worker: UUID, tokens: Sequence[int]) -> Call[Count]:
     )
 
 
+def free_strays(worker: UUID, known: Sequence[int]) -> Call[Count]:
+    """Free the slots of a worker's claims that are none of these tokens."""
+    return Call(
+        "select pgflow.free_strays(worker => %s, known => %s::bigint[]) as count",
+        (worker, list(known)),
+        Count,
+    )
+
+
 def refuse_tasks(
     worker: UUID, queues: Sequence[str], versions: Sequence[int], want: int
 ) -> Call[Count]:

@@ -252,6 +252,8 @@ class Turns:
                 beat = (await link.run(presence.heartbeat(self._worker)))[0]
                 orphans = set(beat.held) - self._desk.known
                 await link.run(claim.release_held(self._worker, sorted(orphans)))
+                known = sorted(self._desk.known | self._desk.lost.keys())
+                await link.run(claim.free_strays(self._worker, known))
                 self._suspect = False
             finally:
                 for _ in range(AT_ONCE):

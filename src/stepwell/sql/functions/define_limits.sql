@@ -26,8 +26,14 @@ end;
 create or replace function pgflow.ensure_limits(limits jsonb) returns void
 language plpgsql set search_path = '' as $$
 declare
+  at constant timestamptz := pgflow.now();
   changed text[];
 begin
+  -- what was spent at another rate is worth as many tokens as before
+  update pgflow.buckets b set spent_until = at + (b.spent_until - at) * (l.per_second / (i ->> 'perSecond')::float8)
+  from jsonb_array_elements(limits) i join pgflow.limits l on l.kind = 'rate' and l.name = i ->> 'name'
+  where i ->> 'kind' = 'rate' and l.per_second <> (i ->> 'perSecond')::float8 and split_part(b.key, '/', 1) = l.name
+    and b.spent_until > at;
   with written as (
     insert into pgflow.limits as l (kind, name, capacity, per_second)
     select i ->> 'kind', i ->> 'name', (i ->> 'capacity')::int, (i ->> 'perSecond')::float8
@@ -39,8 +45,8 @@ begin
   )
   select array_agg(w.name) filter (where w.kind = 'rate') into changed from written w;
   -- turns that were promised at another rate are off: who has one asks again
-  update pgflow.step_tasks t set ready_at = pgflow.now()
-  where t.stage = 'delayed' and t.promised and split_part(t.rate_limit, '/', 1) = any (changed) and t.ready_at > pgflow.now();
+  update pgflow.step_tasks t set ready_at = at
+  where t.stage = 'delayed' and t.promised and split_part(t.rate_limit, '/', 1) = any (changed) and t.ready_at > at;
 end
 $$;
 

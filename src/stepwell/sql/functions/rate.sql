@@ -23,7 +23,8 @@ begin
     select t.message_id, b.key, l.capacity / l.per_second as burst,
       least(coalesce(t.weight, 1), l.capacity) / l.per_second as cost,     -- a limit that was lowered stops nobody for ever
       extract(epoch from greatest(b.spent_until - at, '0')) as spent,
-      extract(epoch from b.last_turn - at) as promised, t.promised as expected, i.place
+      extract(epoch from b.last_turn - at) as promised, t.promised as expected,
+      case when t.promised then t.message_id else i.place end as place   -- in the order in which they came
     from unnest(ids) with ordinality i (id, place)
     cross join lateral (select * from pgflow.step_tasks t where t.message_id = i.id and t.rate_limit is not null offset 0) t
     cross join lateral (

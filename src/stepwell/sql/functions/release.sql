@@ -28,6 +28,18 @@ language sql set enable_seqscan = off as $$
   from pgflow.step_tasks t where t.last_worker_id = worker and t.stage = 'running' and t.claim_token = any (tokens);
 $$;
 
+-- Slots that a worker has without knowing of their claims, which were taken away before it heard of them.
+create or replace function pgflow.free_strays(worker uuid, known bigint[]) returns int
+language plpgsql set search_path = '' as $$
+declare
+  strays constant bigint[] := array(
+    select s.claim_token from pgflow.slots s where s.worker_id = worker and s.claim_token <> all (known));
+begin
+  perform pgflow.free_slots(strays);
+  return cardinality(strays);
+end
+$$;
+
 -- When a claim fails: end those of its tasks that nobody can be told of (inputs beyond what Postgres can put together),
 -- so that they stand in nobody's way. Locks: tasks, then their runs; it is rare, and a deadlock means once more.
 create or replace function pgflow.refuse_tasks(worker uuid, lane_queues text[], lane_versions int[], want int)
