@@ -41,10 +41,12 @@ async def chore(key: str) -> str:
     return key
 
 
-@job(concurrency=pair, max_crashes=50)
+@job(concurrency=pair, max_attempts=1, max_crashes=50)
 async def errand() -> None:
     with room("pair", 2):
-        await asyncio.sleep(random.uniform(0, 0.05))
+        await asyncio.sleep(random.uniform(0, 0.02))
+    if random.random() < 0.3:
+        raise OSError("it rained")
 
 
 trip = Flow[int, Any]("trip", max_crashes=50)
@@ -52,7 +54,11 @@ trip = Flow[int, Any]("trip", max_crashes=50)
 
 @trip.step
 async def out(flow_input: int) -> Spawn:
-    return Spawn([errand.call() for _ in range(flow_input)], on_parent_end=random.choice(ends))
+    return Spawn(
+        [errand.call() for _ in range(flow_input)],
+        on_failure=random.choice(policies),
+        on_parent_end=random.choice(ends),
+    )
 
 
 home = trip.signal("home", after=out, timeout=0.3, if_exhausted="skip")
@@ -66,7 +72,7 @@ class House(Machine, max_crashes=50):
         children: list[Startable] = [
             *(House(heirs=self.heirs - 1) for _ in range(self.heirs)),
             *(chore.call(key=f"key:{random.randrange(KEYS)}") for _ in range(2)),
-            trip.call(1),
+            trip.call(2),
         ]
         return Spawn(
             children,

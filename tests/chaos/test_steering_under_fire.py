@@ -20,9 +20,10 @@ from .dynasty import House
 
 LONG = [pytest.mark.chaos, pytest.mark.timeout(300)]
 SHORT = pytest.mark.timeout(90)
+# of the newest, those that failed more often than they are many
 SOME = """
-  select run_id from (select run_id from pgflow.runs order by run_id desc limit 300) newest
-  order by random() limit 30
+  select run_id from (select run_id, status from pgflow.runs order by run_id desc limit 300) newest
+  order by random() * case status when 'failed' then 0.1 else 1 end limit 20
 """
 LIVE = "select count(*)::int from pgflow.runs where status = 'started'"
 DEADLOCKS = "select deadlocks::int from pg_stat_database where datname = current_database()"
@@ -33,8 +34,8 @@ NOTICE_DEADLOCKS = """
   end $$
 """
 ACTIONS = [
-    *["cancel", "pause", "resume", "resume", "retry", "retry", "set_priority", "signal", "delete"],
-    *["restart", "restart_from", "pause_queue", "resume_queue", "pause_flow", "resume_flow"],
+    *["cancel", "cancel", "pause", "resume", "resume", "retry", "set_priority", "signal"],
+    *["delete", "restart", "restart_from", "stop_queue", "stop_flow"],
 ]
 
 
@@ -63,8 +64,14 @@ class Person:
                 return await client.signal(run, chance.choice(["abdicate", "home"]))
             case "restart_from":
                 return await client.restart(run, chance.choice(["reign", "home", "perform"]))
-            case "pause_queue" | "resume_queue" | "pause_flow" | "resume_flow":
-                return await getattr(client, action)(lane)
+            case "stop_queue":
+                await client.pause_queue(lane)
+                await asyncio.sleep(chance.uniform(0, 0.1))
+                return await client.resume_queue(lane)
+            case "stop_flow":
+                await client.pause_flow(lane)
+                await asyncio.sleep(chance.uniform(0, 0.1))
+                return await client.resume_flow(lane)
             case _:
                 return await getattr(client, action)(run)
 
@@ -84,8 +91,6 @@ async def found(client: Client, workshop: Workshop, end: float) -> None:
 
 
 async def let_go(client: Client, workshop: Workshop) -> None:
-    for kind, name in workshop.rows("select kind, name from pgflow.pauses"):
-        await (client.resume_queue(name) if kind == "queue" else client.resume_flow(name))
     for (run,) in workshop.rows("select run_id from pgflow.runs where paused_at is not null"):
         await client.resume(run)
 
