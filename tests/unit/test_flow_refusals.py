@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -389,10 +390,10 @@ def test_a_wait_that_cannot_be(flow: Flow) -> None:
         flow.signal("go", if_exhausted="retry")  # pyright: ignore
     with refused("step 'go'", "'foreign' belongs to flow 'other'"):
         flow.signal("go", after=other_step())
-    with refused("step 'nap'", "start_delay", "between 0"):
+    with refused("step 'nap'", "duration", "between 0"):
         flow.sleep("nap", -1)
     with refused("step 'nap'", "timedelta of whole seconds"):
-        flow.sleep("nap", 0.5)
+        flow.sleep("nap", 0.5)  # pyright: ignore
     with refused("step 'nap'", "not 'reserve'"):
         flow.sleep("nap", 1, after=["reserve"])  # pyright: ignore
 
@@ -401,3 +402,9 @@ def test_a_map_over_a_sleep(flow: Flow) -> None:
     flow.sleep("nap", 1)
     with refused("step 'pack'", "'nap'"):
         flow.map(over="nap", slug="pack")(take_line)
+
+
+@pytest.mark.parametrize("duration", [0.5, timedelta(milliseconds=1), None, -1])
+def test_a_sleep_of_a_part_of_a_second(flow: Flow, duration: Any) -> None:
+    with pytest.raises(DefinitionError, match="step 'pause': duration is"):
+        flow.sleep("pause", duration)

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from stepwell import Await, Done, Machine, MachineContext, Next, PayloadError, Stop, step
+from stepwell.define.calls import called
 from stepwell.define.machine import encode_state, machine_of
 from stepwell.define.outcome import Transition
 from stepwell.define.reference import BoundStep, MachineStep
@@ -244,3 +245,21 @@ class Early(Machine):
 @dataclass
 class Later:
     size: int
+
+
+def test_a_state_that_could_not_be_read_again_is_not_written() -> None:
+    """Neither at a start nor with an outcome: the step that set it is the one that fails."""
+    machine = Checkout(order="seven")  # pyright: ignore[reportArgumentType]
+    for write in (encode_state, called):
+        with pytest.raises(PayloadError, match=r"machine Checkout: .*Expected `int`.*\$\.order"):
+            write(machine)
+
+
+def test_targets_can_be_compared() -> None:
+    machine = Checkout(order=1)
+    assert asyncio.run(machine.start(AnyContext)) == asyncio.run(
+        Checkout(order=2).start(AnyContext)
+    )
+    assert Next(machine.ship) == Next(machine.ship)
+    assert Next(machine.ship) != Next(machine.start)
+    assert len({machine.ship, machine.ship, machine.start}) == 2

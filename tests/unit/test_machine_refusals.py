@@ -6,13 +6,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import field
+from typing import Any, Generic, TypeVar
 
 import pytest
 
-from stepwell import DefinitionError, Done, Machine, MachineContext, Next, Spawn, key_by, step
+from stepwell import (
+    DefinitionError,
+    Done,
+    Machine,
+    MachineContext,
+    Next,
+    PayloadError,
+    Spawn,
+    key_by,
+    step,
+)
 from stepwell.define.machine import machine_of
 from stepwell.define.outcome import Transition
+
+
+class Parcel(Machine):
+    @step(initial=True)
+    def pack(self, ctx: MachineContext) -> Done:
+        return Done()
 
 
 class Foreign:
@@ -330,3 +347,140 @@ def test_the_limits_of_a_step_go_by_fields_too() -> None:
 def test_the_limits_of_a_base_may_go_by_fields_of_its_subclasses() -> None:
     class Base(Machine, abstract=True, fairness_by="order"):
         """Its subclasses have the field."""
+
+
+def _unlike_on_error(self: Any, error: Exception) -> None: ...
+
+
+def _generating(self: Any, error: Exception, ctx: MachineContext) -> Generator[None]:
+    yield
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        (_unlike_on_error, "must take (self, error, ctx)"),
+        (_generating, "a generator"),
+        (7, "a plain method"),
+        (staticmethod(_generating), "a plain method"),
+    ],
+)
+def test_on_error_takes_an_error_and_the_context(method: Any, words: str) -> None:
+    with refused("on_error", words):
+
+        class Checkout(Machine):
+            on_error = method
+
+            @step(initial=True)
+            def start(self, ctx: MachineContext) -> Done:
+                return Done()
+
+
+def test_no_run_is_started_of_an_abstract_machine() -> None:
+    class Checkout(Machine, abstract=True):
+        order: int
+
+    for make in (lambda: Checkout(order=1), lambda: Spawn([Checkout(order=1)]), Machine):
+        with pytest.raises(DefinitionError, match="is abstract"):
+            make()
+
+
+def test_initial_abstract_and_reachable_are_true_or_false() -> None:
+    for name in ("initial", "reachable"):
+        with pytest.raises(DefinitionError, match=f"{name} is 'False'"):
+            step(**{name: "False"})(lambda self, ctx: Done())  # pyright: ignore
+    with refused("abstract is 'no'"):
+
+        class Checkout(Machine, abstract="no"): ...  # pyright: ignore
+
+
+T = TypeVar("T")
+
+
+class Numbered(Machine, Generic[T], abstract=True):
+    number: T
+    more: dict[str, T | None] = field(default_factory=dict[str, "T | None"])
+
+    @step(initial=True)
+    def start(self, ctx: MachineContext) -> Done:
+        return Done()
+
+
+def test_the_fields_of_a_generic_base_are_of_the_types_of_the_subclass() -> None:
+    class Middle(Numbered[list[T]], Generic[T], abstract=True): ...
+
+    class Checkout(Middle[int]): ...
+
+    assert Checkout.decode('{"number": [1], "more": {"a": [2]}}').more == {"a": [2]}
+    for state in ('{"number": ["x"]}', '{"number": [], "more": {"a": ["x"]}}'):
+        with pytest.raises(PayloadError, match="Expected `int`, got `str`"):
+            Checkout.decode(state)
+
+
+def test_a_type_that_nothing_says() -> None:
+    with refused("field 'number'", "~T"):
+
+        class Checkout(Numbered[T]): ...
+
+
+@pytest.mark.parametrize("wrong", ["1", None, 1.5])
+def test_a_default_that_does_not_fit(wrong: Any) -> None:
+    with refused("field 'order'", "default does not fit"):
+
+        class Checkout(Machine):
+            order: int = wrong
+
+            @step(initial=True)
+            def start(self, ctx: MachineContext) -> Done:
+                return Done()
+
+
+def test_a_target_by_the_name_of_the_class_that_does_not_exist() -> None:
+    with refused("step 'start'", "'shp'", "did you mean 'ship'"):
+
+        class Checkout(Machine):
+            @step(initial=True)
+            def start(self, ctx: MachineContext) -> Any:
+                return [Next(target) for target in (Checkout.shp, Checkout.ship)]  # pyright: ignore
+
+            @step
+            def ship(self, ctx: MachineContext) -> Done:
+                return Done(Checkout.__name__)
+
+
+def test_a_target_that_is_a_method() -> None:
+    with refused("step 'start'", "'ship' is a method", "@step"):
+
+        class Checkout(Machine):
+            @step(initial=True)
+            def start(self, ctx: MachineContext) -> Any:
+                return Next(self.ship, delay=5)  # pyright: ignore
+
+            def ship(self, ctx: MachineContext) -> Done:
+                return Done()
+
+
+def test_a_target_of_another_machine() -> None:
+    with refused("step 'start'", "Parcel.pack is a step of another machine", "Spawn"):
+
+        class Checkout(Machine):
+            @step(initial=True)
+            def start(self, ctx: MachineContext) -> Next:
+                return Next(Parcel.pack)
+
+
+def test_what_a_method_answers_may_be_a_target() -> None:
+    class Checkout(Machine):
+        @step(initial=True)
+        def start(self, ctx: MachineContext) -> Next:
+            return Next(self.choose(ctx) if ctx else self.chosen)
+
+        def choose(self, ctx: MachineContext) -> Any:
+            return Checkout.start
+
+        @property
+        def chosen(self) -> Any:
+            take: Any = lambda self: self.anything  # pyright: ignore  # noqa: E731
+            return take(Parcel.pack)
+
+    assert Checkout().start.slug == "start"

@@ -153,3 +153,9 @@ def test_names_are_unique_in_a_program() -> None:
 
 def test_an_interval_knows_where_it_begins() -> None:
     assert every(60) == Every(timedelta(seconds=60), datetime(1970, 1, 1, tzinfo=UTC))
+
+
+def test_a_time_without_a_zone_is_refused() -> None:
+    for when in (every(300), cron("0 3 * * *")):
+        with pytest.raises(DefinitionError, match="has no time zone"):
+            when.next(datetime(2026, 1, 1))

@@ -25,7 +25,7 @@ from stepwell.db.schedule import (
 from stepwell.define.ids import new_run_id
 from stepwell.define.payload import encode
 from stepwell.define.schedule import when_of
-from stepwell.errors import DefinitionError, NotFound
+from stepwell.errors import DefinitionError, NotFound, PayloadError
 
 MOST_SLOTS = 1000
 
@@ -153,8 +153,10 @@ def the_only(rows: Sequence[ScheduleRow], name: str) -> ScheduleRow:
 def slots_of(
     now: Sequence[Moment], rows: Sequence[ScheduleRow], name: str, count: int
 ) -> list[datetime]:
-    if not 0 <= count <= MOST_SLOTS:
-        raise ValueError(f"count is {count}; it must be between 0 and {MOST_SLOTS}")
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_SLOTS:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise PayloadError(
+            f"count is {count!r}; it must be a whole number between 1 and {MOST_SLOTS}"
+        )
     when = when_of(the_only(rows, name).spec)
     slots = [now[0].at]
     for _ in range(count):

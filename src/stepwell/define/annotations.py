@@ -25,8 +25,11 @@ class Hints(NamedTuple):
     output: Any
 
 
-def hints_of(handler: Callable[..., Any], names: Mapping[str, Any]) -> Hints:
-    """Resolve each annotation by itself; `names` are the locals where the handler was written."""
+def hints_of(
+    handler: Callable[..., Any], names: Mapping[str, Any], *, keep_variables: bool = False
+) -> Hints:
+    """Resolve each annotation by itself; `names` are the locals where the handler was written. A
+    type variable means Any, unless it is kept."""
     while isinstance(handler, functools.partial):
         handler = handler.func
     function = inspect.unwrap(handler)
@@ -37,6 +40,8 @@ def hints_of(handler: Callable[..., Any], names: Mapping[str, Any]) -> Hints:
         name: _resolved(name, annotation, known, names)
         for name, annotation in annotations_of(function).items()
     }
+    if not keep_variables:
+        hints = {n: Any if isinstance(h, TypeVar) else h for n, h in hints.items()}
     output = hints.pop("return", Any)
     if get_origin(output) in _AWAITED:
         output = get_args(output)[-1]
@@ -62,7 +67,7 @@ def _resolved(name: str, annotation: Any, known: Any, names: Mapping[str, Any]) 
         hints = get_type_hints(alone, known, dict(names), include_extras=True)
     except Exception:  # an annotation is any expression, so evaluating it can raise anything
         return Any
-    return Any if isinstance(hints[name], TypeVar) else hints[name]
+    return hints[name]
 
 
 def is_context(annotation: Any) -> bool:

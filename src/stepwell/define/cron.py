@@ -83,6 +83,7 @@ class Cron:
 
     def next(self, after: datetime) -> datetime:
         """The first slot later than `after`, in UTC."""
+        check_zone(after, "next")
         after = after.astimezone(UTC)
         wall = after.astimezone(self._zone).replace(tzinfo=None, microsecond=0)
         for slot in self._walls_after(wall):
@@ -135,6 +136,14 @@ def cron(expression: str, tz: str = "UTC") -> Cron:
     '2026-01-05 02:00:00+00:00'
     """
     return Cron(expression, tz)
+
+
+def check_zone(moment: datetime, what: str) -> None:
+    """Refuse a time of which nobody knows where it is."""
+    if moment.utcoffset() is None:
+        raise DefinitionError(
+            f"{what}: {moment!r} has no time zone; write datetime(..., tzinfo=UTC) or another"
+        )
 
 
 def _split(expression: object, what: str) -> list[str]:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from stepwell.errors import DefinitionError
 
 Duration = int | float | timedelta
+WholeDuration = int | timedelta  # where the database counts in seconds
 _LARGEST = 2**31 - 1
 
 

@@ -15,7 +15,7 @@ from typing_extensions import TypeVar
 
 from stepwell.define.annotations import hints_of, may_be_array, shown
 from stepwell.define.dependencies import check_references, dependencies_of, mapped_over
-from stepwell.define.duration import Duration, seconds
+from stepwell.define.duration import Duration, WholeDuration, seconds
 from stepwell.define.limits import ConcurrencyLike, Path, RateLike, check_name
 from stepwell.define.options import (
     Backoff,
@@ -28,6 +28,7 @@ from stepwell.define.options import (
     check_known,
     run_options,
     step_options,
+    whole_duration,
 )
 from stepwell.define.parameters import Surroundings, bind
 from stepwell.define.patterns import check_pattern
@@ -69,9 +70,9 @@ class Flow(Generic[In, Out]):
         slug: str,
         *,
         max_attempts: int = 3,
-        base_delay: Duration = 1,
-        timeout: Duration = 60,
-        max_delay: Duration | None = None,
+        base_delay: WholeDuration = 1,
+        timeout: WholeDuration = 60,
+        max_delay: WholeDuration | None = None,
         jitter: float = 0.0,
         max_crashes: int = 3,
         queue: str | None = None,
@@ -192,10 +193,12 @@ class Flow(Generic[In, Out]):
         )
 
     def sleep(
-        self, slug: str, duration: Duration, *, after: AnyStep | Iterable[AnyStep] = ()
+        self, slug: str, duration: WholeDuration, *, after: AnyStep | Iterable[AnyStep] = ()
     ) -> Step[[], None]:
         """Declare a step that only lets time pass; it costs nothing while it does."""
-        options = step_options({"start_delay": duration}, f"flow {self.slug!r}, step {slug!r}")
+        options = StepOptions(
+            start_delay=whole_duration(duration, f"flow {self.slug!r}, step {slug!r}")
+        )
         return self._wait("sleep", slug, after, options)
 
     def _wait(

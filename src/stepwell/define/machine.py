@@ -22,6 +22,7 @@ from typing import (
 )
 
 from stepwell.define.annotations import annotations_of
+from stepwell.define.context import MachineContext
 from stepwell.define.options import (
     MachineStepChoices,
     RunChoices,
@@ -109,6 +110,7 @@ class Machine(Startable):
         """`abstract`: a base for machines, which is none itself."""
         super().__init_subclass__()
         what = f"machine {cls.__name__}"
+        _check_bool("abstract", abstract, what)
         check_known(choices, MachineChoices, what)
         _make_fields(cls, what)
         inherited = getattr(cls, "__machine__", None)
@@ -120,7 +122,9 @@ class Machine(Startable):
         if not abstract:
             check_names(cls, steps, state.fields, what)
             check_reachable(cls, steps, what)
+            state.check_bound()
             _check_paths(options, steps, state, what)
+        _check_on_error(cls, what)
         cls.__machine__ = MachineDef(
             slug=check_slug(slug_of(cls) if name is None else name, what, FLOW_RESERVED),
             version=_checked_version(version, what),
@@ -132,7 +136,24 @@ class Machine(Startable):
             choices=said,
         )
 
-    if not TYPE_CHECKING:  # or a type checker would let every name pass
+    if TYPE_CHECKING:
+
+        def on_error(
+            self, error: Exception, ctx: MachineContext, /
+        ) -> Transition | Coroutine[Any, Any, Transition | None] | None:
+            """Yours to write: what follows an error of a step. None leaves it to the retries."""
+            ...
+
+    else:  # or a type checker would let every name pass
+
+        def __new__(cls, *_: object, **fields: object) -> Self:
+            facts = getattr(cls, "__machine__", None)
+            if facts is None or not facts.initial:
+                raise DefinitionError(
+                    f"machine {cls.__name__} is abstract: no run can be started of it; "
+                    "make one of the classes made of it"
+                )
+            return super().__new__(cls)
 
         def __setattr__(self, name: str, value: object) -> None:
             """Refuse what is no field: it would be lost with the step."""
@@ -174,12 +195,14 @@ def step(*given: Any, **choices: Any) -> Any:
         cls, _, slug = getattr(method, "__qualname__", repr(method)).rpartition(".")
         what = f"machine {cls.rpartition('.')[2] or '?'}, step {slug!r}"
         check_known(choices, MachineStepChoices, what)
+        for name in ("initial", "reachable"):
+            _check_bool(name, choices.get(name, False), what)
         _check_method(method, what)
         return MachineStep(
             method,
             step_options(choices, what),
-            initial=bool(choices.get("initial")),
-            reachable=bool(choices.get("reachable")),
+            initial=choices.get("initial", False),
+            reachable=choices.get("reachable", False),
         )
 
     return declare(given[0]) if given else declare
@@ -243,6 +266,11 @@ def _check_paths(
         check_paths(found.options, state.fields, "field", f"{what}, step {slug!r}")
 
 
+def _check_bool(name: str, value: object, what: str) -> None:
+    if not isinstance(value, bool):
+        raise DefinitionError(f"{what}: {name} is {value!r}; it must be True or False")
+
+
 def _checked_version(version: object, what: str) -> int:
     if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version < 2**31:
         raise DefinitionError(f"{what}: version is {version!r}; it must be a whole number from 1")
@@ -252,13 +280,32 @@ def _checked_version(version: object, what: str) -> int:
 def _check_method(method: Any, what: str) -> None:
     if not inspect.isfunction(method):
         raise DefinitionError(f"{what}: decorate a method with @step, not {method!r}")
+    said = _unlike(method, 2, what)
+    if said is not None:
+        raise DefinitionError(
+            f"{what}: it takes ({said}); a step takes (self, ctx), and all else is in the fields"
+        )
+
+
+def _check_on_error(cls: type[Any], what: str) -> None:
+    method: object = inspect.getattr_static(cls, "on_error", None)
+    if method is None:
+        return
+    what = f"{what}, on_error"
+    if not inspect.isfunction(method):
+        raise DefinitionError(f"{what}: it is {method!r}; write it as a plain method")
+    said = _unlike(method, 3, what)
+    if said is not None:
+        raise DefinitionError(f"{what}: it takes ({said}); it must take (self, error, ctx)")
+
+
+def _unlike(method: Any, count: int, what: str) -> str | None:
+    """What a method takes, when that is not so many values by their places."""
     if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
         raise DefinitionError(f"{what}: a generator never runs by itself; return an outcome")
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = list(inspect.signature(method).parameters.values())
     needed = [p for p in parameters if p.default is inspect.Parameter.empty]
-    if len(needed) != 2 or any(p.kind not in positional for p in needed):
-        said = ", ".join(map(str, parameters))
-        raise DefinitionError(
-            f"{what}: it takes ({said}); a step takes (self, ctx), and all else is in the fields"
-        )
+    if len(needed) == count and all(p.kind in positional for p in needed):
+        return None
+    return ", ".join(map(str, parameters))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, TypedDict, get_args
+from typing import Any, Literal, TypedDict, cast, get_args
 
-from stepwell.define.duration import Duration, seconds, whole_seconds
+from stepwell.define.duration import Duration, WholeDuration, seconds, whole_seconds
 from stepwell.define.limits import (
     ConcurrencyLike,
     ConcurrencyUse,
@@ -30,6 +30,7 @@ _LEAST = {
     "base_delay": 0,
     "timeout": 1,
     "start_delay": 0,
+    "duration": 0,
     "max_delay": 0,
     "max_crashes": 0,
     "max_running": 1,
@@ -83,9 +84,9 @@ class Retries(TypedDict, total=False):
     """The keyword arguments that every kind of step takes."""
 
     max_attempts: int | None
-    base_delay: int | Duration | None
-    timeout: int | Duration | None
-    max_delay: int | Duration | None
+    base_delay: WholeDuration | None
+    timeout: WholeDuration | None
+    max_delay: WholeDuration | None
     jitter: float | None
     backoff: Backoff | None
     priority: int | None
@@ -97,7 +98,7 @@ class StepChoices(Retries, total=False):
     """The keyword arguments of `Flow.step` and `Flow.map`."""
 
     slug: str | None
-    start_delay: int | Duration | None
+    start_delay: WholeDuration | None
     when: Mapping[str, Any] | None
     unless: Mapping[str, Any] | None
     if_unmet: IfUnmet
@@ -117,9 +118,9 @@ class RunChoices(TypedDict, total=False):
 
     queue: str | None
     max_attempts: int
-    base_delay: int | Duration
-    timeout: int | Duration
-    max_delay: int | Duration | None
+    base_delay: WholeDuration
+    timeout: WholeDuration
+    max_delay: WholeDuration | None
     jitter: float
     max_crashes: int
     backoff: Backoff
@@ -199,6 +200,13 @@ def check_choice(name: str, value: object, choices: Any, what: str) -> None:
     if value not in get_args(choices):
         words = ", ".join(repr(word) for word in get_args(choices))
         raise DefinitionError(f"{what}: {name} is {value!r}; choose one of {words}")
+
+
+def whole_duration(value: object, what: str) -> int:
+    """How long a step sleeps, in seconds."""
+    number = whole_seconds(value)
+    _check_whole("duration", number, what)
+    return cast("int", number)
 
 
 def check_priority(value: object, what: str) -> None:

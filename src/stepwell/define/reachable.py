@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dis
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import CodeType, FunctionType
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
+from stepwell.define.outcome import Next
 from stepwell.define.reference import MachineStep
 from stepwell.define.slug import meant
 from stepwell.errors import DefinitionError
@@ -15,20 +17,37 @@ from stepwell.errors import DefinitionError
 Steps = Mapping[str, MachineStep[Any, Any, Any]]
 
 
+class Read(NamedTuple):
+    """An attribute that a method reads of a variable, perhaps as the target of a `Next`."""
+
+    owner: str
+    is_self: bool
+    name: str
+    is_target: bool
+
+
 def check_names(cls: type[Any], steps: Steps, fields: Iterable[str], what: str) -> None:
-    """Refuse `self.shp` where the class has nothing of that name. Machines have no other
-    attributes than those of their class and its fields."""
+    """Refuse `self.shp` and `Checkout.shp` where the class has nothing of that name, and a `Next`
+    to what is no step of it. Machines have no other attributes than those of their class and its
+    fields."""
     if hasattr(cls, "__getattr__"):
         return
     known = {*dir(cls), *fields}
     for name in filter(_is_theirs, dir(cls)):
         for function in _functions(cls, name):
-            for asked in _asked_of_self(function.__code__, _self_of(function)):
-                if asked not in known and _is_theirs(asked):
+            where = f"{what}, {'step' if name in steps else 'method'} {name!r}"
+            for read in _reads(function):
+                if not _is_own(read, cls, name):
+                    _check_other(read, function, cls, where)
+                elif read.name not in known and _is_theirs(read.name):
                     raise DefinitionError(
-                        f"{what}, {'step' if name in steps else 'method'} {name!r}: there is no "
-                        f"step or field {asked!r}{meant(asked, known)}; "
-                        f"the steps are {', '.join(steps)}"
+                        f"{where}: there is no step or field {read.name!r}"
+                        f"{meant(read.name, known)}; the steps are {', '.join(steps)}"
+                    )
+                elif read.is_target and isinstance(_found(cls, read.name), FunctionType):
+                    raise DefinitionError(
+                        f"{where}: {read.name!r} is a method, and no step to go on with; decorate "
+                        "it with @step"
                     )
 
 
@@ -82,23 +101,65 @@ def _names_in(code: CodeType) -> set[str]:
     return found
 
 
-def _self_of(function: FunctionType) -> str | None:
+def _is_own(read: Read, cls: type[Any], name: str) -> bool:
+    """`self`, or the class by its name where it is being written."""
+    if read.is_self or name not in vars(cls):
+        return read.is_self
+    return read.owner == cls.__name__ and not hasattr(type(cls), read.name)
+
+
+def _check_other(read: Read, function: FunctionType, cls: type[Any], where: str) -> None:
+    """What can be known of a step of another class before this one is made."""
+    other = function.__globals__.get(read.owner)
+    if not read.is_target or not isinstance(other, type) or issubclass(cls, other):
+        return
+    if other.__name__ != cls.__name__ and isinstance(_found(other, read.name), MachineStep):
+        raise DefinitionError(
+            f"{where}: {read.owner}.{read.name} is a step of another machine; a run goes on with "
+            f"the steps of {cls.__name__}, and starts others with Spawn"
+        )
+
+
+def _found(cls: type[Any], name: str) -> object:
+    return inspect.getattr_static(cls, name, None)
+
+
+def _reads(function: FunctionType) -> Iterator[Read]:
     code = function.__code__
-    return code.co_varnames[0] if code.co_argcount else None
+    is_next = [name for name in code.co_names if function.__globals__.get(name) is Next]
+    yield from _reads_in(code, code.co_varnames[: min(1, code.co_argcount)], is_next)
 
 
-def _asked_of_self(code: CodeType, me: str | None) -> Iterator[str]:
-    """The attributes that are read from `self`, also in functions and lambdas inside."""
-    before = ""
+def _reads_in(code: CodeType, mine: Sequence[str], is_next: Sequence[str]) -> Iterator[Read]:
+    """All reads, also in functions and lambdas inside. A variable of an inner function is another
+    than one of the same name outside, unless it is taken from there."""
+    inner = (*code.co_varnames, *code.co_cellvars)
+    owner, is_self, after_next = "", False, False
     for instruction in dis.get_instructions(code):
         operation = instruction.opname
-        if operation in ("LOAD_ATTR", "LOAD_METHOD") and before == me:
-            yield str(instruction.argval)
-        loads = operation.startswith(("LOAD_FAST", "LOAD_DEREF"))
-        before = _last_loaded(instruction.argval) if loads else ""
+        if operation in ("LOAD_ATTR", "LOAD_METHOD"):
+            if owner:
+                called = operation == "LOAD_METHOD" or _is_called(instruction)
+                yield Read(owner, is_self, str(instruction.argval), after_next and not called)
+            owner, after_next = "", False
+        elif operation.startswith(("LOAD_FAST", "LOAD_DEREF")):
+            owner = _last_loaded(instruction.argval)
+            is_self = owner in mine
+            owner = owner if is_self or owner not in inner else ""
+        elif operation == "LOAD_GLOBAL":
+            owner, is_self = str(instruction.argval), False
+            after_next = after_next or owner in is_next
+        else:
+            owner, after_next = "", False
     for constant in code.co_consts:
-        if isinstance(constant, CodeType) and me in constant.co_freevars:
-            yield from _asked_of_self(constant, me)
+        if isinstance(constant, CodeType):
+            free = [name for name in mine if name in constant.co_freevars]
+            yield from _reads_in(constant, free, is_next)
+
+
+def _is_called(instruction: dis.Instruction) -> bool:
+    """From Python 3.12 one instruction reads an attribute or a method that is called at once."""
+    return sys.version_info >= (3, 12) and bool((instruction.arg or 0) & 1)
 
 
 def _last_loaded(loaded: Any) -> str:

@@ -62,6 +62,16 @@ class BoundStep(Generic[C, R]):
     def __repr__(self) -> str:
         return f"<step {self.owner.__name__}.{self.slug}>"
 
+    def __eq__(self, other: object) -> bool:
+        """It names a step of a class: which machine it was asked of makes no difference."""
+        if not isinstance(other, BoundStep):
+            return NotImplemented
+        named = cast("BoundStep[Any, Any]", other)
+        return (self._step, self.owner) == (named._step, named.owner)
+
+    def __hash__(self) -> int:
+        return hash((self._step, self.owner))
+
     @property
     def slug(self) -> str:
         return self._step.slug

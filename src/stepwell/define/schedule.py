@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, Literal, cast
 
 from stepwell.define.calls import Called, called
-from stepwell.define.cron import Cron, cron
+from stepwell.define.cron import Cron, check_zone, cron
 from stepwell.define.flow import Flow
 from stepwell.define.job import Job
 from stepwell.define.machine import Machine
@@ -41,6 +41,7 @@ class Every:
 
     def next(self, after: datetime) -> datetime:
         """The first slot later than `after`, in UTC; none comes before the start."""
+        check_zone(after, "next")
         passed = (after.astimezone(UTC) - self.start) // self.interval
         return self.start + max(passed + 1, 0) * self.interval
 

@@ -7,7 +7,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Generic, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import NODEFAULT, UNSET
@@ -32,8 +32,17 @@ class State:
         around = sys.modules.get(cls.__module__)
         self._names = {} if around and names is vars(around) else dict(names)
         types = self._types()
+        self._unbound = {name: wanted for name, wanted in types.items() if _variables(wanted)}
         for field in self._fields:
             _check_field(field, types[field.name], what)
+
+    def check_bound(self) -> None:
+        """Refuse fields of which nobody knows the type."""
+        for name, wanted in self._unbound.items():
+            raise DefinitionError(
+                f"{self._what}, field {name!r}: nothing says what {shown(_variables(wanted)[0])} "
+                "is; derive from the base with its types: class Numbers(Base[int])"
+            )
 
     def encode(self, machine: Any) -> bytes:
         """The fields as JSON; PayloadError says which is none."""
@@ -42,7 +51,9 @@ class State:
             if value is UNSET:
                 raise PayloadError(f"the state of {self._what}: field {name!r} was never set")
         try:
-            return encode(values)
+            payload = encode(values)
+            self._read(payload)  # or the next step would be the one that fails
+            return payload
         except PayloadError as error:
             raise PayloadError(f"the state of {self._what}: {error}") from error
 
@@ -67,9 +78,40 @@ class State:
     def _types(self) -> dict[str, Any]:
         """Each field by the annotation of the class that declares it last."""
         types: dict[str, Any] = {}
+        bound = _bindings(self._cls)
         for base in reversed(self._cls.__mro__[:-1]):
-            types |= hints_of(base, self._names).parameters
+            variables = {v.__name__: v for v in getattr(base, "__type_params__", ())}
+            hints = hints_of(base, {**self._names, **variables}, keep_variables=True)
+            for name, wanted in hints.parameters.items():
+                types[name] = _filled(wanted, bound.get(base, {}))
         return types
+
+
+def _bindings(cls: type[Any]) -> dict[type[Any], dict[Any, Any]]:
+    """What the type variables of each generic base are, by what its subclasses say."""
+    found: dict[type[Any], dict[Any, Any]] = {}
+    for sub in cls.__mro__:  # a subclass before its bases
+        for said in getattr(sub, "__orig_bases__", ()):
+            base = get_origin(said)
+            if isinstance(base, type) and base is not Generic:
+                arguments = [_filled(part, found.get(sub, {})) for part in get_args(said)]
+                variables = getattr(base, "__parameters__", ())
+                found.setdefault(base, dict(zip(variables, arguments, strict=False)))
+    return found
+
+
+def _filled(wanted: Any, bound: Mapping[Any, Any]) -> Any:
+    """A type with its variables replaced by what is known of them."""
+    if isinstance(wanted, TypeVar):
+        return bound.get(wanted, wanted)
+    variables = _variables(wanted)
+    return wanted[tuple(bound.get(v, v) for v in variables)] if variables else wanted
+
+
+def _variables(wanted: Any) -> tuple[Any, ...]:
+    if isinstance(wanted, TypeVar):
+        return (wanted,)
+    return () if isinstance(wanted, type) else getattr(wanted, "__parameters__", ())
 
 
 def safe_default(value: Any) -> Any:
@@ -97,7 +139,16 @@ def _check_field(field: Field, wanted: Any, what: str) -> None:
             "use numbers, text, lists, dicts, dataclasses or msgspec Structs"
         )
     if field.default is not dataclasses.MISSING:
-        try:
-            encode(field.default)
-        except PayloadError as error:
-            raise DefinitionError(f"{what}: its default is not JSON: {error}") from error
+        _check_default(field.default, wanted, what)
+
+
+def _check_default(default: Any, wanted: Any, what: str) -> None:
+    try:
+        payload = encode(default)
+    except PayloadError as error:
+        raise DefinitionError(f"{what}: its default is not JSON: {error}") from error
+    try:
+        decoder(wanted)(payload)
+    except PayloadError as error:
+        if not isinstance(error.__cause__, NameError):  # a class may be written further down
+            raise DefinitionError(f"{what}: its default does not fit: {error}") from error
