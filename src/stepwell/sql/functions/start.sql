@@ -30,6 +30,9 @@ begin
       perform pgflow.raise('PF422', format('flow %L: the queue and the limits of a flow belong to its steps, not to a start', flow.flow_slug),
         'Say them where the flow is defined.');
     end if;
+    if exists (select from unnest(options) o where (o ->> 'fairness_weight')::float8 not between 0.001 and 1000000) then
+      perform pgflow.raise('PF422', 'a fairness weight is a number from 0.001 to 1000000');
+    end if;
     perform pgflow.check_limits(
       array(select o ->> 'concurrency' from unnest(options) o), array(select o ->> 'rate' from unnest(options) o),
       array(select (o ->> 'weight')::float8 from unnest(options) o));
