@@ -63,7 +63,7 @@ class Order(Machine, version=2):
 async def mail() -> None: ...
 
 
-BINDINGS = Bindings(Stepwell(flows=[trip], machines=[Order], jobs=[mail]).registry)
+BINDINGS = Bindings(Stepwell(flows=[trip], machines=[Order], jobs=[mail]))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,6 +26,7 @@ from stepwell import (
     Retry,
     Snooze,
     Spawn,
+    Stepwell,
     Stop,
     job,
     key_by,
@@ -302,3 +303,25 @@ def test_snooze_and_cancel_can_be_raised_too() -> None:
 
 def test_a_reason_is_text_that_can_be_stored() -> None:
     assert Stop(ValueError("a\0b\ud800")).reason == "a\N{REPLACEMENT CHARACTER}b?"  # pyright: ignore
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Next(machine.start, rate_limit=openai),
+        Await("paid", then=machine.start, concurrency=reports.by("tenant")),
+        Spawn([Child(Other(), rate_limit=openai.of("a"))], then=machine.start),
+    ],
+)
+def test_a_limit_that_the_app_does_not_list_is_refused(outcome: Transition) -> None:
+    apps = Stepwell(), Stepwell(limits=[replace(openai, burst=5), replace(reports, slots=1)])
+    for app, says in zip(apps, ("does not have", "differs"), strict=True):
+        with pytest.raises(DefinitionError, match=f"'(openai|reports)'.*{says}"):
+            moved(outcome, limits=app.known_limits)
+    word, _ = moved(outcome, limits=Stepwell(limits=[openai, reports]).known_limits)
+    assert word in ("next", "await", "spawn")
+
+
+def test_a_path_that_is_no_field_is_refused() -> None:
+    with pytest.raises(DefinitionError, match=r"'ordr'.*did you mean 'order'"):
+        moved(Next(machine.start, concurrency=key_by("ordr")))

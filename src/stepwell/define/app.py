@@ -7,7 +7,7 @@ from typing import Any
 
 from stepwell.define.flow import Flow
 from stepwell.define.job import Job
-from stepwell.define.limited import limits_of
+from stepwell.define.limited import Limits, limits_of
 from stepwell.define.limits import Limit
 from stepwell.define.machine import Machine
 from stepwell.define.registry import Registry
@@ -70,6 +70,11 @@ class Stepwell:
     @property
     def schedules(self) -> tuple[Schedule, ...]:
         return tuple(self._schedules.values())
+
+    @property
+    def known_limits(self) -> Limits:
+        """The limits by kind and name."""
+        return self._limits
 
     @property
     def limits(self) -> tuple[Limit, ...]:

@@ -25,7 +25,7 @@ def limits_of(listed: Iterable[Limit], registry: Registry) -> Limits:
                 f"two different {key[0]} limits are called {key[1]!r}; list one of them"
             )
     for what, limit in _used(registry):
-        _check_listed(limit, found, what)
+        check_listed(limit, found, what)
     return MappingProxyType(found)
 
 
@@ -43,7 +43,7 @@ def _key(limit: object) -> tuple[str, str]:
             )
 
 
-def _check_listed(limit: Limit, listed: Limits, what: str) -> None:
+def check_listed(limit: Limit, listed: Limits, what: str) -> None:
     kind, name = _key(limit)
     if (kind, name) not in listed:
         known = [other for k, other in listed if k == kind]

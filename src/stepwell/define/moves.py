@@ -9,6 +9,7 @@ from msgspec import UNSET, Raw
 
 from stepwell.define.calls import called
 from stepwell.define.ids import new_run_id
+from stepwell.define.limited import Limits, check_listed
 from stepwell.define.limits import ConcurrencyUse, RateUse
 from stepwell.define.machine import Machine, encode_state, machine_of
 from stepwell.define.options import check_path
@@ -30,13 +31,21 @@ Move = dict[str, Any]
 
 
 def move_of(
-    outcome: object, *, state: Machine, handed: Sequence[int], after_error: bool = False
+    outcome: object,
+    *,
+    state: Machine,
+    handed: Sequence[int],
+    after_error: bool = False,
+    limits: Limits | None = None,
 ) -> tuple[str, bytes]:
     """The word and the move of what a step of a machine answered; a clear error when it is none.
 
-    `handed`: the ids of the signals that this execution was handed.
+    `handed`: the ids of the signals that this execution was handed. `limits`: all that the outcome
+    may use.
     """
     written = encode_state(state)
+    if isinstance(outcome, Next | Await | Spawn) and limits is not None:
+        _check_limits(outcome, limits, f"machine {type(state).__name__}")
     word, move = _move(outcome, type(state))
     move |= {"state": Raw(written), "handed": list(handed)}
     if after_error:
@@ -44,11 +53,22 @@ def move_of(
     return word, encode(move)
 
 
-def spawn_of(spawn: Spawn) -> bytes:
+def spawn_of(spawn: Spawn, *, limits: Limits | None = None) -> bytes:
     """The move of a step of a flow that answered with Spawn."""
     if spawn.then is not None:
         raise DefinitionError("Spawn: a step of a flow has no `then`; depend on it instead")
+    if limits is not None:
+        _check_limits(spawn, limits, "Spawn")
     return encode(_children(spawn))
+
+
+def _check_limits(outcome: Next | Await | Spawn, limits: Limits, what: str) -> None:
+    """Refuse a limit that the app does not list: the database would not know it either."""
+    children = cast("Sequence[Child]", outcome.children) if isinstance(outcome, Spawn) else ()
+    for options in (outcome, *children):
+        for use in (options.rate_limit, options.concurrency):
+            if isinstance(use, RateUse | ConcurrencyUse) and use.limit is not None:
+                check_listed(use.limit, limits, what)
 
 
 def _move(outcome: object, cls: type[Machine]) -> tuple[str, Move]:

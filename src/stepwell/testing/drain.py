@@ -50,7 +50,7 @@ class Drain:
         self.worker_id = uuid4()
         self._app = app
         self._pool = pool
-        self._bindings = Bindings(app.registry)
+        self._bindings = Bindings(app)
         self._threads = Threads(THREADS, lambda _token, _change: None)
         self._asking = Asking(settings)
         self._hands = Hands(self.worker_id, self._threads, self._asking)

@@ -10,7 +10,7 @@ from stepwell.db.claim import Task
 from stepwell.define.duration import seconds
 from stepwell.define.outcome import Cancel, Completed, Failed, Moved, Outcome, Snooze
 from stepwell.define.payload import encode
-from stepwell.errors import PayloadError
+from stepwell.errors import DefinitionError, PayloadError
 from stepwell.worker.failure import both, failed
 from stepwell.worker.guard import Raised, Returned
 
@@ -24,7 +24,25 @@ def outcome_of(task: Task, ended: Returned | Raised) -> Outcome:
         case Cancel():
             return Moved("cancelled", b"null", message=said.reason)
         case _:
-            return ended.failed if isinstance(ended, Raised) else completed(task, ended.value)
+            if isinstance(ended, Raised):
+                return finally_failed(ended).failed
+            return completed(task, ended.value)
+
+
+def finally_failed(raised: Raised) -> Raised:
+    """An outcome that cannot be made cannot be made by a retry either. What the database refuses
+    as a definition may be there later."""
+    if not isinstance(raised.error, DefinitionError) or not _is_of_definitions(raised.error):
+        return raised
+    return replace(raised, failed=replace(raised.failed, permanent=True))
+
+
+def _is_of_definitions(error: BaseException) -> bool:
+    last = error.__traceback__
+    while last and last.tb_next:
+        last = last.tb_next
+    module: str = last.tb_frame.f_globals.get("__name__", "") if last else ""
+    return module.startswith("stepwell.define.")
 
 
 def completed(task: Task, value: object) -> Outcome:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from stepwell.db.claim import Task
+from stepwell.define.app import Stepwell
 from stepwell.define.flow import Flow
-from stepwell.define.registry import Registry
+from stepwell.define.limited import Limits
 from stepwell.define.step import Step
 from stepwell.worker.body import Body
 from stepwell.worker.flow_step import FlowStep, Wait
@@ -18,15 +19,16 @@ class Bindings:
     """A body for each step of each flow, for each step of each version of each machine, and for
     each job."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, app: Stepwell) -> None:
+        registry, limits = app.registry, app.known_limits
         self.slugs = registry.slugs
         self._steps: dict[tuple[str, str], Body] = {
-            (flow.slug, step.slug): body_of(flow, step)
+            (flow.slug, step.slug): body_of(flow, step, limits)
             for flow in registry.flows.values()
             for step in flow.steps.values()
         }
         self._machines: dict[tuple[str, int], dict[str, Body]] = {
-            name: {slug: MachineBody(machine, step) for slug, step in machine.steps.items()}
+            name: {slug: MachineBody(machine, step, limits) for slug, step in machine.steps.items()}
             for name, machine in registry.machines.items()
         }
         self._unknown: dict[tuple[str, int], Body] = {
@@ -47,6 +49,6 @@ class Bindings:
         return self._steps.get((task.flow_slug, task.step_slug))
 
 
-def body_of(flow: Flow[Any, Any], step: Step[..., Any]) -> Body:
+def body_of(flow: Flow[Any, Any], step: Step[..., Any], limits: Limits) -> Body:
     waits = step.kind in ("signal", "sleep")
-    return Wait(step) if waits else FlowStep(flow, step)
+    return Wait(step) if waits else FlowStep(flow, step, limits)

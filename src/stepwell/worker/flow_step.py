@@ -10,16 +10,17 @@ import msgspec
 
 from stepwell.db.claim import Task
 from stepwell.define.flow import Flow
+from stepwell.define.limited import Limits
 from stepwell.define.moves import spawn_of
 from stepwell.define.outcome import Completed, Moved, Outcome, Spawn
 from stepwell.define.payload import decoder
 from stepwell.define.step import Parameter, Step
 from stepwell.errors import PayloadError
-from stepwell.worker.answer import outcome_of
+from stepwell.worker.answer import finally_failed, outcome_of
 from stepwell.worker.body import Hands
 from stepwell.worker.context import TaskContext
 from stepwell.worker.failure import failed, failed_as
-from stepwell.worker.guard import Handler, Returned, guarded
+from stepwell.worker.guard import Handler, Raised, Returned, guarded
 from stepwell.worker.joined import join_of, results
 
 Read = Callable[[bytes | str], Any]
@@ -30,7 +31,8 @@ class FlowStep:
     """From a task's JSON to the arguments of its handler; which decoder reads which parameter is
     decided once, not per task."""
 
-    def __init__(self, flow: Flow[Any, Any], step: Step[..., Any]) -> None:
+    def __init__(self, flow: Flow[Any, Any], step: Step[..., Any], limits: Limits) -> None:
+        self._limits = limits
         self.step = step
         self.takes_input = step.takes_input
         self._is_async = step.is_async
@@ -50,7 +52,7 @@ class FlowStep:
         handler = Handler(partial(self.step.handler, **arguments), self._is_async)
         ended = await guarded(handler, task, context, hands.threads)
         if isinstance(ended, Returned) and isinstance(ended.value, Spawn):
-            return spawned(ended.value)
+            return spawned(ended.value, self._limits)
         return outcome_of(task, ended)
 
     def _arguments(self, task_input: str | None, context: TaskContext) -> dict[str, Any]:
@@ -127,8 +129,8 @@ def payloads_of(signals: str) -> list[bytes]:
     return [bytes(signal.payload) for signal in _payloads.decode(signals)]
 
 
-def spawned(spawn: Spawn) -> Outcome:
+def spawned(spawn: Spawn, limits: Limits) -> Outcome:
     try:
-        return Moved("spawn", spawn_of(spawn))
-    except Exception as error:  # a `then`, or an input that is not JSON
-        return failed(error)
+        return Moved("spawn", spawn_of(spawn, limits=limits))
+    except Exception as error:  # a `then`, an unknown limit, or an input that is not JSON
+        return finally_failed(Raised(error, failed(error))).failed

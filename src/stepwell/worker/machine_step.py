@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from stepwell.db.claim import Task
+from stepwell.define.limited import Limits
 from stepwell.define.machine import Machine, MachineDef
 from stepwell.define.moves import move_of
 from stepwell.define.outcome import (
@@ -24,6 +25,7 @@ from stepwell.define.outcome import (
     Stop,
 )
 from stepwell.define.reference import MachineStep
+from stepwell.worker.answer import finally_failed
 from stepwell.worker.body import Hands
 from stepwell.worker.context import TaskContext
 from stepwell.worker.failure import both, described, failed, failed_as, no_novel
@@ -41,7 +43,10 @@ class MachineBody:
     takes_input = False
     input_type: Any = Any
 
-    def __init__(self, machine: MachineDef, step: MachineStep[Any, Any, Any]) -> None:
+    def __init__(
+        self, machine: MachineDef, step: MachineStep[Any, Any, Any], limits: Limits
+    ) -> None:
+        self._limits = limits
         self._cls = machine.cls
         self._step: Method = step.method
         self._on_error: Method | None = getattr(machine.cls, "on_error", None)
@@ -61,7 +66,7 @@ class MachineBody:
                 ended = self._answered(ended.value, machine, task, context)
             if not isinstance(ended, Raised):
                 return ended
-            raised = ended
+            raised = finally_failed(ended)
         return await self._rescued(raised, task, context.after(), hands)
 
     def _answered(
@@ -70,9 +75,9 @@ class MachineBody:
         """Write the state and the move; what cannot be written is an error of the step."""
         if not isinstance(outcome, OUTCOMES):
             said = f"step {task.step_slug!r} returned {described(outcome)}; {SAYS}"
-            return failed_as("BadOutcome", said)
+            return failed_as("BadOutcome", said, permanent=True)
         try:
-            word, move = move_of(outcome, state=machine, handed=context.handed)
+            word, move = move_of(outcome, state=machine, handed=context.handed, limits=self._limits)
             return Moved(word, move, message=outcome.reason if isinstance(outcome, Stop) else None)
         except Exception as error:
             return Raised(error, failed(error))
@@ -95,7 +100,11 @@ class MachineBody:
             return both(raised.failed, failed_as("BadOutcome", said), "on_error failed too")
         try:
             word, move = move_of(
-                ended.value, state=machine, handed=context.handed, after_error=True
+                ended.value,
+                state=machine,
+                handed=context.handed,
+                after_error=True,
+                limits=self._limits,
             )
         except Exception as error:
             return both(raised.failed, failed(error), "on_error failed too")

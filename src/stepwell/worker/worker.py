@@ -79,7 +79,7 @@ class Worker:
 
     async def _serve(self, outage: Outage) -> None:
         """One incarnation after the other: a lapsed lease is never taken up again."""
-        bindings = Bindings(self._app.registry)
+        bindings = Bindings(self._app)
         while not self._stopping.is_set():
             current = Incarnation(self._settings, self._name, bindings, self._lanes, outage)
             self._current = current
