@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stepwell import Client, NotFound, Stepwell
+from stepwell import Client, NotFound, PayloadError, Stepwell
 from stepwell.cli.exits import Exit
 from stepwell.cli.main import run
 from stepwell.define.flow import Flow
@@ -144,6 +144,9 @@ async def test_the_client_sees_and_steers(workshop: Workshop) -> None:
         assert nightly.when == "0 3 1 1 * Europe/Berlin"
         [first, second] = await schedules.next("nightly", 2)
         assert first == nightly.next_at
+        for count in (0, 1001):
+            with pytest.raises(PayloadError, match="count is"):
+                await schedules.next("nightly", count)
         assert (second.astimezone(UTC).month, second.year) == (1, first.year + 1)
 
         assert await schedules.pause("nightly", actor="ada")

@@ -176,3 +176,15 @@ step(initail=True)  # pyright: ignore[reportCallIssue]
 class Wrong(Machine, queu="a"):  # pyright: ignore[reportGeneralTypeIssues, reportCallIssue]
     @step(initial=True)  # pyright: ignore[reportArgumentType]
     def start(self, ctx: MachineContext) -> int: ...
+
+
+Flow("slow", timeout=0.5)  # pyright: ignore[reportArgumentType]
+Flow("slow").sleep("nap", 0.5)  # pyright: ignore[reportArgumentType]
+
+
+class Careful(Machine, abstract=True):
+    async def on_error(self, error: BaseException, ctx: MachineContext) -> Transition | None: ...
+
+
+class Careless(Machine, abstract=True):
+    def on_error(self, error: Exception) -> None: ...  # pyright: ignore[reportIncompatibleMethodOverride]
