@@ -184,7 +184,7 @@ def test_a_resumed_machine_is_looked_for_in_all_its_queues(hands: Hands) -> None
 
 
 def test_a_flow_that_nobody_deployed_cannot_be_paused(hands: Hands) -> None:
-    with pytest.raises(NotFound, match="no flow 'nobody'"):
+    with pytest.raises(NotFound, match="no flow, machine or job 'nobody'"):
         pause_flow("nobody").on_sync(hands.conn)
 
 

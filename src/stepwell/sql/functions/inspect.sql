@@ -87,7 +87,8 @@ language sql stable set search_path = '' as $$
   ) k (completed, running, lost, next_at, awaits, blocked_on)
   where r.run_id = run_steps.run_id and r.kind = 'flow'
   union all
-  select t.step_slug, 'single', case when t.stage = 'closed' then t.status when t.waiting then 'waiting' else t.stage end, '{}', 1,
+  select t.step_slug, 'single', case when t.stage = 'closed' then case when t.status in ('queued', 'started') then r.status else t.status end
+      when t.waiting then 'waiting' else t.stage end, '{}', 1,
     (t.status = 'completed')::int, (t.stage = 'running')::int,
     (select count(*)::int from pgflow.attempts a where a.run_id = t.run_id), t.requeued_count, null, t.error_message, r.output,
     coalesce(t.started_at, r.started_at), coalesce(t.completed_at, t.failed_at),

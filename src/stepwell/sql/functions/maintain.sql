@@ -26,8 +26,9 @@ begin
   from pgflow.stalled_tasks(at, margin) l where not l.lost or l.requeued_count >= l.max_crashes;
   failed := coalesce(cardinality(ids), 0);
   if failed > 0 then
-    perform pgflow.write_outcomes(null, ids, tokens, outcomes, array_fill(null::jsonb, array[failed]),
-      types, messages, array_fill(null::text, array[failed]), '{}', '{}', 0, patient => false, bodies_ended => false);
+    select cardinality(w.written) into failed     -- of a run that somebody holds: the next time
+    from pgflow.write_outcomes(null, ids, tokens, outcomes, array_fill(null::jsonb, array[failed]),
+      types, messages, array_fill(null::text, array[failed]), '{}', '{}', 0, patient => false, bodies_ended => false) w;
   end if;
   requeued := pgflow.requeue_lost(at, margin);
   queues := pgflow.free_lost_slots();
