@@ -40,7 +40,13 @@ CREATE TYPE pgflow.claimed_task AS (
 	timeout integer,
 	started_at timestamp with time zone,
 	input text,
-	flow_input text
+	flow_input text,
+	kind text,
+	key text,
+	crashes integer,
+	signals text,
+	children text,
+	version integer
 );
 
 
@@ -64,7 +70,19 @@ CREATE TYPE pgflow.entry AS (
 	error_message text,
 	traceback text,
 	delay double precision,
-	round integer
+	round integer,
+	kind text
+);
+
+
+--
+-- Name: fired; Type: TYPE; Schema: pgflow; Owner: -
+--
+
+CREATE TYPE pgflow.fired AS (
+	slot timestamp with time zone,
+	run_id uuid,
+	created boolean
 );
 
 
@@ -75,6 +93,7 @@ CREATE TYPE pgflow.entry AS (
 CREATE TYPE pgflow.run_summary AS (
 	run_id uuid,
 	flow_slug text,
+	kind text,
 	version integer,
 	status text,
 	key text,
@@ -82,7 +101,8 @@ CREATE TYPE pgflow.run_summary AS (
 	ended_at timestamp with time zone,
 	remaining_steps integer,
 	failed_step text,
-	error_message text
+	error_message text,
+	paused_at timestamp with time zone
 );
 
 
@@ -140,7 +160,18 @@ CREATE TABLE pgflow.steps (
     opt_max_delay integer,
     opt_jitter real,
     deployed_options jsonb,
+    is_initial boolean DEFAULT false NOT NULL,
+    signal_name text,
+    opt_signal_timeout double precision,
+    opt_backoff text,
+    opt_priority smallint,
+    opt_concurrency text,
+    opt_concurrency_by text[],
+    opt_rate text,
+    opt_rate_by text[],
+    opt_weight double precision,
     CONSTRAINT forbidden_input_pattern_is_object CHECK (((forbidden_input_pattern IS NULL) OR (jsonb_typeof(forbidden_input_pattern) = 'object'::text))),
+    CONSTRAINT opt_backoff_is_valid CHECK ((opt_backoff = ANY (ARRAY['exponential'::text, 'linear'::text, 'fixed'::text, 'custom'::text]))),
     CONSTRAINT opt_base_delay_is_nonnegative CHECK ((opt_base_delay >= 0)),
     CONSTRAINT opt_jitter_is_a_fraction CHECK (((opt_jitter >= (0)::double precision) AND (opt_jitter <= (1)::double precision))),
     CONSTRAINT opt_max_attempts_is_nonnegative CHECK ((opt_max_attempts >= 0)),
@@ -148,9 +179,10 @@ CREATE TABLE pgflow.steps (
     CONSTRAINT opt_start_delay_is_nonnegative CHECK ((opt_start_delay >= 0)),
     CONSTRAINT opt_timeout_is_positive CHECK ((opt_timeout > 0)),
     CONSTRAINT required_input_pattern_is_object CHECK (((required_input_pattern IS NULL) OR (jsonb_typeof(required_input_pattern) = 'object'::text))),
+    CONSTRAINT signal_steps_name_a_signal CHECK (((step_type = 'signal'::text) = (signal_name IS NOT NULL))),
     CONSTRAINT steps_deps_count_check CHECK ((deps_count >= 0)),
     CONSTRAINT steps_step_slug_check CHECK (pgflow.is_valid_slug(step_slug)),
-    CONSTRAINT steps_step_type_check CHECK ((step_type = ANY (ARRAY['single'::text, 'map'::text]))),
+    CONSTRAINT steps_step_type_check CHECK ((step_type = ANY (ARRAY['single'::text, 'map'::text, 'signal'::text, 'sleep'::text]))),
     CONSTRAINT when_exhausted_is_valid CHECK ((when_exhausted = ANY (ARRAY['fail'::text, 'skip'::text, 'skip-cascade'::text]))),
     CONSTRAINT when_unmet_is_valid CHECK ((when_unmet = ANY (ARRAY['fail'::text, 'skip'::text, 'skip-cascade'::text])))
 );
@@ -165,7 +197,15 @@ CREATE TABLE pgflow.steps (
 --
 
 --
+-- Name: admit_tasks(uuid, bigint[], integer, timestamp with time zone, text[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: advance_flows(pgflow.step_ref[], pgflow.step_ref[], pgflow.step_ref[], timestamp with time zone, uuid, text[], integer[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: after_ends(uuid[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -188,7 +228,11 @@ CREATE TABLE pgflow.flows (
     opt_jitter real DEFAULT 0 NOT NULL,
     opt_max_crashes integer DEFAULT 3 NOT NULL,
     deployed_options jsonb,
+    opt_backoff text DEFAULT 'exponential'::text NOT NULL,
+    opt_priority smallint DEFAULT 0 NOT NULL,
+    opt_fairness_by text[],
     CONSTRAINT kind_is_valid CHECK ((kind = ANY (ARRAY['flow'::text, 'machine'::text, 'job'::text]))),
+    CONSTRAINT opt_backoff_is_valid CHECK ((opt_backoff = ANY (ARRAY['exponential'::text, 'linear'::text, 'fixed'::text, 'custom'::text]))),
     CONSTRAINT opt_base_delay_is_nonnegative CHECK ((opt_base_delay >= 0)),
     CONSTRAINT opt_jitter_is_a_fraction CHECK (((opt_jitter >= (0)::double precision) AND (opt_jitter <= (1)::double precision))),
     CONSTRAINT opt_max_attempts_is_nonnegative CHECK ((opt_max_attempts >= 0)),
@@ -196,6 +240,21 @@ CREATE TABLE pgflow.flows (
     CONSTRAINT opt_max_delay_is_nonnegative CHECK ((opt_max_delay >= 0)),
     CONSTRAINT opt_timeout_is_positive CHECK ((opt_timeout > 0)),
     CONSTRAINT slug_is_valid CHECK (pgflow.is_valid_slug(flow_slug))
+);
+
+
+--
+-- Name: limits; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.limits (
+    kind text NOT NULL,
+    name text NOT NULL,
+    capacity integer NOT NULL,
+    per_second double precision,
+    CONSTRAINT capacity_is_positive CHECK ((capacity > 0)),
+    CONSTRAINT kind_is_valid CHECK ((kind = ANY (ARRAY['concurrency'::text, 'rate'::text, 'queue'::text, 'flow'::text]))),
+    CONSTRAINT rates_have_a_speed CHECK ((((kind = 'rate'::text) = (per_second IS NOT NULL)) AND (per_second > (0)::double precision)))
 );
 
 
@@ -208,7 +267,27 @@ CREATE TABLE pgflow.flows (
 --
 
 --
+-- Name: arm_jobs(pgflow.entry[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: arm_tasks(pgflow.entry[], timestamp with time zone, uuid, text[], integer[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: ask_again(uuid, integer, timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: begin_machines(pgflow.flows, integer, timestamp with time zone, uuid[], uuid[], jsonb[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: begin_runs(uuid[], integer, timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: block_tasks(bigint[], text[]); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -216,7 +295,19 @@ CREATE TABLE pgflow.flows (
 --
 
 --
--- Name: cancel_run(uuid, text); Type: FUNCTION; Schema: pgflow; Owner: -
+-- Name: cancel_run(uuid, text, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: cancel_runs(uuid[], text, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: capacity_of(text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: charge_shares(bigint[]); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -224,7 +315,66 @@ CREATE TABLE pgflow.flows (
 --
 
 --
+-- Name: check_kind(text, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: check_limits(text[], text[], double precision[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: runs; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.runs (
+    run_id uuid DEFAULT gen_random_uuid() NOT NULL,
+    flow_slug text NOT NULL,
+    status text DEFAULT 'started'::text NOT NULL,
+    input jsonb NOT NULL,
+    output jsonb,
+    remaining_steps integer DEFAULT 0 NOT NULL,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    completed_at timestamp with time zone,
+    failed_at timestamp with time zone,
+    version_id integer NOT NULL,
+    kind text DEFAULT 'flow'::text NOT NULL,
+    cancelled_at timestamp with time zone,
+    error_message text,
+    failed_step text,
+    key text,
+    key_guard text,
+    priority smallint DEFAULT 0 NOT NULL,
+    state jsonb,
+    parent_run_id uuid,
+    key_until timestamp with time zone,
+    join_id bigint,
+    on_parent_end text,
+    origin_run_id uuid,
+    origin_step text,
+    paused_at timestamp with time zone,
+    fairness_key text,
+    fairness_weight real,
+    CONSTRAINT completed_at_is_after_started_at CHECK ((completed_at >= started_at)),
+    CONSTRAINT completed_at_or_failed_at CHECK ((num_nonnulls(completed_at, failed_at, cancelled_at) <= 1)),
+    CONSTRAINT failed_at_is_after_started_at CHECK ((failed_at >= started_at)),
+    CONSTRAINT fairness_weight_is_sane CHECK (((fairness_weight >= (0.001)::double precision) AND (fairness_weight <= (1000000)::double precision))),
+    CONSTRAINT on_parent_end_is_valid CHECK ((on_parent_end = ANY (ARRAY['cancel'::text, 'keep'::text]))),
+    CONSTRAINT runs_remaining_steps_check CHECK ((remaining_steps >= 0)),
+    CONSTRAINT status_is_valid CHECK ((status = ANY (ARRAY['started'::text, 'completed'::text, 'failed'::text, 'cancelled'::text])))
+)
+WITH (fillfactor='80');
+
+
+--
+-- Name: check_step_is_there(pgflow.runs); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: check_worker(uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: children_of(uuid, integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -233,6 +383,10 @@ CREATE TABLE pgflow.flows (
 
 --
 -- Name: close_runs(uuid[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: close_steps(pgflow.step_ref[]); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -282,7 +436,16 @@ CREATE TABLE pgflow.step_tasks (
     input jsonb,
     concurrency_key text,
     rate_limit text,
-    weight real,
+    weight double precision,
+    awaits text[],
+    await_all boolean DEFAULT false NOT NULL,
+    waiting boolean DEFAULT false NOT NULL,
+    seen bigint[],
+    join_id bigint,
+    blocked_on text,
+    promised boolean DEFAULT false NOT NULL,
+    fairness_key text DEFAULT ''::text NOT NULL,
+    fairness_weight real,
     CONSTRAINT attempts_count_nonnegative CHECK ((attempts_count >= 0)),
     CONSTRAINT completed_at_is_after_queued_at CHECK ((completed_at >= queued_at)),
     CONSTRAINT completed_at_is_after_started_at CHECK ((completed_at >= started_at)),
@@ -291,7 +454,7 @@ CREATE TABLE pgflow.step_tasks (
     CONSTRAINT failed_at_is_after_started_at CHECK ((failed_at >= started_at)),
     CONSTRAINT output_valid_only_for_completed CHECK (((output IS NULL) OR (status = ANY (ARRAY['completed'::text, 'failed'::text])))),
     CONSTRAINT running_has_a_token CHECK (((stage = 'running'::text) = (claim_token IS NOT NULL))),
-    CONSTRAINT stage_is_valid CHECK ((stage = ANY (ARRAY['ready'::text, 'delayed'::text, 'running'::text, 'closed'::text]))),
+    CONSTRAINT stage_is_valid CHECK ((stage = ANY (ARRAY['ready'::text, 'delayed'::text, 'blocked'::text, 'parked'::text, 'paused'::text, 'running'::text, 'closed'::text]))),
     CONSTRAINT started_at_is_after_queued_at CHECK ((started_at >= queued_at)),
     CONSTRAINT valid_status CHECK ((status = ANY (ARRAY['queued'::text, 'started'::text, 'completed'::text, 'failed'::text])))
 )
@@ -300,6 +463,14 @@ WITH (fillfactor='85');
 
 --
 -- Name: complete_task(uuid, text, integer, jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: key_text(text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: completed_by(text, text[], jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -323,11 +494,35 @@ WITH (fillfactor='85');
 --
 
 --
+-- Name: delay_runs(uuid[], uuid[], jsonb[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: delete_run(uuid, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: delete_schedule(text, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: describe_tasks(bigint[]); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
+-- Name: due_schedules(integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: end_lapsed_workers(timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: end_orphans(integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: end_runs(uuid[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -336,6 +531,26 @@ WITH (fillfactor='85');
 
 --
 -- Name: ensure_flow(jsonb, boolean); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: ensure_limits(jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: ensure_machine(jsonb, boolean); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: ensure_machine_steps(jsonb, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: ensure_schedules(jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: entries_written(pgflow.entry[], bigint[]); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -355,11 +570,55 @@ WITH (fillfactor='85');
 --
 
 --
+-- Name: find_run(text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: finish_joins(bigint[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: fire_schedule(text, timestamp with time zone, timestamp with time zone[], timestamp with time zone, jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: fire_schedules(jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: flow_named(text); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
+-- Name: forget_shares(); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: free_keys(uuid[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: free_lost_slots(); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: free_slots(bigint[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: free_strays(uuid, bigint[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: get_runs(uuid[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: handed_signals(uuid, text[], bigint[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: has_signals(uuid, text[], boolean, bigint[]); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -371,6 +630,10 @@ WITH (fillfactor='85');
 --
 
 --
+-- Name: joined_by(bigint, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: judge_entries(bigint[], bigint[], text[], jsonb[], text[], text[], text[]); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -379,11 +642,83 @@ WITH (fillfactor='85');
 --
 
 --
+-- Name: lanes_of(text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: leave(uuid); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
--- Name: list_runs(text, text, uuid, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+-- Name: limited_by_none_but(text[], bigint[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: audit; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.audit (
+    audit_id bigint NOT NULL,
+    at timestamp with time zone NOT NULL,
+    actor text NOT NULL,
+    action text NOT NULL,
+    kind text NOT NULL,
+    target text NOT NULL,
+    run_id uuid,
+    detail jsonb
+);
+
+
+--
+-- Name: list_audit(uuid, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: list_flows(); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: list_queues(integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: list_runs(text, text, uuid, integer, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: schedules; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.schedules (
+    name text NOT NULL,
+    flow_slug text NOT NULL,
+    kind text DEFAULT 'flow'::text NOT NULL,
+    version integer,
+    input jsonb DEFAULT 'null'::jsonb NOT NULL,
+    spec jsonb NOT NULL,
+    overlap text DEFAULT 'skip'::text NOT NULL,
+    catch_up text DEFAULT 'one'::text NOT NULL,
+    options jsonb DEFAULT '{}'::jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    paused_at timestamp with time zone,
+    resumed_at timestamp with time zone,
+    next_at timestamp with time zone NOT NULL,
+    last_slot timestamp with time zone,
+    last_run_id uuid,
+    live uuid[] DEFAULT '{}'::uuid[] NOT NULL,
+    waiting timestamp with time zone[] DEFAULT '{}'::timestamp with time zone[] NOT NULL,
+    error_message text,
+    deployed jsonb,
+    CONSTRAINT catch_up_is_valid CHECK ((catch_up = ANY (ARRAY['none'::text, 'one'::text, 'all'::text]))),
+    CONSTRAINT kind_is_valid CHECK ((kind = ANY (ARRAY['flow'::text, 'machine'::text, 'job'::text]))),
+    CONSTRAINT name_is_valid CHECK (pgflow.is_valid_slug(name)),
+    CONSTRAINT overlap_is_valid CHECK ((overlap = ANY (ARRAY['skip'::text, 'queue'::text, 'allow'::text])))
+)
+WITH (fillfactor='50');
+
+
+--
+-- Name: list_schedules(text); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -391,7 +726,23 @@ WITH (fillfactor='85');
 --
 
 --
--- Name: lock_runs_of(bigint[], boolean); Type: FUNCTION; Schema: pgflow; Owner: -
+-- Name: lock_runs_of(bigint[], text[], boolean); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: lock_schedule(text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: lock_trees(uuid[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: lock_with_parent(uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: log_attempts(pgflow.entry[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -423,11 +774,55 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: move_runs(pgflow.entry[], timestamp with time zone, uuid, text[], integer[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: new_run_id(); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
+-- Name: next_schedule(); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: open_gates(text[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: open_lanes(text[], integer[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: outputs_for(uuid, integer, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: path_in(jsonb, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: pause_flow(text, text, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: pause_lanes(text, text, text, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: pause_queue(text, text, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: pause_run(uuid, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: pause_schedule(text, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: pick_fairly(text[], integer[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -439,7 +834,27 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: put_aside(bigint[], bigint[], bigint[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: queues_of(uuid[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: raise(text, text, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: ready_queues(uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: rearm_tasks(pgflow.runs, timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: receive_signals(bigint[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -467,6 +882,18 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: reopen_steps(uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: repeat_flow(pgflow.runs, text, uuid, timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: repeat_run(pgflow.runs, text, uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: requeue_lost(timestamp with time zone, interval); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -475,11 +902,35 @@ WITH (fillfactor='50');
 --
 
 --
--- Name: retry_delay(integer, integer, integer, real); Type: FUNCTION; Schema: pgflow; Owner: -
+-- Name: restart_run(uuid, text, uuid, text); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
--- Name: retry_run(uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+-- Name: resume_flow(text, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: resume_lanes(text, text, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: resume_queue(text, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: resume_run(uuid, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: resume_schedule(text, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: retry_delay(text, integer, integer, integer, real); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: retry_run(uuid, text); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -487,7 +938,7 @@ WITH (fillfactor='50');
 --
 
 --
--- Name: run_started_as(uuid, text, text); Type: FUNCTION; Schema: pgflow; Owner: -
+-- Name: run_started_as(uuid, text, text, jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -495,7 +946,35 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: seat_tasks(uuid, bigint[], bigint[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: send_signal(uuid, text, text, jsonb, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: set_priority(uuid, integer, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: settle_moved(pgflow.entry[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: settle_runs(pgflow.step_ref[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: share_of(real); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: share_queues(uuid[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: signals_of(uuid, integer, boolean); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -507,51 +986,35 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: slot_key(text, timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: spawn_children(pgflow.entry[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: spawn_from_steps(pgflow.entry[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: stalled_tasks(timestamp with time zone, interval); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
--- Name: runs; Type: TABLE; Schema: pgflow; Owner: -
+-- Name: stand_in_line(bigint[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
 --
-
-CREATE TABLE pgflow.runs (
-    run_id uuid DEFAULT gen_random_uuid() NOT NULL,
-    flow_slug text NOT NULL,
-    status text DEFAULT 'started'::text NOT NULL,
-    input jsonb NOT NULL,
-    output jsonb,
-    remaining_steps integer DEFAULT 0 NOT NULL,
-    started_at timestamp with time zone DEFAULT now() NOT NULL,
-    completed_at timestamp with time zone,
-    failed_at timestamp with time zone,
-    version_id integer NOT NULL,
-    kind text DEFAULT 'flow'::text NOT NULL,
-    cancelled_at timestamp with time zone,
-    error_message text,
-    failed_step text,
-    key text,
-    key_guard text,
-    priority smallint DEFAULT 0 NOT NULL,
-    state jsonb,
-    awaits text[],
-    parent_run_id uuid,
-    children_pending integer DEFAULT 0 NOT NULL,
-    deadline_at timestamp with time zone,
-    CONSTRAINT completed_at_is_after_started_at CHECK ((completed_at >= started_at)),
-    CONSTRAINT completed_at_or_failed_at CHECK ((num_nonnulls(completed_at, failed_at, cancelled_at) <= 1)),
-    CONSTRAINT failed_at_is_after_started_at CHECK ((failed_at >= started_at)),
-    CONSTRAINT runs_remaining_steps_check CHECK ((remaining_steps >= 0)),
-    CONSTRAINT status_is_valid CHECK ((status = ANY (ARRAY['started'::text, 'completed'::text, 'failed'::text, 'cancelled'::text])))
-)
-WITH (fillfactor='80');
-
 
 --
 -- Name: start_flow(text, jsonb, uuid); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
--- Name: start_runs(text, jsonb[], uuid[], text[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
+-- Name: start_runs(text, jsonb[], uuid[], text[], integer, jsonb[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: start_slots(pgflow.schedules, timestamp with time zone[]); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -560,6 +1023,18 @@ WITH (fillfactor='80');
 
 --
 -- Name: start_tasks(text, bigint[], uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: steps_below(integer, text[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: steps_to_keep(pgflow.runs, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: still_live(uuid[]); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -585,7 +1060,23 @@ CREATE TABLE pgflow.deps (
 --
 
 --
--- Name: take_tasks(uuid, bigint[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+-- Name: take_on(uuid, text[], integer[], integer, timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: take_tasks(uuid, bigint[], bigint[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: trees_of(uuid[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: trigger_schedule(text, uuid, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: version_numbered(pgflow.flows, integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -593,7 +1084,40 @@ CREATE TABLE pgflow.deps (
 --
 
 --
+-- Name: signals; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.signals (
+    signal_id bigint NOT NULL,
+    run_id uuid NOT NULL,
+    name text NOT NULL,
+    payload jsonb DEFAULT 'null'::jsonb NOT NULL,
+    dedup_key text,
+    sent_at timestamp with time zone DEFAULT now() NOT NULL,
+    consumed_at timestamp with time zone,
+    CONSTRAINT name_is_not_empty CHECK ((name <> ''::text))
+)
+WITH (fillfactor='80');
+
+
+--
+-- Name: waiting_signals(uuid, text[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: wake_flows(text[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: wake_gates(text[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: wake_machine(uuid, text, timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: wake_stuck(text, integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -601,11 +1125,15 @@ CREATE TABLE pgflow.deps (
 --
 
 --
+-- Name: write_audit(timestamp with time zone, text, text, text, text, uuid, jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: write_one(uuid, text, integer, text, jsonb, text); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
--- Name: write_outcomes(uuid, bigint[], bigint[], text[], jsonb[], text[], text[], text[], text[], integer[], integer, boolean); Type: FUNCTION; Schema: pgflow; Owner: -
+-- Name: write_outcomes(uuid, bigint[], bigint[], text[], jsonb[], text[], text[], text[], text[], integer[], integer, boolean, boolean); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -642,6 +1170,31 @@ ALTER TABLE pgflow.attempts ALTER COLUMN attempt_id ADD GENERATED ALWAYS AS IDEN
 
 
 --
+-- Name: audit_audit_id_seq; Type: SEQUENCE; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE pgflow.audit ALTER COLUMN audit_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME pgflow.audit_audit_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: buckets; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.buckets (
+    key text NOT NULL,
+    spent_until timestamp with time zone NOT NULL
+)
+WITH (fillfactor='50');
+
+
+--
 -- Name: claim_tokens; Type: SEQUENCE; Schema: pgflow; Owner: -
 --
 
@@ -651,6 +1204,62 @@ CREATE SEQUENCE pgflow.claim_tokens
     NO MINVALUE
     NO MAXVALUE
     CACHE 1;
+
+
+--
+-- Name: fair_queues; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.fair_queues (
+    queue text NOT NULL,
+    virtual_time double precision DEFAULT 0 NOT NULL
+)
+WITH (fillfactor='50');
+
+
+--
+-- Name: joins; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.joins (
+    join_id bigint NOT NULL,
+    run_id uuid NOT NULL,
+    message_id bigint NOT NULL,
+    total integer NOT NULL,
+    pending integer NOT NULL,
+    completed integer DEFAULT 0 NOT NULL,
+    failed integer DEFAULT 0 NOT NULL,
+    quorum integer,
+    policy text DEFAULT 'wait'::text NOT NULL,
+    open boolean DEFAULT true NOT NULL,
+    CONSTRAINT pending_is_right CHECK (((pending >= 0) AND (pending = ((total - completed) - failed)))),
+    CONSTRAINT policy_is_valid CHECK ((policy = ANY (ARRAY['wait'::text, 'wake'::text, 'fail'::text])))
+)
+WITH (fillfactor='70');
+
+
+--
+-- Name: joins_join_id_seq; Type: SEQUENCE; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE pgflow.joins ALTER COLUMN join_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME pgflow.joins_join_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: lanes; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.lanes (
+    queue text NOT NULL,
+    version_id integer NOT NULL
+);
 
 
 --
@@ -710,6 +1319,68 @@ CREATE VIEW pgflow.live_steps AS
      JOIN pgflow.step_states s ON (((s.run_id = r.run_id) AND (s.status = ANY (ARRAY['created'::text, 'started'::text])))))
      LEFT JOIN pgflow.step_tasks t ON (((t.run_id = s.run_id) AND (t.step_slug = s.step_slug) AND (t.stage <> 'closed'::text))))
   WHERE (r.status = 'started'::text);
+
+
+--
+-- Name: orphans; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.orphans (
+    parent_run_id uuid NOT NULL
+);
+
+
+--
+-- Name: pauses; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.pauses (
+    kind text NOT NULL,
+    name text NOT NULL,
+    paused_at timestamp with time zone NOT NULL,
+    reason text,
+    CONSTRAINT kind_is_valid CHECK ((kind = ANY (ARRAY['queue'::text, 'flow'::text])))
+);
+
+
+--
+-- Name: shares; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.shares (
+    queue text NOT NULL,
+    fairness_key text NOT NULL,
+    served double precision NOT NULL
+)
+WITH (fillfactor='50');
+
+
+--
+-- Name: signals_signal_id_seq; Type: SEQUENCE; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE pgflow.signals ALTER COLUMN signal_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME pgflow.signals_signal_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: slots; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.slots (
+    gate text NOT NULL,
+    slot integer NOT NULL,
+    message_id bigint NOT NULL,
+    claim_token bigint NOT NULL,
+    worker_id uuid
+)
+WITH (fillfactor='50');
 
 
 --
@@ -803,11 +1474,35 @@ ALTER TABLE ONLY pgflow.attempts
 
 
 --
+-- Name: audit audit_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.audit
+    ADD CONSTRAINT audit_pkey PRIMARY KEY (audit_id);
+
+
+--
+-- Name: buckets buckets_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.buckets
+    ADD CONSTRAINT buckets_pkey PRIMARY KEY (key);
+
+
+--
 -- Name: deps deps_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
 --
 
 ALTER TABLE ONLY pgflow.deps
     ADD CONSTRAINT deps_pkey PRIMARY KEY (version_id, dep_slug, step_slug);
+
+
+--
+-- Name: fair_queues fair_queues_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.fair_queues
+    ADD CONSTRAINT fair_queues_pkey PRIMARY KEY (queue);
 
 
 --
@@ -819,11 +1514,91 @@ ALTER TABLE ONLY pgflow.flows
 
 
 --
+-- Name: joins joins_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.joins
+    ADD CONSTRAINT joins_pkey PRIMARY KEY (join_id);
+
+
+--
+-- Name: lanes lanes_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.lanes
+    ADD CONSTRAINT lanes_pkey PRIMARY KEY (version_id, queue);
+
+
+--
+-- Name: limits limits_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.limits
+    ADD CONSTRAINT limits_pkey PRIMARY KEY (kind, name);
+
+
+--
+-- Name: orphans orphans_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.orphans
+    ADD CONSTRAINT orphans_pkey PRIMARY KEY (parent_run_id);
+
+
+--
+-- Name: pauses pauses_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.pauses
+    ADD CONSTRAINT pauses_pkey PRIMARY KEY (kind, name);
+
+
+--
 -- Name: runs runs_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
 --
 
 ALTER TABLE ONLY pgflow.runs
     ADD CONSTRAINT runs_pkey PRIMARY KEY (run_id);
+
+
+--
+-- Name: schedules schedules_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.schedules
+    ADD CONSTRAINT schedules_pkey PRIMARY KEY (name);
+
+
+--
+-- Name: shares shares_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.shares
+    ADD CONSTRAINT shares_pkey PRIMARY KEY (queue, fairness_key);
+
+
+--
+-- Name: signals signals_dedup_key; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.signals
+    ADD CONSTRAINT signals_dedup_key UNIQUE (run_id, dedup_key);
+
+
+--
+-- Name: signals signals_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.signals
+    ADD CONSTRAINT signals_pkey PRIMARY KEY (signal_id);
+
+
+--
+-- Name: slots slots_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.slots
+    ADD CONSTRAINT slots_pkey PRIMARY KEY (gate, slot);
 
 
 --
@@ -914,10 +1689,24 @@ CREATE INDEX idx_attempts_run ON pgflow.attempts USING btree (run_id, step_slug,
 
 
 --
+-- Name: idx_audit_run; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE INDEX idx_audit_run ON pgflow.audit USING btree (run_id, audit_id) WHERE (run_id IS NOT NULL);
+
+
+--
 -- Name: idx_deps_by_flow_step; Type: INDEX; Schema: pgflow; Owner: -
 --
 
 CREATE INDEX idx_deps_by_flow_step ON pgflow.deps USING btree (version_id, step_slug);
+
+
+--
+-- Name: idx_joins_run; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE INDEX idx_joins_run ON pgflow.joins USING btree (run_id);
 
 
 --
@@ -928,10 +1717,80 @@ CREATE INDEX idx_runs_flow_slug ON pgflow.runs USING btree (flow_slug, started_a
 
 
 --
+-- Name: idx_runs_join; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE INDEX idx_runs_join ON pgflow.runs USING btree (join_id, run_id) WHERE (join_id IS NOT NULL);
+
+
+--
 -- Name: idx_runs_key; Type: INDEX; Schema: pgflow; Owner: -
 --
 
 CREATE UNIQUE INDEX idx_runs_key ON pgflow.runs USING btree (key_guard) WHERE (key_guard IS NOT NULL);
+
+
+--
+-- Name: idx_runs_key_history; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE INDEX idx_runs_key_history ON pgflow.runs USING btree (key, started_at) WHERE (key IS NOT NULL);
+
+
+--
+-- Name: idx_runs_parent; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE INDEX idx_runs_parent ON pgflow.runs USING btree (parent_run_id, run_id) WHERE (parent_run_id IS NOT NULL);
+
+
+--
+-- Name: idx_schedules_due; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE INDEX idx_schedules_due ON pgflow.schedules USING btree (next_at) WHERE (paused_at IS NULL);
+
+
+--
+-- Name: idx_schedules_waiting; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE INDEX idx_schedules_waiting ON pgflow.schedules USING btree (name) WHERE ((paused_at IS NULL) AND (waiting <> '{}'::timestamp with time zone[]));
+
+
+--
+-- Name: idx_signals_waiting; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE INDEX idx_signals_waiting ON pgflow.signals USING btree (run_id, signal_id) WHERE (consumed_at IS NULL);
+
+
+--
+-- Name: idx_slots_claim; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE INDEX idx_slots_claim ON pgflow.slots USING btree (claim_token);
+
+
+--
+-- Name: idx_slots_worker; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE INDEX idx_slots_worker ON pgflow.slots USING btree (worker_id);
+
+
+--
+-- Name: idx_step_tasks_awaits; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE INDEX idx_step_tasks_awaits ON pgflow.step_tasks USING btree (run_id) WHERE (awaits IS NOT NULL);
+
+
+--
+-- Name: idx_step_tasks_blocked; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE INDEX idx_step_tasks_blocked ON pgflow.step_tasks USING btree (blocked_on, queue, version_id, priority, ready_at, message_id) WHERE (stage = 'blocked'::text);
 
 
 --
@@ -949,10 +1808,24 @@ CREATE UNIQUE INDEX idx_step_tasks_message_id ON pgflow.step_tasks USING btree (
 
 
 --
+-- Name: idx_step_tasks_paused; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE INDEX idx_step_tasks_paused ON pgflow.step_tasks USING btree (run_id) WHERE (stage = 'paused'::text);
+
+
+--
+-- Name: idx_step_tasks_promised; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE INDEX idx_step_tasks_promised ON pgflow.step_tasks USING btree (rate_limit, ready_at) WHERE ((stage = 'delayed'::text) AND promised);
+
+
+--
 -- Name: idx_step_tasks_ready; Type: INDEX; Schema: pgflow; Owner: -
 --
 
-CREATE INDEX idx_step_tasks_ready ON pgflow.step_tasks USING btree (queue, version_id, priority, ready_at, message_id) WHERE (stage = 'ready'::text);
+CREATE INDEX idx_step_tasks_ready ON pgflow.step_tasks USING btree (queue, version_id, fairness_key, priority, ready_at, message_id) WHERE (stage = 'ready'::text);
 
 
 --
