@@ -82,7 +82,7 @@ language sql as $$
       select t.message_id, t.started_at from pgflow.step_tasks t
       where t.message_id = l.message_id and t.claim_token = l.claim_token
       for update skip locked) t
-    where l.lost
+    where l.lost and l.requeued_count < l.max_crashes    -- others were failed, or their runs are held: then the next time
   ), requeued as (
     update pgflow.step_tasks t
     set stage = case when t.requeued_count = 0 then 'ready' else 'delayed' end, status = 'queued', claim_token = null,
