@@ -103,6 +103,10 @@ class Crew:
         self.members.remove(member)
         return self.start(**settings)
 
+    def at_work(self) -> list[Member]:
+        """Those that have begun to serve; a machine that is busy lets them take their time."""
+        return [member for member in self.members if "WorkerStarted" in member.said()]
+
     def heard(self, word: str) -> int:
         """How often any of them said so, the dead too."""
         return sum(member.said().count(word) for member in self._everybody)

@@ -80,6 +80,8 @@ async def test_keys_and_limits_hold_while_workers_are_killed(
             busy = asyncio.create_task(keep_busy(workshop.client, workshop, end))
             while time.monotonic() < end:
                 await asyncio.sleep(chance.uniform(0.3, 1.2))
+                if len(crew.at_work()) < 3:
+                    continue  # somebody must be left to take the slots back
                 victim = chance.choice(crew.members)
                 crew.replace(victim, concurrency=8, lease=LEASE)
                 watch.deaths[victim.pid] = time.monotonic()
