@@ -232,7 +232,7 @@ async def test_attempts_are_the_first_so_many(client: Client, worker: Worker) ->
 
 
 async def test_a_name_starts_the_current_version(client: Client, worker: Worker) -> None:
-    with pytest.raises(NotFound, match=r"no flow, machine or job 'orders' in this database\. Start a worker"):
+    with pytest.raises(NotFound, match=r"job 'orders' in this database\. Start a worker"):
         await client.start("orders", 1)
     await client.start(orders, 1)
     newer = single()
