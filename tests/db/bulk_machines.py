@@ -9,6 +9,7 @@ from stepwell.db.claim import Task
 from stepwell.db.commit import Entry
 
 from .hands import Hands
+from .kinds import job, machine
 
 SLEEPING = 100_000
 BLOCKED = 100_000
@@ -49,23 +50,9 @@ select public.run_of(1, n), 'read', 'k' || n, now() from generate_series(1, %(ru
 """
 
 
-def machine(slug: str, kind: str, *steps: str, **options: Any) -> Any:
-    """A shape of a machine or a job; the first step is the initial one."""
-    return {
-        "slug": slug,
-        "kind": kind,
-        "version": 1,
-        "options": {"maxAttempts": 3, "baseDelay": 0, **options},
-        "steps": [
-            {"slug": step, "stepType": "single", "dependencies": [], "initial": n == 0}
-            for n, step in enumerate(steps)
-        ],
-    }
-
-
 def prepare(hands: Hands) -> None:
-    hands.define(machine("order", "machine", "place", "ship"))
-    hands.define(machine("mail", "job", "perform"))
+    hands.define(machine("order", "place", "ship"))
+    hands.define(job("mail"))
     hands.conn.execute(PREPARE)
 
 
@@ -73,13 +60,14 @@ def fill(hands: Hands, share: float = 1.0) -> None:
     """`share` of what a full database has. The saturated key has its one slot taken."""
     rest: dict[str, Any] = {"parent": None, "awaits": None, "gate": None, "wait": "0", "live": True}
     parent = hands.start("order", {})[0]
-    for slug, step, values in (
+    families: list[tuple[str, str, dict[str, Any]]] = [
         ("mail", "perform", {"family": 1, "runs": FINISHED, "stage": "closed", "live": False}),
         ("order", "ship", {"family": 2, "runs": SLEEPING, "stage": "delayed", "wait": "30 days"}),
         ("order", "ship", {"family": 3, "runs": WAITING, "stage": "parked", "awaits": ["paid"]}),
         ("mail", "perform", {"family": 4, "runs": BLOCKED, "stage": "blocked", "gate": "key/hot"}),
-    ):
-        given = {**rest, **values, "slug": slug, "step": step}
+    ]
+    for slug, step, values in families:
+        given: dict[str, Any] = {**rest, **values, "slug": slug, "step": step}
         given |= {
             "runs": int(given["runs"] * share),
             "status": "started" if given["live"] else "completed",
@@ -99,5 +87,5 @@ def fill(hands: Hands, share: float = 1.0) -> None:
 
 def moved(task: Task, word: str, **move: Any) -> Entry:
     """An outcome of a machine's step."""
-    said = {"state": {"n": 1}, "handed": [], **move}
+    said: dict[str, Any] = {"state": {"n": 1}, "handed": [], **move}
     return Entry(task.message_id, task.claim_token, word, json.dumps(said))

@@ -75,7 +75,12 @@ def first_statistics(server: DatabaseServer) -> Generator[Connection]:
     with psycopg.connect(server.maintenance, autocommit=True) as admin:
         admin.execute("select pg_advisory_lock(hashtext('stepwell tests: waiting'))")
         if not admin.execute("select 1 from pg_database where datname = %s", [name]).fetchone():
-            admin.execute(f'create database "{name}" template "{server.template}"')
+            quoted = sql.Identifier
+            admin.execute(
+                sql.SQL("create database {} template {}").format(
+                    quoted(name), quoted(server.template)
+                )
+            )
             with psycopg.connect(server.dsn(name), autocommit=True) as conn:
                 hands = Hands(conn)
                 prepare(hands)

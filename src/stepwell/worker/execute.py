@@ -12,6 +12,7 @@ from stepwell.observe.events import ErrorHandled, TaskFailed, TaskStarted, TaskS
 from stepwell.worker.answer import delayed
 from stepwell.worker.body import Body, Hands
 from stepwell.worker.context import TaskContext
+from stepwell.worker.failure import failed
 
 # `next` arms one only with a delay, and says so
 TIMERS = frozenset({"snooze", "retry", "await", "spawn"})
@@ -22,7 +23,11 @@ async def execute(task: Task, body: Body, context: TaskContext, hands: Hands) ->
     facts = (task.run_id, task.flow_slug, task.step_slug, task.task_index, task.attempt)
     emit(TaskStarted(*facts))
     began = time.perf_counter()
-    outcome = delayed(task, await body.attempt(task, context, hands), body.backoff)
+    try:
+        answer = await body.attempt(task, context, hands)
+    except Exception as error:  # a mistake of ours harms this attempt and not the worker
+        answer = failed(error)
+    outcome = delayed(task, answer, body.backoff)
     seconds = time.perf_counter() - began
     match outcome:
         case Failed():
