@@ -125,7 +125,7 @@ def test_the_same_run_id_is_the_same_run(hands: Hands) -> None:
 
 
 def test_a_flow_that_nobody_deployed_is_named(hands: Hands) -> None:
-    with pytest.raises(NotFound, match="no flow 'nope'"):
+    with pytest.raises(NotFound, match="job 'nope'"):
         hands.start("nope")
 
 

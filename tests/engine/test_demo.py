@@ -41,7 +41,7 @@ def test_it_tells_line_by_line_without_a_terminal() -> None:
         r"^https://example.org/de/brunnen completed without output: publish was skipped$",
         r"^machine   the checkout order:\d+ waits for its payment: here it comes$",
         r"^jobs      3 of them pack its items, two at a time$",
-        r"^\w{4}  perform\[0\] attempt 1 failed: ConnectionError: the warehouse did not answer$",
+        r"^\w{4}  pack\[0\] attempt 1 failed: ConnectionError: the warehouse did not answer$",
         r"^\w{4}  ship completed after ",
         r"^order:\d+ .*\"cents\":900.*\"parcels\":.*\"pot\"",
         r"run.py stepwell runs show [0-9a-f-]{36} --attempts$",
