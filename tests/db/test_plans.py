@@ -23,7 +23,7 @@ from tests.servers import DatabaseServer
 from .bulk import BIG, RUNNING, fill, lap, prepare, template
 from .explain import Statement, explained
 from .hands import Connection, Hands
-from .shapes import single
+from .shapes import single, spread
 
 pytestmark = pytest.mark.timeout(240)
 BATCHES = [1, 10, 100]
@@ -171,6 +171,30 @@ def test_a_commit_of_elements_of_one_map_reads_what_it_writes(bulk: Hands, batch
         partial(bulk.complete, first),
         partial(bulk.complete, second),
     )
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_a_turn_of_one_large_map_reads_what_it_moves(server: DatabaseServer, batch: int) -> None:
+    """The statistics know one run with one task: beginning at the run looks cheap, and walks all
+    elements of the map once for each of the batch."""
+    with server.database(server.template) as dsn:
+        with psycopg.connect(dsn, autocommit=True) as conn:
+            first = Hands(conn)
+            first.define(spread("spread"))
+            first.start("spread", 1)
+            conn.execute("analyze pgflow.runs, pgflow.step_states, pgflow.step_tasks")
+        with psycopg.connect(dsn, autocommit=True) as conn:
+            hands = Hands(conn, lanes=first.lanes)
+            hands.register()
+            one = hands.complete(hands.claim(), list(range(3000)), want=batch).tasks
+            two = hands.claim(batch)
+            check(
+                hands,
+                "turn of a map",
+                batch,
+                partial(hands.complete, one, 1, want=batch),
+                partial(hands.complete, two, 1, want=batch),
+            )
 
 
 @pytest.mark.parametrize("batch", BATCHES)

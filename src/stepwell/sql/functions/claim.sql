@@ -71,7 +71,8 @@ begin
         waiting = false, promised = false
     from unnest(ids, tokens) i (id, token)
     where t.message_id = any (array[i.id]) and t.stage || '' in ('ready', 'delayed')
-      and not exists (select from pgflow.runs r where r.run_id = t.run_id and r.paused_at is not null)
+      -- as a value and not as a join, which the planner could begin at the run and walk all its tasks
+      and (select r.paused_at from pgflow.runs r where r.run_id = t.run_id) is null
     returning t.message_id
   )
   select coalesce(array_agg(message_id), '{}') into result from taken;

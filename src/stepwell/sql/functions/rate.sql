@@ -34,7 +34,7 @@ begin
           order by d.rate_limit desc, d.ready_at desc limit 1), at) as last_turn
       from pgflow.buckets b where b.key = t.rate_limit offset 0) b
     join pgflow.limits l on l.kind = 'rate' and l.name = split_part(t.rate_limit, '/', 1)
-    where not exists (select from pgflow.runs r where r.run_id = t.run_id and r.paused_at is not null)
+    where (select r.paused_at from pgflow.runs r where r.run_id = t.run_id) is null
   ), ordered as (
     select l.*, sum(l.cost) over (partition by l.key order by l.expected desc, l.place) as upto from line l
   ), judged as (                             -- a millionth of a second is nobody's fault
