@@ -148,11 +148,12 @@ with broken (rule, run_id, step_slug, task_index) as (
   where t.stage = 'blocked' and t.blocked_on is distinct from t.concurrency_key
 
   union all
-  select 'no task is blocked for nothing: its gate is taken, or one that is ready will take it', t.run_id, t.step_slug, t.task_index
+  select 'no task is blocked for nothing: its gate is taken, or one that is ready will take it, or it is owed', t.run_id, t.step_slug, t.task_index
   from pgflow.step_tasks t
   where t.stage = 'blocked'
     and not exists (select from pgflow.slots s where s.gate = t.blocked_on)
     and not exists (select from pgflow.step_tasks o where o.stage = 'ready' and o.concurrency_key = t.blocked_on)
+    and not exists (select from pgflow.owed_wakes w where w.gate = t.blocked_on)
 
   union all
   select 'a parked task waits for something', t.run_id, t.step_slug, t.task_index
@@ -203,11 +204,6 @@ with broken (rule, run_id, step_slug, task_index) as (
       count(*) filter (where r.status in ('failed', 'cancelled')) as failed
     from pgflow.runs r where r.parent_run_id = j.run_id and r.join_id = j.join_id) c
   where j.pending <> c.live or j.completed < c.completed or j.failed < c.failed
-
-  union all
-  select 'only a run that ended leaves orphans', r.run_id, null, null
-  from pgflow.orphans o join pgflow.runs r on r.run_id = o.parent_run_id
-  where r.status = 'started'
 
   union all
   select 'a paused task is of a run that is paused', t.run_id, t.step_slug, t.task_index

@@ -374,6 +374,35 @@ def test_a_claim_that_blocks_holds_up_who_frees_the_slot_until_it_can_be_seen(pa
     assert [task.run_id for task in later.result(5).tasks] == [ids[1]]
 
 
+def test_who_is_locked_when_its_slot_is_freed_is_woken_by_a_later_turn(pair: Pair) -> None:
+    """As a claim leaves it that met the task when it was ready, and found it blocked when it had
+    the lock: it goes on without the task, and keeps the lock."""
+    one, two = pair
+    ids = mails(one, 1)
+    [held] = one.claim()
+    ids += mails(one, 1)
+    meet = (
+        "select message_id from pgflow.step_tasks"
+        " where stage = 'ready' and pg_advisory_xact_lock(1) is not null for update skip locked"
+    )
+    with transaction(two.conn):
+        with transaction(one.conn):
+            one.conn.execute("select pg_advisory_xact_lock(1)")
+            claim = held_up(lambda: two.rows(meet), two.conn, one.conn)
+            with psycopg.connect(one.conn.info.dsn, autocommit=True) as third:
+                assert Hands(third, lanes=one.lanes).claim() == []  # which blocks it
+        assert claim.result(5) == []
+        turn = one.complete([held], want=1)
+        assert (turn.tasks, turn.contended) == ((), True)
+        assert one.stage(ids[1]) == "blocked"
+        assert broken(one.conn) == []  # owed
+        assert one.commit([], want=1).contended
+    turn = one.commit([], want=1)
+    assert [task.run_id for task in turn.tasks] == [ids[1]]
+    assert not one.commit([], want=1).contended
+    assert one.rows("select from pgflow.owed_wakes") == []
+
+
 def test_a_claim_does_not_block_on_a_slot_that_is_being_freed(pair: Pair) -> None:
     """It would not be woken: it stays ready, and the claim says to look again."""
     one, two = pair
@@ -461,8 +490,9 @@ def test_a_crowd_never_deadlocks_and_leaves_every_rule_kept(
 
 
 def finish(hands: Hands) -> None:
-    """Everything that is left is led to its end."""
-    for _ in range(400):
+    """Everything that is left is led to its end; a rate may make it wait for its turn."""
+    over = time.monotonic() + 30
+    while time.monotonic() < over:
         while end_orphans().on_sync(hands.conn)[0].cancelled:
             pass
         hands.promote()

@@ -169,3 +169,23 @@ def test_ten_thousand_keys_in_one_call_are_as_many_runs(shop: Hands) -> None:
     assert [row.created for row in rows] == [True] * 5_000 + [False] * 5_000
     assert [row.run_id for row in rows[5_000:]] == [row.run_id for row in rows[:5_000]]
     assert sum(row.created for row in shop.started("mail", inputs, keys)) == 0
+
+
+def test_a_key_that_is_freed_while_a_start_looks_for_its_run_is_taken_by_that_start(
+    shop: Hands, connect: Connect
+) -> None:
+    shop.begin("mail", {}, "a")
+    [held] = shop.claim()
+    one, two = Hands(connect()), Hands(connect())
+    with transaction(one.conn):
+        one.begin("mail", {}, "b")
+        later = held_up(  # it has met the run of "a", and waits for "b"
+            lambda: two.started("mail", [1] * 4, ["a", "b", "c", "a"]), two.conn, one.conn
+        )
+        shop.complete([held])
+    rows = later.result(5)
+    assert [row.position for row in rows] == [1, 2, 3, 4]
+    assert [row.created for row in rows] == [True, False, True, False]
+    assert found(shop, "a") == [rows[0].run_id] == [rows[3].run_id]
+    assert found(shop, "b") == [rows[1].run_id]
+    assert found(shop, "c") == [rows[2].run_id]

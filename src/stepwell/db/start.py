@@ -36,7 +36,7 @@ def start_runs(
     return Call(
         "select * from pgflow.start_runs(flow_slug => %s, inputs => %b::text[]::jsonb[],"
         " run_ids => %b::uuid[], keys => %b::text[], version_id => %s::int,"
-        " options => %b::text[]::jsonb[])",
+        ' options => %b::text[]::jsonb[]) order by "position"',
         (
             flow_slug,
             list(inputs),

@@ -822,6 +822,10 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: pay_wakes(); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: pick_fairly(text[], integer[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -1327,6 +1331,15 @@ CREATE VIEW pgflow.live_steps AS
 
 CREATE TABLE pgflow.orphans (
     parent_run_id uuid NOT NULL
+);
+
+
+--
+-- Name: owed_wakes; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.owed_wakes (
+    gate text NOT NULL
 );
 
 

@@ -54,12 +54,16 @@ declare
   done constant record := pgflow.write_outcomes(worker, message_ids, tokens, outcomes, outputs,
     error_types, error_messages, tracebacks, lane_queues, lane_versions, want, patient);
   taken bigint[] := done.handed;
+  woken text[] := done.woken;
   more record;
 begin
+  if exists (select from pgflow.owed_wakes) then
+    woken := woken || pgflow.pay_wakes();
+  end if;
   if cardinality(taken) < want then
     more := pgflow.take_on(worker, lane_queues, lane_versions, want - cardinality(taken), pgflow.now());
     taken := taken || more.ids;
-    if more.contended then
+    if more.contended or exists (select from pgflow.owed_wakes) then
       verdict := 'contended';
       return next;
     end if;
@@ -82,7 +86,7 @@ begin
   message_id := null;
   claim_token := null;
   verdict := 'ready';
-  foreach queue in array array(select distinct q from unnest(done.woken) q) loop
+  foreach queue in array array(select distinct q from unnest(woken) q) loop
     return next;
   end loop;
 end

@@ -2,7 +2,8 @@
 --
 -- A slot is a row of a gate that belongs to a claim. A task whose gate is full is `blocked` on it; what frees a slot
 -- makes the next in line ready. No wake-up is lost: to block a task, a claim must hold (for share) as many taken slots as the
--- gate has, so whoever frees one of them waits for the claim, and then sees the blocked task.
+-- gate has, so whoever frees one of them waits for the claim, and then sees the blocked task. Whom it finds locked it owes
+-- the wake-up (owed_wakes).
 -- Locks, after runs and tasks: slots by gate, then buckets by key. What blocks a task skips locked slots.
 
 -- Of these locked tasks, up to `most` that their limits let run, with the tokens of their claims, which have the slots.
@@ -178,11 +179,14 @@ end
 $$;
 
 -- Of each lane that waits for one of these gates, the first becomes ready, as many as the gate is named. (More lanes than
--- slots: the losers are blocked again. One lane alone might have no worker.)
+-- slots: the losers are blocked again. One lane alone might have no worker.) Who waits may be locked: by a person's open
+-- transaction, or by a claim that met it just when it was blocked, and keeps that lock although it left the task alone. Then
+-- the wake-up is owed, and a later turn pays it.
 create or replace function pgflow.wake_gates(gates text[]) returns text[]
 language plpgsql as $$
 declare
   queues text[];
+  owed text[];
 begin
   with recursive gate as (
     select g as name, count(*) as slots from unnest(gates) g where g like 'key/%' or g like 'limit/%' group by g
@@ -199,7 +203,7 @@ begin
       where t.stage = 'blocked' and t.blocked_on = l.name and (t.queue, t.version_id) > (l.queue, l.version_id)
       order by t.blocked_on, t.queue, t.version_id limit 1) h
   ), next as (
-    select h.message_id from lane l cross join lateral (
+    select l.name, h.message_id from lane l cross join lateral (
       select t.message_id from pgflow.step_tasks t
       where t.stage = 'blocked' and t.blocked_on = l.name and t.queue = l.queue and t.version_id = l.version_id
       order by t.blocked_on, t.queue, t.version_id, t.priority, t.ready_at, t.message_id
@@ -207,10 +211,35 @@ begin
   ), woken as (
     update pgflow.step_tasks t set stage = 'ready', blocked_on = null
     from next n where t.message_id = any (array[n.message_id]) and t.stage || '' = 'blocked'
-    returning t.queue
+    returning t.queue, t.message_id, n.name
   )
-  select coalesce(array_agg(distinct w.queue), '{}') into queues from woken w;
+  select coalesce((select array_agg(distinct w.queue) from woken w), '{}'), array(
+    select l.name from (select distinct l.name, l.slots from lane l) l
+    where (select count(*) from woken w where w.name = l.name) < l.slots and exists (
+      select from pgflow.step_tasks t
+      where t.stage = 'blocked' and t.blocked_on = l.name
+        and t.message_id <> all (array(select w.message_id from woken w where w.name = l.name))))
+  into queues, owed;
+  if owed <> '{}' then
+    insert into pgflow.owed_wakes (gate) select o from unnest(owed) o;
+  end if;
   return queues;
+end
+$$;
+
+-- Wake-ups that are owed, a few at a time; what is still locked stays owed. Answers with the queues that have something to do.
+create or replace function pgflow.pay_wakes() returns text[]
+language plpgsql as $$
+declare
+  gates text[];
+begin
+  with paid as (
+    delete from pgflow.owed_wakes o
+    where o.ctid = any (array(select w.ctid from pgflow.owed_wakes w limit 100 for update skip locked))
+    returning o.gate
+  )
+  select array_agg(distinct p.gate) into gates from paid p;
+  return pgflow.wake_gates(pgflow.open_gates(gates));
 end
 $$;
 

@@ -19,6 +19,7 @@ declare
   ids constant uuid[] := coalesce(run_ids, array(select pgflow.new_run_id() from unnest(inputs)));
   optional constant boolean := array_remove(options, null) <> '{}';
   fresh uuid[];
+  answers uuid[];
 begin
   if not exists (select from pgflow.versions v where v.version_id = shape and v.flow_slug = flow.flow_slug) then
     perform pgflow.raise('PF404', format('flow %L has no version with the id %s in this database', flow.flow_slug, shape),
@@ -73,23 +74,33 @@ begin
     perform pgflow.share_queues(fresh);
   end if;
 
-  -- a key that a live run had a moment ago, and nobody has now
-  if cardinality(fresh) < cardinality(ids) and exists (
-    select from unnest(ids, keys) w (id, key)
-    where w.id <> all (fresh) and not exists (select from pgflow.runs r where r.run_id = w.id or r.key_guard = w.key))
-  then
-    return query select * from pgflow.start_runs(
-      start_runs.flow_slug, inputs, ids, keys, shape, options);
-    return;
-  end if;
+  -- in one statement, which sees one moment: between two, the run that has a key may end
+  answers := array(
+    select case when f.id is null then pgflow.run_started_as(w.id, w.key, flow.flow_slug,
+      case when w.option ->> 'check_input' = 'true' then w.input end) else w.id end
+    from unnest(ids, keys, inputs, options) with ordinality as w (id, key, input, option, place)
+    left join unnest(fresh) as f (id) on f.id = w.id
+    order by w.place);
   return query
-  select w.position::int,
-    case when f.id is null then pgflow.run_started_as(w.id, w.key, flow.flow_slug,
-      case when w.option ->> 'check_input' = 'true' then w.input end) else w.id end,
-    f.id is not null and row_number() over (partition by w.id order by w.position) = 1
-  from unnest(ids, keys, inputs, options) with ordinality as w (id, key, input, option, "position")
-  left join unnest(fresh) as f (id) on f.id = w.id
-  order by w.position;
+  select a.place::int, a.id, f.id is not null and row_number() over (partition by a.id order by a.place) = 1
+  from unnest(answers) with ordinality as a (id, place)
+  left join unnest(fresh) as f (id) on f.id = a.id
+  where a.id is not null
+  order by a.place;
+
+  if array_position(answers, null) is not null then          -- keys that live runs had a moment ago, and nobody has now
+    return query
+    with again as (
+      select array_agg(w.place::int order by w.place) as places, array_agg(w.input order by w.place) as inputs,
+        array_agg(w.id order by w.place) as ids, array_agg(w.key order by w.place) as keys,
+        array_agg(w.option order by w.place) as options
+      from unnest(ids, keys, inputs, options, answers) with ordinality as w (id, key, input, option, answer, place)
+      where w.answer is null
+    )
+    select a.places[s.position], s.run_id, s.created
+    from again a
+    cross join lateral pgflow.start_runs(start_runs.flow_slug, a.inputs, a.ids, a.keys, shape, a.options) s;
+  end if;
 end
 $$;
 
