@@ -397,6 +397,8 @@ def test_who_is_locked_when_its_slot_is_freed_is_woken_by_a_later_turn(pair: Pai
         assert one.stage(ids[1]) == "blocked"
         assert broken(one.conn) == []  # owed
         assert one.commit([], want=1).contended
+        one.at("2 seconds")
+        assert not one.commit([], want=1).contended
     turn = one.commit([], want=1)
     assert [task.run_id for task in turn.tasks] == [ids[1]]
     assert not one.commit([], want=1).contended

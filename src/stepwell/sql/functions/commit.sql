@@ -63,7 +63,8 @@ begin
   if cardinality(taken) < want then
     more := pgflow.take_on(worker, lane_queues, lane_versions, want - cardinality(taken), pgflow.now());
     taken := taken || more.ids;
-    if more.contended or exists (select from pgflow.owed_wakes) then
+    -- owed for longer: a person holds the task, who may take their time
+    if more.contended or exists (select from pgflow.owed_wakes w where w.since > pgflow.now() - interval '1 second') then
       verdict := 'contended';
       return next;
     end if;

@@ -185,8 +185,17 @@ $$;
 create or replace function pgflow.wake_gates(gates text[]) returns text[]
 language plpgsql as $$
 declare
-  queues text[];
-  owed text[];
+  woken constant record := pgflow.wake_waiting(gates);
+begin
+  if woken.owed <> '{}' then
+    insert into pgflow.owed_wakes (gate, since) select o, pgflow.now() from unnest(woken.owed) o;
+  end if;
+  return woken.queues;
+end
+$$;
+
+create or replace function pgflow.wake_waiting(gates text[], out queues text[], out owed text[])
+language plpgsql as $$
 begin
   with recursive gate as (
     select g as name, count(*) as slots from unnest(gates) g where g like 'key/%' or g like 'limit/%' group by g
@@ -220,10 +229,6 @@ begin
       where t.stage = 'blocked' and t.blocked_on = l.name
         and t.message_id <> all (array(select w.message_id from woken w where w.name = l.name))))
   into queues, owed;
-  if owed <> '{}' then
-    insert into pgflow.owed_wakes (gate) select o from unnest(owed) o;
-  end if;
-  return queues;
 end
 $$;
 
@@ -231,15 +236,14 @@ $$;
 create or replace function pgflow.pay_wakes() returns text[]
 language plpgsql as $$
 declare
-  gates text[];
+  debt record;
+  woken record;
 begin
-  with paid as (
-    delete from pgflow.owed_wakes o
-    where o.ctid = any (array(select w.ctid from pgflow.owed_wakes w limit 100 for update skip locked))
-    returning o.gate
-  )
-  select array_agg(distinct p.gate) into gates from paid p;
-  return pgflow.wake_gates(pgflow.open_gates(gates));
+  select array_agg(w.ctid) as ids, array_agg(distinct w.gate) as gates into debt
+  from (select w.ctid, w.gate from pgflow.owed_wakes w limit 100 for update skip locked) w;
+  woken := pgflow.wake_waiting(pgflow.open_gates(debt.gates));
+  delete from pgflow.owed_wakes w where w.ctid = any (debt.ids) and w.gate <> all (woken.owed);
+  return woken.queues;
 end
 $$;
 

@@ -2,5 +2,6 @@
 -- nobody who writes here waits for another.
 
 create table pgflow.owed_wakes (
-  gate text not null
+  gate text not null,
+  since timestamptz not null
 );
