@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from stepwell.define.context import ChildInfo as ChildInfo
     from stepwell.define.context import Context as Context
     from stepwell.define.context import MachineContext as MachineContext
+    from stepwell.define.context import MessageContext as MessageContext
     from stepwell.define.context import Signal as Signal
     from stepwell.define.flow import Flow as Flow
     from stepwell.define.job import Job as Job
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from stepwell.define.outcome import Snooze as Snooze
     from stepwell.define.outcome import Spawn as Spawn
     from stepwell.define.outcome import Stop as Stop
+    from stepwell.define.queue_worker import QueueWorker as QueueWorker
+    from stepwell.define.queue_worker import queue_worker as queue_worker
+    from stepwell.define.registry import Registry as Registry
+    from stepwell.define.retry_policy import RetryPolicy as RetryPolicy
     from stepwell.define.schedule import Schedule as Schedule
     from stepwell.define.schedule import cron as cron
     from stepwell.define.schedule import every as every
@@ -41,6 +46,8 @@ if TYPE_CHECKING:
     from stepwell.errors import DatabaseUnavailable as DatabaseUnavailable
     from stepwell.errors import DefinitionError as DefinitionError
     from stepwell.errors import EmbeddedError as EmbeddedError
+    from stepwell.errors import InvalidArgument as InvalidArgument
+    from stepwell.errors import InvalidDefinition as InvalidDefinition
     from stepwell.errors import NoTarget as NoTarget
     from stepwell.errors import NotFound as NotFound
     from stepwell.errors import PayloadError as PayloadError
@@ -68,18 +75,24 @@ __all__ = [
     "Done",
     "EmbeddedError",
     "Flow",
+    "InvalidArgument",
+    "InvalidDefinition",
     "Job",
     "JobCall",
     "Machine",
     "MachineContext",
+    "MessageContext",
     "Next",
     "NoTarget",
     "NotFound",
     "PayloadError",
     "PermanentError",
     "QueueLimit",
+    "QueueWorker",
     "RateLimit",
+    "Registry",
     "Retry",
+    "RetryPolicy",
     "Run",
     "RunCancelled",
     "RunFailed",
@@ -101,6 +114,7 @@ __all__ = [
     "every",
     "job",
     "key_by",
+    "queue_worker",
     "step",
 ]
 
@@ -118,18 +132,24 @@ _HOME = {
     "Done": "define.outcome",
     "EmbeddedError": "errors",
     "Flow": "define.flow",
+    "InvalidArgument": "errors",
+    "InvalidDefinition": "errors",
     "Job": "define.job",
     "JobCall": "define.job",
     "Machine": "define.machine",
     "MachineContext": "define.context",
+    "MessageContext": "define.context",
     "Next": "define.outcome",
     "NoTarget": "errors",
     "NotFound": "errors",
     "PayloadError": "errors",
     "PermanentError": "errors",
     "QueueLimit": "define.limits",
+    "QueueWorker": "define.queue_worker",
     "RateLimit": "define.limits",
+    "Registry": "define.registry",
     "Retry": "define.outcome",
+    "RetryPolicy": "define.retry_policy",
     "Run": "client.run",
     "RunCancelled": "errors",
     "RunFailed": "errors",
@@ -151,6 +171,7 @@ _HOME = {
     "every": "define.schedule",
     "job": "define.job",
     "key_by": "define.limits",
+    "queue_worker": "define.queue_worker",
     "step": "define.machine",
 }
 

@@ -70,9 +70,10 @@ def _resolved(name: str, annotation: Any, known: Any, names: Mapping[str, Any]) 
     return hints[name]
 
 
-def is_context(annotation: Any) -> bool:
-    """True for `Context`, also inside `Annotated` or beside `None`."""
-    return any(member is Context for member in _members(annotation))
+def is_context(annotation: Any, *kinds: Any) -> bool:
+    """True for `Context` or, if others are named, one of those; also inside `Annotated` or beside
+    `None`."""
+    return any(member in (kinds or (Context,)) for member in _members(annotation))
 
 
 def may_be_array(annotation: Any) -> bool:

@@ -10,21 +10,26 @@ from stepwell.define.job import Job
 from stepwell.define.limited import Limits, limits_of
 from stepwell.define.limits import Limit
 from stepwell.define.machine import Machine
+from stepwell.define.queue_worker import QueueWorker
 from stepwell.define.registry import Registry
 from stepwell.define.schedule import Schedule, by_name
+from stepwell.errors import DefinitionError
+
+AnyQueueWorker = QueueWorker[..., Any]
 
 
 class Stepwell:
     """The definitions of one program. It holds no connection, and making one opens nothing.
 
-    The limits that definitions use are listed too: `limits=[...]`.
+    The limits that definitions use are listed too: `limits=[...]`; so are the workers of message
+    queues: `queues=[...]`.
 
     >>> app = Stepwell(flows=[Flow("orders")], name="shop")
     >>> [flow.slug for flow in app.flows]
     ['orders']
     """
 
-    __slots__ = ("_limits", "_name", "_registry", "_schedules")
+    __slots__ = ("_limits", "_name", "_queues", "_registry", "_schedules")
 
     def __init__(
         self,
@@ -34,15 +39,17 @@ class Stepwell:
         jobs: Iterable[Job[..., Any, ...]] = (),
         schedules: Iterable[Schedule] = (),
         limits: Iterable[Limit] = (),
+        queues: Iterable[AnyQueueWorker] = (),
         name: str | None = None,
     ) -> None:
         self._registry = Registry(flows, machines, jobs)
         self._schedules = by_name(schedules)
         self._limits = limits_of(limits, self._registry)
+        self._queues = by_queue(queues)
         self._name = name
 
     def __repr__(self) -> str:
-        served = ", ".join(self._registry.slugs) or "no flows"
+        served = ", ".join([*self._registry.slugs, *map(repr, self._queues)]) or "no flows"
         return f"<Stepwell {self._name or ''}: {served}>"
 
     @property
@@ -79,3 +86,24 @@ class Stepwell:
     @property
     def limits(self) -> tuple[Limit, ...]:
         return tuple(self._limits.values())
+
+    @property
+    def queues(self) -> tuple[AnyQueueWorker, ...]:
+        """The queue workers."""
+        return tuple(self._queues.values())
+
+
+def by_queue(workers: Iterable[AnyQueueWorker]) -> dict[str, AnyQueueWorker]:
+    """By the name of the queue, which means the same in upper and lower case."""
+    found: dict[str, AnyQueueWorker] = {}
+    for each in workers:
+        if not isinstance(each, QueueWorker):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise DefinitionError(
+                f"{each!r} is no queue worker; list functions decorated with @queue_worker"
+            )
+        other = found.setdefault(each.queue.lower(), each)
+        if other is not each:
+            raise DefinitionError(
+                f"{other!r} and {each!r} would both handle the messages of one queue; keep one"
+            )
+    return found

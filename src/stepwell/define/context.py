@@ -163,3 +163,43 @@ class MachineContext(Protocol):
 
     @property
     def worker_id(self) -> UUID: ...
+
+
+class MessageContext(Protocol):
+    """Facts about one handling of one message; a queue worker asks for it with a parameter `ctx`.
+
+    >>> async def resize(image: str, ctx: MessageContext) -> None:
+    ...     print(f"message {ctx.msg_id}, try {ctx.read_ct}")
+    """
+
+    @property
+    def queue(self) -> str: ...
+
+    @property
+    def msg_id(self) -> int: ...
+
+    @property
+    def read_ct(self) -> int:
+        """How often the message was read; the first is 1. What a crash cut off is counted."""
+        ...
+
+    @property
+    def enqueued_at(self) -> datetime: ...
+
+    @property
+    def headers(self) -> Any:
+        """What the sender put beside the message, or None."""
+        ...
+
+    @property
+    def last_attempt(self) -> bool:
+        """True when a failure makes the message a dead letter."""
+        ...
+
+    @property
+    def cancelled(self) -> bool:
+        """True once the message is somebody else's; long sync handlers look now and then."""
+        ...
+
+    @property
+    def worker_id(self) -> UUID: ...
