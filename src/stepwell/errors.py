@@ -3,7 +3,9 @@ Every error we raise, and where it comes from.
 
 StepwellError
 ├── DefinitionError      the flow you wrote cannot work (raised where it is written)
+│   └── InvalidDefinition  a flow made from data cannot work; `reason` says why in a word
 ├── PayloadError         a value is not JSON, or does not fit its annotation
+│   └── InvalidArgument  an argument of a call can mean nothing; `reason` says why in a word
 ├── SettingsError        a setting is unknown or has an impossible value
 ├── EmbeddedError        the embedded Postgres cannot be found, started or stopped
 ├── DatabaseUnavailable  no connection to Postgres (with what to do about it)
@@ -14,6 +16,7 @@ StepwellError
 ├── RunFailed            you awaited a run that failed
 │   └── RunCancelled     you awaited a run that somebody cancelled
 ├── RunTimeout           the run had not ended when your timeout had (also a TimeoutError)
+├── NotReady             the worker's starter had not converged in time (also a TimeoutError)
 └── PermanentError       raise it in a handler: the task fails at once, without a retry
 
 The SQL core raises SQLSTATEs of class "PF"; `from_sqlstate` is the only translator.
@@ -38,8 +41,43 @@ class DefinitionError(StepwellError):
     sqlstate = "PF422"
 
 
+class InvalidDefinition(DefinitionError):
+    """A definition that comes as data, or by name, cannot work. `reason` is one word for why, for
+    example `unknown_dependency`; `step` is the slug of the step, and `value` what is wrong in it.
+    """
+
+    sqlstate = None  # SQL has no such data in its hands
+
+    def __init__(
+        self, reason: str, message: str, *, step: str | None = None, value: object = None
+    ) -> None:
+        super().__init__(reason, message)
+        self.reason = reason
+        self.message = message
+        self.step = step
+        self.value = value
+
+    def __str__(self) -> str:
+        return self.message
+
+
 class PayloadError(StepwellError):
     """A value is not JSON, or does not fit its annotation. The message has the path inside it."""
+
+
+class InvalidArgument(PayloadError, ValueError):
+    """An argument of a call can mean nothing. `reason` is one word for why: `invalid_id`,
+    `invalid_delay_seconds`, `invalid_scheduled_at`, `invalid_timeout` or `invalid_poll_interval`.
+    """
+
+    def __init__(self, reason: str, message: str, *, value: object = None) -> None:
+        super().__init__(reason, message)
+        self.reason = reason
+        self.message = message
+        self.value = value
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class SettingsError(StepwellError):
@@ -126,6 +164,22 @@ class RunTimeout(StepwellError, TimeoutError):
         return (
             f"run {self.run_id} had not ended after {self.timeout:g} s; "
             "it goes on: wait again, or cancel it"
+        )
+
+
+class NotReady(StepwellError, TimeoutError):
+    """The worker was not ready within `timeout` seconds; `waiting` says what was not, and why. It
+    goes on trying."""
+
+    def __init__(self, timeout: float, waiting: list[str]) -> None:
+        super().__init__(timeout, waiting)
+        self.timeout = timeout
+        self.waiting = waiting
+
+    def __str__(self) -> str:
+        return (
+            f"not ready after {self.timeout:g} s: {', '.join(self.waiting)}; "
+            "it goes on trying: wait again, or see starter.status()"
         )
 
 

@@ -12,6 +12,8 @@ import stepwell.errors as errors
 from stepwell.errors import (
     BY_SQLSTATE,
     DatabaseUnavailable,
+    InvalidArgument,
+    InvalidDefinition,
     NotFound,
     RunCancelled,
     RunFailed,
@@ -92,6 +94,8 @@ def test_an_unreachable_database_comes_with_what_to_do() -> None:
         RunTimeout(RUN, 2.5),
         DatabaseUnavailable("refused"),
         NotFound("no run"),
+        InvalidDefinition("unknown_dependency", "no such step", step="b", value="a"),
+        InvalidArgument("invalid_id", "no id", value="x"),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -99,3 +103,10 @@ def test_an_error_travels_between_processes(error: StepwellError) -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is type(error)
     assert str(copy) == str(error)
+
+
+def test_a_refusal_carries_its_reason_in_a_word() -> None:
+    error = InvalidDefinition("unknown_dependency", "no such step", step="b", value="a")
+    copy = pickle.loads(pickle.dumps(error))
+    assert (copy.reason, copy.step, copy.value) == ("unknown_dependency", "b", "a")
+    assert isinstance(InvalidArgument("invalid_id", "no id"), ValueError)
