@@ -313,6 +313,20 @@ def test_children_of_a_cancelled_parent_end_with_it(family: Hands) -> None:
     assert [family.status(id_of(each)) for each in (goes, stays)] == ["cancelled", "started"]
 
 
+@pytest.mark.parametrize("policy", ["wake", "fail"])
+def test_a_parent_that_comes_back_does_not_wait_for_what_is_over(
+    family: Hands, policy: str
+) -> None:
+    """One child failed, which is enough; another that had failed too is tried again."""
+    both = mails(2, on_parent_end="keep")
+    run = spawned(family, *both, policy=policy)
+    family.cancel(run)
+    end(family, *both, word="failed")
+    assert family.retry(id_of(both[0]))
+    assert family.retry(run)
+    assert joined(family) == counts(1, 0, 1, policy)
+
+
 def test_a_child_that_outlives_its_parent_ends_for_itself(family: Hands) -> None:
     [stays] = mails(1, on_parent_end="keep")
     run = spawned(family, stays)

@@ -81,9 +81,7 @@ declare
 begin
   with over as (
     update pgflow.joins j set open = false
-    where j.join_id = any (join_ids) and j.open
-      and (j.pending = 0 or j.completed >= j.quorum or j.completed + j.pending < j.quorum
-        or (j.policy in ('wake', 'fail') and j.failed > 0))
+    where j.join_id = any (join_ids) and j.open and pgflow.is_over(j.policy, j.quorum, j.pending, j.completed, j.failed)
     returning j.message_id, j.join_id
   ), woken as (
     update pgflow.step_tasks t set stage = 'ready', ready_at = at, waiting = false
@@ -96,6 +94,12 @@ begin
   return queues;
 end
 $$;
+
+-- All ended, enough completed, too few are left, or one failed where that is reason enough.
+create or replace function pgflow.is_over(policy text, quorum int, pending int, completed int, failed int) returns boolean
+language sql immutable
+return pending = 0 or coalesce(completed >= quorum or completed + pending < quorum, false)
+  or (policy = any (array['wake', 'fail']) and failed > 0);
 
 -- What a commit's runs that ended still owe to others.
 create or replace function pgflow.after_ends(locked uuid[], at timestamptz) returns text[]

@@ -108,9 +108,11 @@ begin
   end;
   update pgflow.joins j
   set pending = j.pending + 1, failed = j.failed - 1,
-      open = j.open or exists (               -- a parent that ended while it waited waits again when it comes back
-        select from pgflow.step_tasks t join pgflow.runs p on p.run_id = t.run_id
-        where t.message_id = j.message_id and t.join_id = j.join_id and p.status <> 'started')
+      open = j.open or (                      -- a parent that ended while it waited waits again when it comes back
+        not pgflow.is_over(j.policy, j.quorum, j.pending + 1, j.completed, j.failed - 1)
+        and exists (
+          select from pgflow.step_tasks t join pgflow.runs p on p.run_id = t.run_id
+          where t.message_id = j.message_id and t.join_id = j.join_id and p.status <> 'started'))
   where j.join_id = run.join_id;
   perform pgflow.reopen_steps(run.run_id);
   perform pgflow.rearm_tasks(run, at);
