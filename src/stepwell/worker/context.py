@@ -73,6 +73,16 @@ class TaskContext:
         self._lost = True
 
     @property
+    def what(self) -> str:
+        """The step, as a message names it."""
+        return f"step {self._task.step_slug!r}"
+
+    @property
+    def token(self) -> int:
+        """Of the claim."""
+        return self._task.claim_token
+
+    @property
     def lost(self) -> bool:
         return self._lost or (self._before is not None and self._before.lost)
 

@@ -50,7 +50,7 @@ class FlowStep:
         except Exception as error:  # a type of theirs may refuse in any way; PayloadError is final
             return failed(error, permanent=isinstance(error, PayloadError))
         handler = Handler(partial(self.step.handler, **arguments), self._is_async)
-        ended = await guarded(handler, task, context, hands.threads)
+        ended = await guarded(handler, context, hands.threads)
         if isinstance(ended, Returned) and isinstance(ended.value, Spawn):
             return spawned(ended.value, self._limits)
         return outcome_of(task, ended)

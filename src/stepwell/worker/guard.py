@@ -6,14 +6,35 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from math import isfinite
+from typing import Any, Protocol
 
-from stepwell.db.claim import Task
 from stepwell.define.outcome import Failed
 from stepwell.errors import PermanentError
-from stepwell.worker.context import TaskContext
 from stepwell.worker.failure import failed, failed_as, shown
 from stepwell.worker.threads import Threads
+
+
+class Bounds(Protocol):
+    """What a call is held to: of a task its claim and its timeout, of a message the same."""
+
+    timeout: float  # seconds; may be infinite
+    late: bool
+
+    @property
+    def what(self) -> str:
+        """What is called, as a message names it."""
+        ...
+
+    @property
+    def token(self) -> int:
+        """Which claim a thread is busy for."""
+        ...
+
+    @property
+    def lost(self) -> bool: ...
+
+    def begins(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +58,19 @@ class Raised:
     failed: Failed
 
 
-async def guarded(
-    handler: Handler, task: Task, context: TaskContext, threads: Threads
-) -> Returned | Raised:
-    """One call within the step's timeout. Waiting for a free thread does not count. What an async
+async def guarded(handler: Handler, bounds: Bounds, threads: Threads) -> Returned | Raised:
+    """One call within its timeout. Waiting for a free thread does not count. What an async
     body returns after it swallowed its cancellation, or held the loop for too long, is too late."""
     deadline = asyncio.timeout(None)
-    begins = partial(_begin, context, deadline)
+    begins = partial(_begin, bounds, deadline)
     try:
         async with deadline:
-            value = await _called(handler, begins, task, threads)
+            value = await _called(handler, begins, bounds.token, threads)
         if handler.is_async and _is_over(deadline):
-            return _timed_out(task, context, TimeoutError())
+            return _timed_out(bounds, TimeoutError())
         return Returned(value)
     except asyncio.CancelledError as error:
-        if context.lost:
+        if bounds.lost:
             raise  # the worker stops, or the claim is gone
         _forget_cancellation()
         said = "the handler let a cancellation of its own escape"
@@ -59,7 +78,7 @@ async def guarded(
     except TimeoutError as error:
         if not deadline.expired():
             return _raised(error)
-        return _timed_out(task, context, error)
+        return _timed_out(bounds, error)
     except BaseException as error:
         if handler.is_async and isinstance(error, KeyboardInterrupt):
             raise  # Ctrl-C reached the loop in the middle of a handler
@@ -67,18 +86,19 @@ async def guarded(
 
 
 async def _called(
-    handler: Handler, begins: Callable[[], None], task: Task, threads: Threads
+    handler: Handler, begins: Callable[[], None], token: int, threads: Threads
 ) -> object:
     if handler.is_async:
         begins()
         return await handler.function()
-    return await threads.run(handler.function, begins, task.claim_token)
+    return await threads.run(handler.function, begins, token)
 
 
-def _begin(context: TaskContext, deadline: asyncio.Timeout) -> None:
+def _begin(bounds: Bounds, deadline: asyncio.Timeout) -> None:
     """The handler can start: from now on its time counts."""
-    deadline.reschedule(asyncio.get_running_loop().time() + context.timeout)
-    context.begins()
+    if isfinite(bounds.timeout):
+        deadline.reschedule(asyncio.get_running_loop().time() + bounds.timeout)
+    bounds.begins()
 
 
 def _raised(error: BaseException) -> Raised:
@@ -90,9 +110,9 @@ def _is_over(deadline: asyncio.Timeout) -> bool:
     return ends is not None and asyncio.get_running_loop().time() >= ends
 
 
-def _timed_out(task: Task, context: TaskContext, error: TimeoutError) -> Raised:
-    context.late = True
-    said = f"step {task.step_slug!r} ran longer than its timeout of {context.timeout:g} s"
+def _timed_out(bounds: Bounds, error: TimeoutError) -> Raised:
+    bounds.late = True
+    said = f"{bounds.what} ran longer than its timeout of {bounds.timeout:g} s"
     return Raised(TimeoutError(said), failed_as("TimedOut", said, shown(error)))
 
 

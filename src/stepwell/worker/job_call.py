@@ -37,7 +37,7 @@ class JobCall:
         if self.job.context_name:
             arguments[self.job.context_name] = context
         handler = Handler(partial(self.job.handler, **arguments), self._is_async)
-        ended = await guarded(handler, task, context, hands.threads)
+        ended = await guarded(handler, context, hands.threads)
         if isinstance(ended, Raised) and self._is_final(ended.error):
             ended = Raised(ended.error, replace(ended.failed, permanent=True))
         return outcome_of(task, ended)

@@ -61,7 +61,7 @@ class MachineBody:
             return failed(error)
         if raised is None:
             step = handler_of(self._step, machine, context)
-            ended = await guarded(step, task, context, hands.threads)
+            ended = await guarded(step, context, hands.threads)
             if not isinstance(ended, Raised):
                 ended = self._answered(ended.value, machine, task, context)
             if not isinstance(ended, Raised):
@@ -90,7 +90,7 @@ class MachineBody:
             return raised.failed
         machine = self._cls.decode(task.input or "{}")
         handler = handler_of(self._on_error, machine, raised.error, context)
-        ended = await guarded(handler, task, context, hands.threads)
+        ended = await guarded(handler, context, hands.threads)
         if isinstance(ended, Raised):
             return both(raised.failed, ended.failed, "on_error failed too")
         if ended.value is None:
