@@ -144,7 +144,7 @@ def test_a_choice_that_makes_no_sense_is_refused(choices: Any, says: str) -> Non
         ("", "cannot be the name of a queue"),
         ("  ", "cannot be the name of a queue"),
         ("a\0", "cannot be the name of a queue"),
-        ("x" * 48, "has 48 characters; use at most 47"),
+        ("x" * 129, "has 129 characters; use at most 128"),
         ("a;b", "cannot have ; in it"),
         ("a$b", r"cannot have \$ in it"),
         ("a'b", "cannot have ' in it"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from stepwell.define.payload import storable
 from stepwell.errors import DefinitionError
 
-LONGEST = 47
-_REFUSED = ("$", ";", "--", "'", '"')
+LONGEST = 128
+_REFUSED = ("$", ";", "--", "'")
 
 
 def check_queue_name(name: object, what: str) -> str:

@@ -1,0 +1,128 @@
+-- MESSAGES: queues of pgmq, ours or the extension's, as queue workers use them. A reader has a message while its read_ct is
+-- what it read: the next reader counts it up. Locks: messages by id, then dead letters.
+
+-- Make a queue unless it is there. `channel` is where its inserts are announced; null: this pgmq announces none.
+create or replace function pgflow.ensure_queue(queue text) returns table (created boolean, channel text)
+language plpgsql set search_path = '' as $$
+declare
+  relation constant text := pgmq.format_table_name(ensure_queue.queue, 'q');
+begin
+  perform pg_advisory_xact_lock(hashtext('stepwell.ensure_queue'), hashtext(relation));
+  if exists (select from pg_class c where c.oid = to_regclass(format('pgmq.%I', relation)) and c.relkind = 'v') then
+    perform pgflow.raise('PF422', format('queue %L is that of a flow: its messages are tasks, which only its steps handle',
+      ensure_queue.queue), 'Give the queue another name.');
+  end if;
+  created := to_regclass(format('pgmq.%I', relation)) is null;
+  if created then
+    perform pgmq.create(ensure_queue.queue);
+  end if;
+  if to_regprocedure('pgmq.enable_notify_insert(text, integer)') is not null then
+    perform pgmq.enable_notify_insert(ensure_queue.queue, 250);
+    channel := format('pgmq.%s.INSERT', pgmq.format_table_name(ensure_queue.queue, 'q'));
+  end if;
+  return next;
+end
+$$;
+
+-- All or none, each visible after `delay` seconds; answers with their ids in the order given.
+create or replace function pgflow.send_messages(
+  queue text, messages jsonb[], headers jsonb[] default null, delay float8 default 0
+) returns bigint[]
+language plpgsql set search_path = '' as $$
+declare
+  visible_at constant timestamptz := pgflow.now() + make_interval(secs => delay);
+begin
+  if headers is null then
+    return array(select * from pgmq.send_batch(send_messages.queue, messages, visible_at));
+  end if;
+  return array(select * from pgmq.send_batch(send_messages.queue, messages, headers, visible_at));
+exception when undefined_table then
+  perform pgflow.no_queue(send_messages.queue);
+end
+$$;
+
+-- What is visible, hidden from everybody else for `vt` seconds; nothing of a queue that is paused.
+create or replace function pgflow.read_messages(queue text, vt int, qty int)
+returns table (msg_id bigint, read_ct int, enqueued_at timestamptz, visible_at timestamptz, message text, headers text)
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+begin
+  if exists (select from pgflow.pauses p where p.kind = 'queue' and p.name = read_messages.queue) then
+    return;
+  end if;
+  return query select m.msg_id, m.read_ct, m.enqueued_at, m.vt, m.message::text, m.headers::text
+  from pgmq.read(read_messages.queue, read_messages.vt, read_messages.qty) m order by m.msg_id;
+end
+$$;
+
+-- Hide messages from others for `vt` seconds from now, if they are still the reader's: it was the last to read them, and
+-- nobody gave them a time of their own, sooner than it knows or later than now asked for. Answers with those.
+create or replace function pgflow.extend_messages(
+  queue text, msg_ids bigint[], read_cts int[], vts timestamptz[], vt int
+) returns table (msg_id bigint, visible_at timestamptz)
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+  ours constant bigint[] := pgflow.lock_messages(
+    extend_messages.queue, msg_ids, read_cts, vts, pgflow.now() + make_interval(secs => extend_messages.vt));
+begin
+  return query select m.msg_id, m.vt
+  from unnest(ours) o (id), lateral pgmq.set_vt(extend_messages.queue, o.id, extend_messages.vt) m;
+end
+$$;
+
+-- How the handling of messages ended, as parallel arrays: 'archived', 'retry' (visible again after its delay) or 'dead' (a
+-- dead letter, and archived). Answers with those that were somebody else's by then, or gone: nothing is done about them.
+create or replace function pgflow.close_messages(
+  queue text, msg_ids bigint[], read_cts int[], outcomes text[], delays int[],
+  error_types text[], error_messages text[], tracebacks text[], worker uuid default null
+) returns bigint[]
+language plpgsql set search_path = '' as $$
+declare
+  ours constant bigint[] := pgflow.lock_messages(close_messages.queue, msg_ids, read_cts);
+begin
+  perform count(*)
+  from unnest(msg_ids, outcomes, delays) e (msg_id, outcome, delay),
+    lateral pgmq.set_vt(close_messages.queue, e.msg_id, e.delay)
+  where e.outcome = 'retry' and e.msg_id = any (ours);
+  insert into pgflow.dead_letters (
+    queue, msg_id, read_ct, enqueued_at, died_at, message, headers, error_type, error_message, traceback, worker_id)
+  select close_messages.queue, m.msg_id, m.read_ct, m.enqueued_at, pgflow.now(), m.message, m.headers,
+    e.error_type, e.error_message, e.traceback, close_messages.worker
+  from unnest(msg_ids, outcomes, error_types, error_messages, tracebacks)
+      e (msg_id, outcome, error_type, error_message, traceback),
+    lateral pgmq.set_vt(close_messages.queue, e.msg_id, 0) m
+  where e.outcome = 'dead' and e.msg_id = any (ours);
+  perform pgmq.archive(close_messages.queue, array(
+    select e.msg_id from unnest(msg_ids, outcomes) e (msg_id, outcome)
+    where e.outcome in ('archived', 'dead') and e.msg_id = any (ours)));
+  return array(select w.id from unnest(msg_ids) w (id) where w.id <> all (ours));
+end
+$$;
+
+-- Those that are still their reader's, locked. The relation is the one of that queue's name.
+create or replace function pgflow.lock_messages(
+  queue text, msg_ids bigint[], read_cts int[], vts timestamptz[] default null, latest timestamptz default 'infinity'
+) returns bigint[]
+language plpgsql set search_path = '' as $$
+declare
+  ours bigint[];
+begin
+  execute format($sql$
+    select array(
+      select m.msg_id
+      from unnest($1, $2, coalesce($3, array_fill('-infinity'::timestamptz, array[cardinality($1)]))) w (id, read_ct, vt)
+      join pgmq.%I m on m.msg_id = any (array[w.id]) and m.read_ct = w.read_ct and m.vt between w.vt and $4
+      order by m.msg_id for update of m)
+  $sql$, pgmq.format_table_name(lock_messages.queue, 'q')) into ours using msg_ids, read_cts, vts, latest;
+  return ours;
+end
+$$;
+
+create or replace function pgflow.no_queue(queue text) returns void
+language plpgsql as $$
+begin
+  perform pgflow.raise('PF404', format('no queue %L in this database', queue),
+    'Make it: client.create_queue(), `stepwell queues create`, or select pgmq.create().');
+end
+$$;
