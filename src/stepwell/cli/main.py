@@ -18,6 +18,12 @@ COMMANDS = {
     "demo": ("stepwell.cli.demo:demo", "See a flow run, here and now."),
     "worker": ("stepwell.cli.worker:worker", "Run an app's tasks until stopped."),
     "migrate": ("stepwell.cli.migrate:migrate", "Bring the database's schema up to date."),
+    "compile": ("stepwell.cli.compile:compile", "Write a definition as a SQL migration."),
+    "deploy": ("stepwell.cli.deploy:deploy", "Make the database know an app, version by version."),
+    "check-deploy": (
+        "stepwell.cli.check_deploy:check_deploy",
+        "List live runs that this code could not finish.",
+    ),
     "start": ("stepwell.cli.start:start", "Start a run."),
     "enqueue": ("stepwell.cli.start:enqueue", "Have a job done."),
     "signal": ("stepwell.cli.signal:signal", "Leave a signal for a run."),

@@ -1,0 +1,109 @@
+"""`stepwell deploy`: what a worker does when it starts, made visible, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from psycopg import AsyncConnection
+
+from stepwell.cli.database import AsJson, Dsn, database
+from stepwell.cli.exits import Exit, UsageError
+from stepwell.cli.load import load_app
+from stepwell.cli.migrate import connected
+from stepwell.cli.output import compact, note, plain, print_json, visible
+from stepwell.compile.changes import Change, deploy_changes
+from stepwell.compile.drift import Drift
+from stepwell.compile.finish import check_runs
+from stepwell.compile.schedules import deploy_schedules
+from stepwell.db import migrate as schema
+from stepwell.db.call import Call, Row
+
+
+async def deploy(
+    target: Annotated[str, Parameter(help="module:name, app.py or app.py:name.")],
+    *,
+    dry_run: Annotated[
+        bool, Parameter(negative=(), help="Tell all of it, change nothing.")
+    ] = False,
+    apply_options: Annotated[
+        bool,
+        Parameter(negative=(), help="The options of the code, also where they were tuned by hand."),
+    ] = False,
+    dsn: Dsn = None,
+    json: AsJson = False,
+) -> int:
+    """Make the database know an app: its flows, machines, jobs, limits and schedules.
+
+    A changed flow becomes a new version beside the old one, on which its live
+    runs go on. One transaction. A worker does the same when it starts.
+    """
+    app = load_app(target)
+    async with await connected(database(dsn)) as conn:
+        schema.check(await schema.read_schema(conn))
+        runs = InTransaction(conn)
+        async with conn.transaction(force_rollback=dry_run):
+            changes = await deploy_changes(runs, app, apply_tuned=apply_options)
+            await deploy_schedules(runs, app.schedules)
+            checked = await check_runs(runs, app, most=0)
+    if not changes:
+        raise UsageError(f"{target} has no flow, machine or job")
+    own = {change.slug for change in changes}
+    left = {key: count for key, count in checked.unfinished.items() if key[0] in own}
+    if json:
+        print_json([as_data(change, apply_options, left) for change in changes])
+    else:
+        for change in changes:
+            tell(change, apply_options)
+        warn(left, target)
+        if dry_run:
+            note("a dry run: nothing was changed")
+    return Exit.OK
+
+
+class InTransaction:
+    """Runs calls on one connection, so that all of them count or none does."""
+
+    def __init__(self, conn: AsyncConnection[Any]) -> None:
+        self._conn = conn
+
+    async def run(self, call: Call[Row], /) -> list[Row]:
+        return await call.on(self._conn)
+
+
+def tell(change: Change, applied: bool) -> None:
+    was = f" (was {change.previous})" if change.status in ("new version", "current again") else ""
+    print(f"{change.kind} {change.slug}: {change.status}, version {change.version}{was}")
+    for said in change.differences:
+        print(f"  {visible(said)}")
+    for each in change.drift:
+        print(f"  {drift_text(each, applied)}")
+
+
+def drift_text(drift: Drift, applied: bool) -> str:
+    """From what the database had to what the code says, or which of them stays."""
+    what = f"step {drift.step}: {drift.option}" if drift.step else drift.option
+    stored, wanted = (value_text(value) for value in (drift.stored, drift.wanted))
+    if drift.stays and not applied:
+        return f"{what} stays {stored}: tuned by hand, the code says {wanted} (see --apply-options)"
+    return f"{what} {stored} -> {wanted}"
+
+
+def value_text(value: object) -> str:
+    return "default" if value is None else compact(value)
+
+
+def warn(left: dict[tuple[str, int], int], target: str) -> None:
+    for (slug, version), count in left.items():
+        runs = "1 live run" if count == 1 else f"{count} live runs"
+        note(f"{runs} of {slug}, version {version}, cannot end on this code: keep an old worker")
+    if left:
+        note(f"see: stepwell check-deploy {target}")
+
+
+def as_data(change: Change, applied: bool, left: dict[tuple[str, int], int]) -> dict[str, object]:
+    return {
+        **plain(change),
+        "drift": [plain(each) | {"applied": applied or not each.stays} for each in change.drift],
+        "unfinished": {v: n for (slug, v), n in left.items() if slug == change.slug},
+    }
