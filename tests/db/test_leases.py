@@ -148,6 +148,7 @@ def test_past_the_cap_of_lost_workers_a_task_fails_by_its_own_policy(
 
 
 def test_a_foreign_worker_is_bound_by_the_timeout_alone(hands: Hands) -> None:
+    """Nobody stops its bodies, so past the timeout it counts as lost: not as an attempt."""
     hands.define(single("flow", timeout=60, maxAttempts=2))
     [run] = hands.start("flow")
     hands.conn.execute(
@@ -155,16 +156,20 @@ def test_a_foreign_worker_is_bound_by_the_timeout_alone(hands: Hands) -> None:
         " values ('flow', %s, 'f')",
         (hands.id,),
     )
-    for attempt, moment in enumerate(["2 minutes", "4 minutes"], 1):
+    for lost, moment in enumerate(["2 minutes", "4 minutes", "6 minutes", "8 minutes"], 1):
         [task] = hands.claim()
-        assert task.attempt == attempt
-        assert hands.reclaim().failed == 0
+        assert task.attempt == 1
+        swept = hands.reclaim()
+        assert (swept.requeued, swept.failed) == (0, 0)
         hands.at(moment)
         swept = hands.reclaim()
-        assert (swept.requeued, swept.failed) == (0, 1)
+        assert (swept.requeued, swept.failed) == ((1, 0) if lost < 4 else (0, 1))
         assert hands.complete([task]).stale == {task.message_id}
     assert hands.status(run) == "failed"
-    assert hands.rows("select distinct error_type from pgflow.attempts") == [("TimedOut",)]
+    told = hands.rows("select error_type, worker_id from pgflow.attempts")
+    assert told == [("WorkerLost", hands.id)] * 4
+    last = "select last_worker_id, permanently_stalled_at is not null from pgflow.step_tasks"
+    assert hands.rows(last) == [(hands.id, True)]
 
 
 def test_the_timeout_of_the_step_counts_before_that_of_the_flow(hands: Hands) -> None:

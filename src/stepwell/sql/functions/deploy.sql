@@ -143,28 +143,41 @@ language plpgsql set search_path = '' as $$
 declare
   slug constant text := shape ->> 'slug';
   known constant boolean := exists (select from pgflow.flows f where f.flow_slug = slug);
-  step jsonb;
 begin
   perform pgflow.create_flow(slug);
   if known then
     perform pgflow.add_version(slug);
   end if;
-  for step in select value from jsonb_array_elements(shape -> 'steps') loop
-    perform pgflow.add_step(
-      slug, step ->> 'slug',
-      deps_slugs => array(select jsonb_array_elements_text(step -> 'dependencies')),
-      step_type => case when step ->> 'stepType' = 'map' then 'map' else 'single' end,
-      required_input_pattern => step -> 'requiredInputPattern' -> 'value',
-      forbidden_input_pattern => step -> 'forbiddenInputPattern' -> 'value',
-      when_unmet => step ->> 'whenUnmet',
-      when_exhausted => step ->> 'whenExhausted');
-  end loop;
-  update pgflow.steps s set step_type = e ->> 'stepType', signal_name = e ->> 'signalName'
-  from pgflow.flows f, jsonb_array_elements(shape -> 'steps') e
-  where f.flow_slug = slug and s.version_id = f.version_id and s.step_slug = e ->> 'slug' and e ->> 'stepType' in ('signal', 'sleep');
+  perform pgflow.add_steps(slug, shape -> 'steps');
   update pgflow.versions v set queue = shape -> 'options' ->> 'queue'
   from pgflow.flows f where f.flow_slug = slug and v.version_id = f.version_id;
   return (select f.version_id from pgflow.flows f where f.flow_slug = slug);
+end
+$$;
+
+-- Steps of a shape, with what pgflow knows of their options, in the flow's current version.
+create or replace function pgflow.add_steps(slug text, steps jsonb) returns void
+language plpgsql as $$
+declare
+  step jsonb;
+begin
+  for step in select value from jsonb_array_elements(steps) loop
+    perform pgflow.add_step(
+      slug, step ->> 'slug',
+      deps_slugs => array(select jsonb_array_elements_text(step -> 'dependencies')),
+      max_attempts => (step -> 'options' ->> 'maxAttempts')::int,
+      base_delay => (step -> 'options' ->> 'baseDelay')::int,
+      timeout => (step -> 'options' ->> 'timeout')::int,
+      start_delay => (step -> 'options' ->> 'startDelay')::int,
+      step_type => case when step ->> 'stepType' in ('signal', 'sleep') then 'single' else step ->> 'stepType' end,
+      required_input_pattern => step -> 'requiredInputPattern' -> 'value',
+      forbidden_input_pattern => step -> 'forbiddenInputPattern' -> 'value',
+      when_unmet => coalesce(step ->> 'whenUnmet', 'skip'),
+      when_exhausted => coalesce(step ->> 'whenExhausted', 'fail'));
+  end loop;
+  update pgflow.steps s set step_type = e ->> 'stepType', signal_name = e ->> 'signalName'
+  from pgflow.flows f, jsonb_array_elements(steps) e
+  where f.flow_slug = slug and s.version_id = f.version_id and s.step_slug = e ->> 'slug' and e ->> 'stepType' in ('signal', 'sleep');
 end
 $$;
 

@@ -29,6 +29,9 @@ begin
     select cardinality(w.written) into failed     -- of a run that somebody holds: the next time
     from pgflow.write_outcomes(null, ids, tokens, outcomes, array_fill(null::jsonb, array[failed]),
       types, messages, array_fill(null::text, array[failed]), '{}', '{}', 0, patient => false, bodies_ended => false) w;
+    update pgflow.step_tasks t set permanently_stalled_at = at
+    from unnest(ids, types) l (id, type)
+    where t.message_id = any (array[l.id]) and l.type = 'WorkerLost' and t.stage || '' = 'closed';
   end if;
   requeued := pgflow.requeue_lost(at, margin);
   queues := pgflow.free_lost_slots();
@@ -57,7 +60,8 @@ language sql as $$
   update pgflow.workers w set stopped_at = at from lapsed l where w.worker_id = l.worker_id;
 $$;
 
--- Running tasks whose worker is gone (lost), or that are past their timeout by more than a margin.
+-- Running tasks whose worker is gone (lost), or that are past their timeout by more than a margin. A foreign worker has no
+-- lease and nobody stops its bodies, so of one that is past its timeout we only know that it does not answer: it is lost.
 create or replace function pgflow.stalled_tasks(at timestamptz, margin interval)
 returns table (message_id bigint, claim_token bigint, step_slug text, requeued_count int, max_crashes int, timeout int, lost boolean)
 language sql stable as $$
@@ -67,31 +71,35 @@ language sql stable as $$
   join pgflow.steps s on s.version_id = any (array[t.version_id]) and s.step_slug = t.step_slug
   left join pgflow.workers w on w.worker_id = any (array[t.last_worker_id])
   cross join lateral (select coalesce(s.opt_timeout, f.opt_timeout) as timeout) d
-  cross join lateral (select t.last_worker_id is not null and (w.worker_id is null or w.stopped_at is not null) as lost) g
-  where t.stage = 'running' and (g.lost or t.started_at + make_interval(secs => d.timeout) + margin < at);
+  cross join lateral (select t.started_at + make_interval(secs => d.timeout) + margin < at as overdue) o
+  cross join lateral (
+    select t.last_worker_id is not null and (w.worker_id is null or w.stopped_at is not null)
+      or o.overdue and w.lease is null as lost) g
+  where t.stage = 'running' and (g.lost or o.overdue);
 $$;
 
 -- The first time at once; a task that lost workers before waits 2, 4, … seconds, so that what kills
--- workers meets fewer innocent neighbours.
+-- workers meets fewer innocent neighbours. A foreign worker's has waited for its timeout already.
 create or replace function pgflow.requeue_lost(at timestamptz, margin interval) returns int
 language sql as $$
   with lost as (
-    select t.message_id, t.started_at
+    select t.message_id, t.started_at, t.last_worker_id, t.requeued_count = 0 or coalesce((
+      select w.lease is null from pgflow.workers w where w.worker_id = t.last_worker_id), t.last_worker_id is null) as at_once
     from pgflow.stalled_tasks(at, margin) l
     cross join lateral (
-      select t.message_id, t.started_at from pgflow.step_tasks t
+      select t.message_id, t.started_at, t.last_worker_id, t.requeued_count from pgflow.step_tasks t
       where t.message_id = l.message_id and t.claim_token = l.claim_token
       for update skip locked) t
     where l.lost and l.requeued_count < l.max_crashes    -- others were failed, or their runs are held: then the next time
   ), requeued as (
     update pgflow.step_tasks t
-    set stage = case when t.requeued_count = 0 then 'ready' else 'delayed' end, status = 'queued', claim_token = null,
-        ready_at = case when t.requeued_count = 0 then t.ready_at
+    set stage = case when l.at_once then 'ready' else 'delayed' end, status = 'queued', claim_token = null,
+        ready_at = case when l.at_once then least(t.ready_at, at)
           else at + make_interval(secs => power(2, least(t.requeued_count, 10))) end,
-        attempts_count = t.attempts_count - 1, started_at = null,
+        attempts_count = t.attempts_count - 1, started_at = null, last_worker_id = null,
         requeued_count = t.requeued_count + 1, last_requeued_at = at
     from lost l where t.message_id = any (array[l.message_id])
-    returning t.run_id, t.step_slug, t.task_index, t.attempts_count + 1 as attempt, t.last_worker_id, l.started_at
+    returning t.run_id, t.step_slug, t.task_index, t.attempts_count + 1 as attempt, l.last_worker_id, l.started_at
   ), logged as (
     insert into pgflow.attempts (run_id, step_slug, task_index, attempt, error_type, error_message, worker_id, started_at, failed_at)
     select r.run_id, r.step_slug, r.task_index, r.attempt, 'WorkerLost', 'the worker was lost while it ran this task',

@@ -189,7 +189,7 @@ end
 $$;
 
 -- Count resolved steps off their runs; a run with none left is complete. Its output are the outputs of the completed
--- steps that nobody depends on; null when there are none.
+-- steps that nobody depends on; null when there are none. (A reference without a step counts none off, and asks only that.)
 create or replace function pgflow.settle_runs(resolved pgflow.step_ref[], at timestamptz) returns void
 language plpgsql as $$
 begin
@@ -203,7 +203,7 @@ begin
         where t.run_id = r.run_id and t.status = 'completed'
           and not exists (
             select from pgflow.deps c where c.version_id = r.version_id and c.dep_slug = t.step_slug)) end
-  from (select u.run_id, count(*)::int as steps from unnest(resolved) u group by u.run_id) d
+  from (select u.run_id, count(u.step_slug)::int as steps from unnest(resolved) u group by u.run_id) d
   where r.run_id = any (array[d.run_id]);
 end
 $$;

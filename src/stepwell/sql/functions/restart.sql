@@ -68,6 +68,7 @@ $$;
 create or replace function pgflow.repeat_flow(origin pgflow.runs, from_step text, id uuid, at timestamptz) returns void
 language plpgsql as $$
 declare
+  held constant boolean := pgflow.hold_flow(origin.flow_slug);
   kept record;
   roots pgflow.step_ref[];
 begin

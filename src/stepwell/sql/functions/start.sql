@@ -13,6 +13,7 @@ create or replace function pgflow.start_runs(
 language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
+  held constant boolean := pgflow.hold_flow(start_runs.flow_slug);
   flow constant pgflow.flows := pgflow.flow_named(start_runs.flow_slug);
   shape constant int := coalesce(start_runs.version_id, pgflow.version_numbered(flow, (options[1] ->> 'version')::int));
   at constant timestamptz := pgflow.now();

@@ -177,6 +177,7 @@ begin
   set stage = s.stage, waiting = s.waits and s.stage <> 'ready',
       ready_at = case when s.stage = 'delayed' then t.ready_at else at end,
       status = 'queued', claim_token = null, attempts_count = 0, requeued_count = 0, output = null, blocked_on = null,
+      permanently_stalled_at = null,
       error_message = null, started_at = null, completed_at = null, failed_at = null
   from (
     select t.message_id, coalesce(t.awaits is not null or j.open, false) as waits, case
@@ -252,12 +253,7 @@ begin
   perform pgflow.write_audit(pgflow.now(), actor, 'delete', 'run', r.run_id::text, r.run_id,
     jsonb_build_object('flow', r.flow_slug, 'status', r.status, 'key', r.key))
   from pgflow.runs r where r.run_id = delete_run.run_id;
-  delete from pgflow.step_tasks t where t.run_id = delete_run.run_id;
-  delete from pgflow.step_states s where s.run_id = delete_run.run_id;
-  delete from pgflow.attempts a where a.run_id = delete_run.run_id;
-  delete from pgflow.signals s where s.run_id = delete_run.run_id;
-  delete from pgflow.joins j where j.run_id = delete_run.run_id;
-  delete from pgflow.runs r where r.run_id = delete_run.run_id;
+  perform pgflow.forget_runs(array[delete_run.run_id]);
   return true;
 end
 $$;
