@@ -105,7 +105,7 @@ def numbered(sql: str) -> str:
 
 def sql_text() -> str:
     root = files("stepwell") / "sql"
-    folders = [root, root / "functions", root / "migrations"]
+    folders = [root, root / "functions", root / "migrations", root / "pgmq"]
     texts = (f for folder in folders for f in folder.iterdir() if f.name.endswith(".sql"))
     return "\n".join(f.read_text() for f in texts)
 

@@ -21,7 +21,7 @@ def dump(dsn: str) -> str:
         c.directory / "pg_dump" for c in candidates() if (c.directory / "pg_dump").exists()
     )
     told = subprocess.run(
-        [program, "--schema-only", "--schema=pgflow", "--no-owner", dsn],
+        [program, "--schema-only", "--schema=pgflow", "--schema=pgmq", "--no-owner", dsn],
         capture_output=True,
         text=True,
         check=True,

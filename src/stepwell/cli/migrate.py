@@ -49,7 +49,7 @@ async def show_status(dsn: str, json: bool) -> int:
     async with await connected(dsn) as conn:
         found = await schema.read_schema(conn)
     missing = [script.name for script in schema.pending(found)]
-    current = not missing and found.functions == schema.functions_digest()
+    current = not missing and found.current
     if json:
         applied = [name for name, _, _ in found.migrations]
         print_json(

@@ -16,6 +16,7 @@ from stepwell.errors import SchemaError
 
 SQL = files("stepwell") / "sql"
 LIBRARY = installed_version("stepwell")
+QUEUES = "select pgflow.expose_flows()"
 LOCK = "select pg_advisory_xact_lock(hashtext('stepwell.migrate'))"
 LEDGER = """
     create schema if not exists pgflow;
@@ -60,6 +61,12 @@ class Schema:
     migrations: tuple[tuple[str, str, bool], ...] = ()
     library: str = ""
     functions: str = ""
+    queues: bool = False
+
+    @property
+    def current(self) -> bool:
+        """Its functions are those of this code, and somebody's pgmq is there."""
+        return self.queues and self.functions == functions_digest()
 
     @property
     def checksums(self) -> dict[str, str]:
@@ -78,8 +85,15 @@ def functions() -> list[Script]:
     return first[::-1] + [s for s in scripts if s not in first] + last
 
 
+def queue_functions() -> list[Script]:
+    """The schema pgmq of our own, re-applied where there is none or one of ours."""
+    scripts = read_folder("pgmq")
+    return sorted(scripts, key=lambda script: script.name != "schema.sql")
+
+
 def functions_digest() -> str:
-    return sha256("".join(s.checksum for s in functions()).encode()).hexdigest()
+    scripts = functions() + queue_functions()
+    return sha256("".join(s.checksum for s in scripts).encode()).hexdigest()
 
 
 def read_folder(folder: str) -> list[Script]:
@@ -90,10 +104,13 @@ def read_folder(folder: str) -> list[Script]:
 async def read_schema(conn: AsyncConnection[Any]) -> Schema:
     """Look at a database without changing it."""
     row = await (
-        await conn.execute(f"select to_regnamespace('pgflow') is not null, {OURS}, {FILLED}")
+        await conn.execute(
+            f"select to_regnamespace('pgflow') is not null, {OURS}, {FILLED},"
+            " to_regnamespace('pgmq') is not null"
+        )
     ).fetchone()
     assert row is not None
-    exists, ours, filled = row
+    exists, ours, filled, queues = row
     if not ours:
         return Schema(exists=exists and filled)
     applied = await (
@@ -105,7 +122,7 @@ async def read_schema(conn: AsyncConnection[Any]) -> Schema:
         await conn.execute("select library, functions from pgflow.stepwell_schema")
     ).fetchone()
     library, digest = stamp or ("", "")
-    return Schema(True, True, tuple(applied), library, digest)
+    return Schema(True, True, tuple(applied), library, digest, queues)
 
 
 async def migrate(conn: AsyncConnection[Any]) -> list[str]:
@@ -119,7 +136,7 @@ async def migrate(conn: AsyncConnection[Any]) -> list[str]:
         await conn.execute(LOCK)
         schema = await read_schema(conn)
         missing = pending(schema)
-        if not missing and schema.functions == functions_digest():
+        if not missing and schema.current:
             return []  # another process was faster
         await conn.execute(LEDGER)
         for script in missing:
@@ -132,6 +149,7 @@ async def migrate(conn: AsyncConnection[Any]) -> list[str]:
         await conn.execute("set local check_function_bodies = off")
         for script in functions():
             await apply(conn, script)
+        await apply_queues(conn)
         await conn.execute(
             "insert into pgflow.stepwell_schema (library, functions) values (%s, %s)"
             " on conflict (only_row) do update set library = excluded.library,"
@@ -145,8 +163,17 @@ async def apply(conn: AsyncConnection[Any], script: Script) -> None:
     await conn.execute(cast(LiteralString, script.text))
 
 
+async def apply_queues(conn: AsyncConnection[Any]) -> None:
+    """Our pgmq, unless the schema is somebody else's: then only the views of our flows in it."""
+    row = await (await conn.execute("select pgflow.owns_pgmq()")).fetchone()
+    if row != (False,):
+        for script in queue_functions():
+            await apply(conn, script)
+    await conn.execute(QUEUES)
+
+
 async def is_current(conn: AsyncConnection[Any]) -> bool:
-    return (await read_schema(conn)).functions == functions_digest()
+    return (await read_schema(conn)).current
 
 
 def pending(schema: Schema) -> list[Script]:

@@ -24,6 +24,20 @@ CREATE SCHEMA pgflow;
 
 
 --
+-- Name: pgmq; Type: SCHEMA; Schema: -; Owner: -
+--
+
+CREATE SCHEMA pgmq;
+
+
+--
+-- Name: SCHEMA pgmq; Type: COMMENT; Schema: -; Owner: -
+--
+
+COMMENT ON SCHEMA pgmq IS 'Stepwell: message queues with the functions of pgmq';
+
+
+--
 -- Name: claimed_task; Type: TYPE; Schema: pgflow; Owner: -
 --
 
@@ -133,8 +147,90 @@ CREATE TYPE pgflow.step_task_record AS (
 
 
 --
+-- Name: told; Type: TYPE; Schema: pgflow; Owner: -
+--
+
+CREATE TYPE pgflow.told AS (
+	run_id uuid,
+	event text,
+	payload jsonb
+);
+
+
+--
+-- Name: message_record; Type: TYPE; Schema: pgmq; Owner: -
+--
+
+CREATE TYPE pgmq.message_record AS (
+	msg_id bigint,
+	read_ct integer,
+	enqueued_at timestamp with time zone,
+	vt timestamp with time zone,
+	message jsonb,
+	headers jsonb
+);
+
+
+--
+-- Name: metrics_result; Type: TYPE; Schema: pgmq; Owner: -
+--
+
+CREATE TYPE pgmq.metrics_result AS (
+	queue_name text,
+	queue_length bigint,
+	newest_msg_age_sec integer,
+	oldest_msg_age_sec integer,
+	total_messages bigint,
+	scrape_time timestamp with time zone,
+	queue_visible_length bigint
+);
+
+
+--
+-- Name: queue_record; Type: TYPE; Schema: pgmq; Owner: -
+--
+
+CREATE TYPE pgmq.queue_record AS (
+	queue_name character varying,
+	is_partitioned boolean,
+	is_unlogged boolean,
+	created_at timestamp with time zone
+);
+
+
+--
+-- Name: _archive_task_message(uuid, text, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: _cascade_force_skip_steps(uuid, text, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: _compare_flow_shapes(jsonb, jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: _create_flow_from_shape(text, jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: is_valid_slug(text); Type: FUNCTION; Schema: pgflow; Owner: -
 --
+
+--
+-- Name: deps; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.deps (
+    flow_slug text NOT NULL,
+    dep_slug text NOT NULL,
+    step_slug text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    version_id integer NOT NULL,
+    CONSTRAINT deps_check CHECK ((dep_slug <> step_slug))
+);
+
 
 --
 -- Name: steps; Type: TABLE; Schema: pgflow; Owner: -
@@ -189,7 +285,52 @@ CREATE TABLE pgflow.steps (
 
 
 --
+-- Name: structure_of(integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: flows; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.flows (
+    flow_slug text NOT NULL,
+    opt_max_attempts integer DEFAULT 3 NOT NULL,
+    opt_base_delay integer DEFAULT 1 NOT NULL,
+    opt_timeout integer DEFAULT 60 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    kind text DEFAULT 'flow'::text NOT NULL,
+    version_id integer,
+    opt_max_delay integer,
+    opt_jitter real DEFAULT 0 NOT NULL,
+    opt_max_crashes integer DEFAULT 3 NOT NULL,
+    deployed_options jsonb,
+    opt_backoff text DEFAULT 'exponential'::text NOT NULL,
+    opt_priority smallint DEFAULT 0 NOT NULL,
+    opt_fairness_by text[],
+    opt_retention double precision,
+    CONSTRAINT kind_is_valid CHECK ((kind = ANY (ARRAY['flow'::text, 'machine'::text, 'job'::text]))),
+    CONSTRAINT opt_backoff_is_valid CHECK ((opt_backoff = ANY (ARRAY['exponential'::text, 'linear'::text, 'fixed'::text, 'custom'::text]))),
+    CONSTRAINT opt_base_delay_is_nonnegative CHECK ((opt_base_delay >= 0)),
+    CONSTRAINT opt_jitter_is_a_fraction CHECK (((opt_jitter >= (0)::double precision) AND (opt_jitter <= (1)::double precision))),
+    CONSTRAINT opt_max_attempts_is_nonnegative CHECK ((opt_max_attempts >= 0)),
+    CONSTRAINT opt_max_crashes_is_nonnegative CHECK ((opt_max_crashes >= 0)),
+    CONSTRAINT opt_max_delay_is_nonnegative CHECK ((opt_max_delay >= 0)),
+    CONSTRAINT opt_retention_is_nonnegative CHECK ((opt_retention >= (0)::double precision)),
+    CONSTRAINT opt_timeout_is_positive CHECK ((opt_timeout > 0)),
+    CONSTRAINT slug_is_valid CHECK (pgflow.is_valid_slug(flow_slug))
+);
+
+
+--
+-- Name: _get_flow_shape(text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: add_step(text, text, text[], integer, integer, integer, integer, text, jsonb, jsonb, text, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: add_steps(text, jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -213,37 +354,6 @@ CREATE TABLE pgflow.steps (
 --
 
 --
--- Name: flows; Type: TABLE; Schema: pgflow; Owner: -
---
-
-CREATE TABLE pgflow.flows (
-    flow_slug text NOT NULL,
-    opt_max_attempts integer DEFAULT 3 NOT NULL,
-    opt_base_delay integer DEFAULT 1 NOT NULL,
-    opt_timeout integer DEFAULT 60 NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    kind text DEFAULT 'flow'::text NOT NULL,
-    version_id integer,
-    opt_max_delay integer,
-    opt_jitter real DEFAULT 0 NOT NULL,
-    opt_max_crashes integer DEFAULT 3 NOT NULL,
-    deployed_options jsonb,
-    opt_backoff text DEFAULT 'exponential'::text NOT NULL,
-    opt_priority smallint DEFAULT 0 NOT NULL,
-    opt_fairness_by text[],
-    CONSTRAINT kind_is_valid CHECK ((kind = ANY (ARRAY['flow'::text, 'machine'::text, 'job'::text]))),
-    CONSTRAINT opt_backoff_is_valid CHECK ((opt_backoff = ANY (ARRAY['exponential'::text, 'linear'::text, 'fixed'::text, 'custom'::text]))),
-    CONSTRAINT opt_base_delay_is_nonnegative CHECK ((opt_base_delay >= 0)),
-    CONSTRAINT opt_jitter_is_a_fraction CHECK (((opt_jitter >= (0)::double precision) AND (opt_jitter <= (1)::double precision))),
-    CONSTRAINT opt_max_attempts_is_nonnegative CHECK ((opt_max_attempts >= 0)),
-    CONSTRAINT opt_max_crashes_is_nonnegative CHECK ((opt_max_crashes >= 0)),
-    CONSTRAINT opt_max_delay_is_nonnegative CHECK ((opt_max_delay >= 0)),
-    CONSTRAINT opt_timeout_is_positive CHECK ((opt_timeout > 0)),
-    CONSTRAINT slug_is_valid CHECK (pgflow.is_valid_slug(flow_slug))
-);
-
-
---
 -- Name: limits; Type: TABLE; Schema: pgflow; Owner: -
 --
 
@@ -260,6 +370,10 @@ CREATE TABLE pgflow.limits (
 
 --
 -- Name: apply_flow_options(jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: apply_options(jsonb, integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -291,6 +405,10 @@ CREATE TABLE pgflow.limits (
 --
 
 --
+-- Name: broadcast(pgflow.told[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: calculate_retry_delay(numeric, integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -304,6 +422,14 @@ CREATE TABLE pgflow.limits (
 
 --
 -- Name: capacity_of(text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: cascade_complete_taskless_steps(uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: cascade_resolve_conditions(uuid); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -378,7 +504,19 @@ WITH (fillfactor='80');
 --
 
 --
+-- Name: chosen_letters(text, bigint[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: claim_tasks(uuid, text[], integer[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: cleanup_ensure_workers_logs(integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: close_messages(text, bigint[], integer[], text[], integer[], text[], text[], text[], uuid); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -446,6 +584,7 @@ CREATE TABLE pgflow.step_tasks (
     promised boolean DEFAULT false NOT NULL,
     fairness_key text DEFAULT ''::text NOT NULL,
     fairness_weight real,
+    read_ct integer DEFAULT 0 NOT NULL,
     CONSTRAINT attempts_count_nonnegative CHECK ((attempts_count >= 0)),
     CONSTRAINT completed_at_is_after_queued_at CHECK ((completed_at >= queued_at)),
     CONSTRAINT completed_at_is_after_started_at CHECK ((completed_at >= started_at)),
@@ -474,6 +613,10 @@ WITH (fillfactor='85');
 --
 
 --
+-- Name: conceal_flow(text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: condition_met(uuid, pgflow.steps); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -483,6 +626,14 @@ WITH (fillfactor='85');
 
 --
 -- Name: count_down(pgflow.step_ref[], integer[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: count_off(uuid, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: count_tasks(text); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -498,6 +649,14 @@ WITH (fillfactor='85');
 --
 
 --
+-- Name: delete_flow(text, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: delete_flow_and_data(text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: delete_run(uuid, text); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -507,6 +666,10 @@ WITH (fillfactor='85');
 
 --
 -- Name: describe_tasks(bigint[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: drain_workers(uuid[], text); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -534,6 +697,10 @@ WITH (fillfactor='85');
 --
 
 --
+-- Name: ensure_flow_compiled(text, jsonb, boolean); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: ensure_limits(jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -546,7 +713,15 @@ WITH (fillfactor='85');
 --
 
 --
+-- Name: ensure_queue(text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: ensure_schedules(jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: ensure_workers(); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -554,7 +729,27 @@ WITH (fillfactor='85');
 --
 
 --
+-- Name: events_between(text, text, bigint, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: events_of(uuid[], bigint[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: exhaust_steps(pgflow.entry[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: expose_flow(text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: expose_flows(); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: extend_messages(text, bigint[], integer[], timestamp with time zone[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -586,11 +781,31 @@ WITH (fillfactor='85');
 --
 
 --
+-- Name: flow_exists(text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: flow_named(text); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
+-- Name: foreign_queue_for_flow(text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: forget_dead_letters(text, bigint[], integer, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: forget_runs(uuid[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: forget_shares(); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: forget_workers(timestamp with time zone, integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -610,6 +825,10 @@ WITH (fillfactor='85');
 --
 
 --
+-- Name: get_run_with_states(uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: get_runs(uuid[]); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -618,7 +837,39 @@ WITH (fillfactor='85');
 --
 
 --
+-- Name: has_function(text, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: has_signals(uuid, text[], boolean, bigint[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: headers_of_functions(); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: workers; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.workers (
+    worker_id uuid NOT NULL,
+    queue_name text NOT NULL,
+    function_name text NOT NULL,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    deprecated_at timestamp with time zone,
+    stopped_at timestamp with time zone,
+    last_heartbeat_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_heartbeat timestamp with time zone GENERATED ALWAYS AS (last_heartbeat_at) STORED,
+    lease interval,
+    host text,
+    pid integer
+)
+WITH (fillfactor='50');
+
+
+--
+-- Name: health_of(pgflow.workers); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -626,7 +877,31 @@ WITH (fillfactor='85');
 --
 
 --
+-- Name: hide_tasks(text, bigint[], timestamp with time zone[], integer[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: hold_flow(text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: hold_run(uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: insert_tasks(pgflow.step_ref[], timestamp with time zone, uuid, text[], integer[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: is_local(); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: is_over(text, integer, integer, integer, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: is_served(text); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -639,6 +914,18 @@ WITH (fillfactor='85');
 
 --
 -- Name: judge_ready(pgflow.step_ref[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: keep_archive(); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: keep_listening(uuid[], interval); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: keep_messages(text, bigint[], text); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -671,6 +958,30 @@ CREATE TABLE pgflow.audit (
 
 --
 -- Name: list_audit(uuid, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: dead_letters; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.dead_letters (
+    dead_letter_id bigint NOT NULL,
+    queue text NOT NULL,
+    msg_id bigint NOT NULL,
+    read_ct integer NOT NULL,
+    enqueued_at timestamp with time zone NOT NULL,
+    died_at timestamp with time zone NOT NULL,
+    message jsonb,
+    headers jsonb,
+    error_type text NOT NULL,
+    error_message text NOT NULL,
+    traceback text,
+    worker_id uuid
+);
+
+
+--
+-- Name: list_dead_letters(text, bigint, integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -722,6 +1033,22 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: listen_to(uuid, uuid, interval); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: live_runs(integer, uuid, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: live_versions(); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: lock_messages(text, bigint[], integer[], timestamp with time zone[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: lock_run(uuid); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -746,35 +1073,43 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: make_views(text, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: now(); Type: FUNCTION; Schema: pgflow; Owner: -
 --
-
---
--- Name: workers; Type: TABLE; Schema: pgflow; Owner: -
---
-
-CREATE TABLE pgflow.workers (
-    worker_id uuid NOT NULL,
-    queue_name text NOT NULL,
-    function_name text NOT NULL,
-    started_at timestamp with time zone DEFAULT now() NOT NULL,
-    deprecated_at timestamp with time zone,
-    stopped_at timestamp with time zone,
-    last_heartbeat_at timestamp with time zone DEFAULT now() NOT NULL,
-    last_heartbeat timestamp with time zone GENERATED ALWAYS AS (last_heartbeat_at) STORED,
-    lease interval,
-    host text,
-    pid integer
-)
-WITH (fillfactor='50');
-
 
 --
 -- Name: mark_worker_stopped(uuid); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
+-- Name: maybe_complete_run(uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: message_of(text, uuid, text, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: messages_of(bigint[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: move_message(); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: move_runs(pgflow.entry[], timestamp with time zone, uuid, text[], integer[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: names_in(jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: need_extension(boolean, text, text); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -783,6 +1118,10 @@ WITH (fillfactor='50');
 
 --
 -- Name: next_schedule(); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: no_queue(text); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -795,6 +1134,10 @@ WITH (fillfactor='50');
 
 --
 -- Name: outputs_for(uuid, integer, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: owns_pgmq(); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -830,7 +1173,15 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: pick_messages(text, integer, jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: pick_tasks(text[], integer[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: poll_for_tasks(text, integer, integer, integer, integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -838,7 +1189,31 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: prunable_flows(double precision); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: prune(double precision, interval, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: prune_data_older_than(interval); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: prune_events(interval, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: prune_runs(text, timestamp with time zone, integer, timestamp with time zone, uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: put_aside(bigint[], bigint[], bigint[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: queue_for_flow(text); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -847,6 +1222,14 @@ WITH (fillfactor='50');
 
 --
 -- Name: raise(text, text, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: read_messages(text, integer, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: read_tasks(text, integer, integer, jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -902,6 +1285,14 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: requeue_stalled_tasks(); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: resend_dead_letters(text, bigint[], integer, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: resolve_wave(pgflow.step_ref[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -942,6 +1333,10 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: run_payload(pgflow.runs); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: run_started_as(uuid, text, text, jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -950,7 +1345,19 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: schedule_job(text, text, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: seat_tasks(uuid, bigint[], bigint[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: secret_named(text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: send_messages(text, jsonb[], jsonb[], double precision); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -958,7 +1365,15 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: serve_queues(uuid, text[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: set_priority(uuid, integer, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: set_vt_batch(text, bigint[], integer[]); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -967,6 +1382,14 @@ WITH (fillfactor='50');
 
 --
 -- Name: settle_runs(pgflow.step_ref[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: setup_ensure_workers_cron(text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: setup_requeue_stalled_tasks_cron(text); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -982,6 +1405,10 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: site_of_functions(); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: skip_below(pgflow.step_ref[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -991,6 +1418,10 @@ WITH (fillfactor='50');
 
 --
 -- Name: slot_key(text, timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: somebody_listens(); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1014,6 +1445,14 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: start_flow_with_states(text, jsonb, uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: start_ready_steps(uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: start_runs(text, jsonb[], uuid[], text[], integer, jsonb[]); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -1030,6 +1469,51 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: step_differences(jsonb, jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: step_states; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.step_states (
+    flow_slug text NOT NULL,
+    run_id uuid NOT NULL,
+    step_slug text NOT NULL,
+    status text DEFAULT 'created'::text NOT NULL,
+    remaining_tasks integer,
+    initial_tasks integer,
+    remaining_deps integer DEFAULT 0 NOT NULL,
+    output jsonb,
+    error_message text,
+    skip_reason text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    started_at timestamp with time zone,
+    completed_at timestamp with time zone,
+    failed_at timestamp with time zone,
+    skipped_at timestamp with time zone,
+    CONSTRAINT completed_at_is_after_started_at CHECK ((completed_at >= started_at)),
+    CONSTRAINT completed_at_or_failed_at_or_skipped_at CHECK ((num_nonnulls(completed_at, failed_at, skipped_at) <= 1)),
+    CONSTRAINT failed_at_is_after_started_at CHECK ((failed_at >= started_at)),
+    CONSTRAINT initial_tasks_known_when_started CHECK (((status <> 'started'::text) OR (initial_tasks IS NOT NULL))),
+    CONSTRAINT output_only_for_completed_or_null CHECK (((output IS NULL) OR (status = 'completed'::text))),
+    CONSTRAINT remaining_tasks_state_consistency CHECK (((remaining_tasks IS NULL) OR (status <> ALL (ARRAY['created'::text, 'skipped'::text])))),
+    CONSTRAINT skip_reason_matches_status CHECK (((status = 'skipped'::text) = (skip_reason IS NOT NULL))),
+    CONSTRAINT skipped_at_is_after_created_at CHECK ((skipped_at >= created_at)),
+    CONSTRAINT started_at_is_after_created_at CHECK ((started_at >= created_at)),
+    CONSTRAINT status_and_remaining_tasks_match CHECK (((status <> 'completed'::text) OR (remaining_tasks = 0))),
+    CONSTRAINT status_is_valid CHECK ((status = ANY (ARRAY['created'::text, 'started'::text, 'completed'::text, 'failed'::text, 'skipped'::text]))),
+    CONSTRAINT step_states_initial_tasks_check CHECK ((initial_tasks >= 0)),
+    CONSTRAINT step_states_remaining_deps_check CHECK ((remaining_deps >= 0))
+)
+WITH (fillfactor='70');
+
+
+--
+-- Name: step_payload(pgflow.step_states, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: steps_below(integer, text[]); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -1042,25 +1526,15 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: stop_listening(uuid[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: stored_options(integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: structure_in(jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
---
-
---
--- Name: deps; Type: TABLE; Schema: pgflow; Owner: -
---
-
-CREATE TABLE pgflow.deps (
-    flow_slug text NOT NULL,
-    dep_slug text NOT NULL,
-    step_slug text NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    version_id integer NOT NULL,
-    CONSTRAINT deps_check CHECK ((dep_slug <> step_slug))
-);
-
-
---
--- Name: structure_of(integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1072,6 +1546,34 @@ CREATE TABLE pgflow.deps (
 --
 
 --
+-- Name: tell(pgflow.told[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: tell_failures(pgflow.step_ref[], boolean); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: tell_present(uuid, text[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: tell_resolved(pgflow.step_ref[], pgflow.step_ref[], pgflow.step_ref[], pgflow.step_ref[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: tell_runs(text, uuid[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: tell_steps(text, pgflow.step_ref[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: track_worker_function(text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: trees_of(uuid[]); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -1080,7 +1582,15 @@ CREATE TABLE pgflow.deps (
 --
 
 --
+-- Name: upsert_flow(jsonb, boolean, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: version_numbered(pgflow.flows, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: versions_like(text[], integer[]); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1125,7 +1635,19 @@ WITH (fillfactor='80');
 --
 
 --
+-- Name: wake_waiting(text[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: want_input(jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: want_inputs(integer[], text[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: worker_health(interval, integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1138,6 +1660,200 @@ WITH (fillfactor='80');
 
 --
 -- Name: write_outcomes(uuid, bigint[], bigint[], text[], jsonb[], text[], text[], text[], text[], integer[], integer, boolean, boolean); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: after(integer); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: announce(text[]); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: archive(text, bigint[]); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: archive(text, bigint); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: belongs_to_a_flow(text, bigint[], text); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: check_queue_name(text); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: create(text); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: create_non_partitioned(text); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: create_unlogged(text); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: delete(text, bigint[]); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: delete(text, bigint); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: disable_notify_insert(text); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: drop_queue(text); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: enable_notify_insert(text, integer); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: format_table_name(text, text); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: free_relation(text); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: front_of(text, integer); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: insert_messages(text, jsonb[], jsonb[], timestamp with time zone); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: meta; Type: TABLE; Schema: pgmq; Owner: -
+--
+
+CREATE TABLE pgmq.meta (
+    queue_name character varying NOT NULL,
+    is_partitioned boolean DEFAULT false NOT NULL,
+    is_unlogged boolean DEFAULT false NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    relation text NOT NULL,
+    flow_slug text
+);
+
+
+--
+-- Name: list_queues(); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: make_queue(text, boolean); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: metrics(text); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: metrics_all(); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: notify_insert(); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: notify_tasks(); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: plain_queue(text, text, text); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: pop(text); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: purge_queue(text); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: queue_named(text); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: read(text, integer, integer, jsonb); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: read_with_poll(text, integer, integer, integer, integer, jsonb); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: relation_for(text, boolean); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: send(text, jsonb); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: send(text, jsonb, integer); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: send(text, jsonb, jsonb); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: send(text, jsonb, timestamp with time zone); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: send(text, jsonb, jsonb, integer); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: send(text, jsonb, jsonb, timestamp with time zone); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: send_batch(text, jsonb[]); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: send_batch(text, jsonb[], jsonb[]); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: send_batch(text, jsonb[], integer); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: send_batch(text, jsonb[], timestamp with time zone); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: send_batch(text, jsonb[], jsonb[], integer); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: send_batch(text, jsonb[], jsonb[], timestamp with time zone); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: set_vt(text, bigint, integer); Type: FUNCTION; Schema: pgmq; Owner: -
+--
+
+--
+-- Name: watch_tasks(); Type: FUNCTION; Schema: pgmq; Owner: -
 --
 
 --
@@ -1211,6 +1927,48 @@ CREATE SEQUENCE pgflow.claim_tokens
 
 
 --
+-- Name: dead_letters_dead_letter_id_seq; Type: SEQUENCE; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE pgflow.dead_letters ALTER COLUMN dead_letter_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME pgflow.dead_letters_dead_letter_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: events; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.events (
+    event_id bigint NOT NULL,
+    run_id uuid NOT NULL,
+    event text NOT NULL,
+    payload jsonb NOT NULL,
+    at timestamp with time zone NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
+);
+
+
+--
+-- Name: events_event_id_seq; Type: SEQUENCE; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE pgflow.events ALTER COLUMN event_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME pgflow.events_event_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
 -- Name: fair_queues; Type: TABLE; Schema: pgflow; Owner: -
 --
 
@@ -1267,40 +2025,14 @@ CREATE TABLE pgflow.lanes (
 
 
 --
--- Name: step_states; Type: TABLE; Schema: pgflow; Owner: -
+-- Name: listeners; Type: TABLE; Schema: pgflow; Owner: -
 --
 
-CREATE TABLE pgflow.step_states (
-    flow_slug text NOT NULL,
-    run_id uuid NOT NULL,
-    step_slug text NOT NULL,
-    status text DEFAULT 'created'::text NOT NULL,
-    remaining_tasks integer,
-    initial_tasks integer,
-    remaining_deps integer DEFAULT 0 NOT NULL,
-    output jsonb,
-    error_message text,
-    skip_reason text,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    started_at timestamp with time zone,
-    completed_at timestamp with time zone,
-    failed_at timestamp with time zone,
-    skipped_at timestamp with time zone,
-    CONSTRAINT completed_at_is_after_started_at CHECK ((completed_at >= started_at)),
-    CONSTRAINT completed_at_or_failed_at_or_skipped_at CHECK ((num_nonnulls(completed_at, failed_at, skipped_at) <= 1)),
-    CONSTRAINT failed_at_is_after_started_at CHECK ((failed_at >= started_at)),
-    CONSTRAINT initial_tasks_known_when_started CHECK (((status <> 'started'::text) OR (initial_tasks IS NOT NULL))),
-    CONSTRAINT output_only_for_completed_or_null CHECK (((output IS NULL) OR (status = 'completed'::text))),
-    CONSTRAINT remaining_tasks_state_consistency CHECK (((remaining_tasks IS NULL) OR (status <> ALL (ARRAY['created'::text, 'skipped'::text])))),
-    CONSTRAINT skip_reason_matches_status CHECK (((status = 'skipped'::text) = (skip_reason IS NOT NULL))),
-    CONSTRAINT skipped_at_is_after_created_at CHECK ((skipped_at >= created_at)),
-    CONSTRAINT started_at_is_after_created_at CHECK ((started_at >= created_at)),
-    CONSTRAINT status_and_remaining_tasks_match CHECK (((status <> 'completed'::text) OR (remaining_tasks = 0))),
-    CONSTRAINT status_is_valid CHECK ((status = ANY (ARRAY['created'::text, 'started'::text, 'completed'::text, 'failed'::text, 'skipped'::text]))),
-    CONSTRAINT step_states_initial_tasks_check CHECK ((initial_tasks >= 0)),
-    CONSTRAINT step_states_remaining_deps_check CHECK ((remaining_deps >= 0))
-)
-WITH (fillfactor='70');
+CREATE TABLE pgflow.listeners (
+    listener_id uuid NOT NULL,
+    run_id uuid,
+    until timestamp with time zone NOT NULL
+);
 
 
 --
@@ -1339,7 +2071,8 @@ CREATE TABLE pgflow.orphans (
 --
 
 CREATE TABLE pgflow.owed_wakes (
-    gate text NOT NULL
+    gate text NOT NULL,
+    since timestamp with time zone NOT NULL
 );
 
 
@@ -1353,6 +2086,20 @@ CREATE TABLE pgflow.pauses (
     paused_at timestamp with time zone NOT NULL,
     reason text,
     CONSTRAINT kind_is_valid CHECK ((kind = ANY (ARRAY['queue'::text, 'flow'::text])))
+);
+
+
+--
+-- Name: pruning; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.pruning (
+    only_row boolean DEFAULT true NOT NULL,
+    flow_slug text,
+    started_at timestamp with time zone,
+    run_id uuid,
+    finished_at timestamp with time zone,
+    CONSTRAINT there_is_one_row CHECK (only_row)
 );
 
 
@@ -1479,6 +2226,20 @@ CREATE TABLE pgflow.worker_functions (
 
 
 --
+-- Name: notify_insert_throttle; Type: TABLE; Schema: pgmq; Owner: -
+--
+
+CREATE TABLE pgmq.notify_insert_throttle (
+    queue_name character varying NOT NULL,
+    throttle_interval_ms integer DEFAULT 250 NOT NULL,
+    last_notified_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    callers integer DEFAULT 1 NOT NULL,
+    CONSTRAINT throttle_is_nonnegative CHECK ((throttle_interval_ms >= 0))
+)
+WITH (fillfactor='50');
+
+
+--
 -- Name: attempts attempts_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
 --
 
@@ -1503,11 +2264,27 @@ ALTER TABLE ONLY pgflow.buckets
 
 
 --
+-- Name: dead_letters dead_letters_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.dead_letters
+    ADD CONSTRAINT dead_letters_pkey PRIMARY KEY (dead_letter_id);
+
+
+--
 -- Name: deps deps_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
 --
 
 ALTER TABLE ONLY pgflow.deps
     ADD CONSTRAINT deps_pkey PRIMARY KEY (version_id, dep_slug, step_slug);
+
+
+--
+-- Name: events events_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.events
+    ADD CONSTRAINT events_pkey PRIMARY KEY (run_id, event_id);
 
 
 --
@@ -1551,6 +2328,14 @@ ALTER TABLE ONLY pgflow.limits
 
 
 --
+-- Name: listeners listeners_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.listeners
+    ADD CONSTRAINT listeners_pkey PRIMARY KEY (listener_id);
+
+
+--
 -- Name: orphans orphans_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
 --
 
@@ -1564,6 +2349,14 @@ ALTER TABLE ONLY pgflow.orphans
 
 ALTER TABLE ONLY pgflow.pauses
     ADD CONSTRAINT pauses_pkey PRIMARY KEY (kind, name);
+
+
+--
+-- Name: pruning pruning_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.pruning
+    ADD CONSTRAINT pruning_pkey PRIMARY KEY (only_row);
 
 
 --
@@ -1695,6 +2488,30 @@ ALTER TABLE ONLY pgflow.workers
 
 
 --
+-- Name: meta meta_queue_name_key; Type: CONSTRAINT; Schema: pgmq; Owner: -
+--
+
+ALTER TABLE ONLY pgmq.meta
+    ADD CONSTRAINT meta_queue_name_key UNIQUE (queue_name);
+
+
+--
+-- Name: meta meta_relation_key; Type: CONSTRAINT; Schema: pgmq; Owner: -
+--
+
+ALTER TABLE ONLY pgmq.meta
+    ADD CONSTRAINT meta_relation_key UNIQUE (relation);
+
+
+--
+-- Name: notify_insert_throttle notify_insert_throttle_pkey; Type: CONSTRAINT; Schema: pgmq; Owner: -
+--
+
+ALTER TABLE ONLY pgmq.notify_insert_throttle
+    ADD CONSTRAINT notify_insert_throttle_pkey PRIMARY KEY (queue_name);
+
+
+--
 -- Name: idx_attempts_run; Type: INDEX; Schema: pgflow; Owner: -
 --
 
@@ -1709,10 +2526,24 @@ CREATE INDEX idx_audit_run ON pgflow.audit USING btree (run_id, audit_id) WHERE 
 
 
 --
+-- Name: idx_dead_letters_queue; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE INDEX idx_dead_letters_queue ON pgflow.dead_letters USING btree (queue, dead_letter_id);
+
+
+--
 -- Name: idx_deps_by_flow_step; Type: INDEX; Schema: pgflow; Owner: -
 --
 
 CREATE INDEX idx_deps_by_flow_step ON pgflow.deps USING btree (version_id, step_slug);
+
+
+--
+-- Name: idx_events_xid; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE INDEX idx_events_xid ON pgflow.events USING btree (xid);
 
 
 --

@@ -176,6 +176,7 @@ declare
   admitted constant record := pgflow.admit_tasks(start_tasks.worker_id, array(
     select t.message_id from pgflow.step_tasks t
     where t.message_id = any (msg_ids) and t.flow_slug = start_tasks.flow_slug and t.stage in ('ready', 'delayed')
+      and not t.waiting
     for update skip locked), cardinality(msg_ids), at, null);
   taken constant bigint[] := pgflow.take_tasks(start_tasks.worker_id, admitted.ids, admitted.tokens, at);
   aside constant int := pgflow.put_aside(admitted.ids, taken, admitted.tokens);

@@ -15,6 +15,7 @@ begin
   returning * into flow;
   if flow.version_id is null then
     perform pgflow.add_version(flow.flow_slug);
+    perform pgflow.expose_flow(flow.flow_slug);
     select * into flow from pgflow.flows f where f.flow_slug = create_flow.flow_slug;
   end if;
   return flow;

@@ -1,0 +1,126 @@
+-- FLOW MESSAGES: the tasks of a flow as messages of a pgmq queue, for workers that were written for pgflow. A task that is
+-- ready or delayed is a message that is, or will be, visible; a running one is hidden until its timeout is over; one that is
+-- blocked or paused for ever. A step that waits for a signal or for children is none until it is woken.
+-- Locks: tasks, without waiting where a queue is read; then the runs of paused ones without waiting, then shares.
+
+-- Up to `most` of the flow's ready tasks, hidden from every other worker for so many seconds: delayed until then.
+create or replace function pgflow.read_tasks(slug text, seconds int, most int, wanted jsonb default '{}')
+returns table (msg_id bigint, read_ct int, enqueued_at timestamptz, vt timestamptz, message jsonb, headers jsonb)
+language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+  at constant timestamptz := pgflow.now();
+  picked record;
+  taken bigint[];
+begin
+  perform pgflow.promote_tasks();
+  picked := pgflow.pick_messages(slug, most, coalesce(wanted, '{}'));
+  with hidden as (
+    update pgflow.step_tasks t
+    set stage = case when seconds > 0 then 'delayed' else 'ready' end, ready_at = at + make_interval(secs => seconds),
+        read_ct = t.read_ct + 1
+    from unnest(picked.ids) i
+    where t.message_id = any (array[i]) and t.stage || '' = 'ready'
+      and (select r.paused_at from pgflow.runs r where r.run_id = t.run_id) is null
+    returning t.message_id
+  )
+  select coalesce(array_agg(h.message_id), '{}') into taken from hidden h;
+  perform pgflow.put_aside(picked.ids, taken, '{}');
+  if picked.shared then
+    perform pgflow.charge_shares(taken);
+  end if;
+  return query select * from pgflow.messages_of(taken);
+end
+$$;
+
+-- Ready tasks of a flow, locked, as a claim picks them; with a pattern those whose message contains it.
+create or replace function pgflow.pick_messages(slug text, most int, wanted jsonb, out ids bigint[], out shared boolean)
+language plpgsql as $$
+declare
+  lanes record;
+begin
+  select array_agg(coalesce(v.queue, v.flow_slug) order by v.version_id) as queues,
+    array_agg(v.version_id order by v.version_id) as versions
+  into lanes from pgflow.versions v where v.flow_slug = slug;
+  if wanted = '{}' then
+    select p.ids, coalesce(p.shared, false) into ids, shared from pgflow.pick_tasks(lanes.queues, lanes.versions, most) p;
+    return;
+  end if;
+  lanes := pgflow.open_lanes(lanes.queues, lanes.versions);
+  shared := lanes.fair;
+  ids := array(
+    select t.message_id
+    from unnest(lanes.queues, lanes.versions) l (queue, version_id)
+    cross join lateral (
+      select t.message_id, t.priority, t.ready_at from pgflow.step_tasks t
+      where t.queue = l.queue and t.version_id = l.version_id and t.stage = 'ready'
+        and pgflow.message_of(t.flow_slug, t.run_id, t.step_slug, t.task_index) @> wanted
+      order by t.queue, t.version_id, t.fairness_key, t.priority, t.ready_at, t.message_id
+      limit most for update skip locked) t
+    order by t.priority, t.ready_at, t.message_id limit most);
+end
+$$;
+
+create or replace function pgflow.message_of(flow_slug text, run_id uuid, step_slug text, task_index int) returns jsonb
+language sql immutable parallel safe as $$
+  select jsonb_build_object('flow_slug', flow_slug, 'run_id', run_id, 'step_slug', step_slug, 'task_index', task_index);
+$$;
+
+-- Messages by their ids, in order.
+create or replace function pgflow.messages_of(ids bigint[])
+returns table (msg_id bigint, read_ct int, enqueued_at timestamptz, vt timestamptz, message jsonb, headers jsonb)
+language sql stable as $$
+  select t.message_id, t.read_ct, t.queued_at, t.ready_at,
+    pgflow.message_of(t.flow_slug, t.run_id, t.step_slug, t.task_index), null::jsonb
+  from unnest(ids) i
+  cross join lateral (select * from pgflow.step_tasks t where t.message_id = i offset 0) t
+  order by t.message_id;
+$$;
+
+-- Each of these messages is visible from its time on; those that are not ready or delayed are left out. `reads`: their new
+-- read_ct.
+create or replace function pgflow.hide_tasks(slug text, ids bigint[], times timestamptz[], reads int[] default null)
+returns table (msg_id bigint, read_ct int, enqueued_at timestamptz, vt timestamptz, message jsonb, headers jsonb)
+language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+#variable_conflict use_column
+declare
+  at constant timestamptz := pgflow.now();
+  moved bigint[];
+begin
+  with hidden as (
+    update pgflow.step_tasks t
+    set stage = case when u.visible_at > at then 'delayed' else 'ready' end, ready_at = u.visible_at,
+        read_ct = coalesce(u.reads, t.read_ct)
+    from unnest(ids, times, reads) u (id, visible_at, reads)
+    where t.message_id = any (array[u.id]) and t.stage || '' in ('ready', 'delayed') and not t.waiting and t.flow_slug = slug
+    returning t.message_id
+  )
+  select array_agg(h.message_id) into moved from hidden h;
+  return query select * from pgflow.messages_of(moved);
+end
+$$;
+
+-- What pgmq's archive and delete find of a flow: nothing to do. Who meant to end a task hears how.
+create or replace function pgflow.keep_messages(slug text, ids bigint[], wish text) returns void
+language plpgsql set search_path = '' as $$
+declare
+  open_id constant bigint := (
+    select t.message_id from unnest(ids) i
+    cross join lateral (select * from pgflow.step_tasks t where t.message_id = i offset 0) t
+    where t.flow_slug = slug and t.stage <> 'closed' order by 1 limit 1);
+begin
+  if open_id is not null then
+    raise notice 'message % is an open task of flow %: it was not %d', open_id, slug, wish
+      using hint = 'A message ends with its task: pgflow.complete_task(), pgflow.fail_task() or pgflow.cancel_run().';
+  end if;
+end
+$$;
+
+-- How many tasks of a flow are stored, open and closed.
+create or replace function pgflow.count_tasks(slug text) returns bigint
+language sql stable set search_path = '' as $$
+  select count(*)
+  from pgflow.runs r join pgflow.step_tasks t on t.run_id = r.run_id
+  where r.flow_slug = slug;
+$$;

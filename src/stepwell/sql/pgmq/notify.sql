@@ -1,0 +1,102 @@
+-- NOTIFY: inserts are announced on the channel `pgmq.q_<name>.INSERT`, at most once per interval. Who is told reads until
+-- nothing is left, and looks again after the interval: what was sent meanwhile had no notification of its own.
+
+-- Of several callers the shortest interval counts.
+create or replace function pgmq.enable_notify_insert(queue_name text, throttle_interval_ms int default 250) returns void
+language plpgsql set search_path = '' as $$
+declare
+  queue constant pgmq.meta := pgmq.queue_named(enable_notify_insert.queue_name);
+  relation constant text := pgmq.format_table_name(enable_notify_insert.queue_name, 'q');
+begin
+  if throttle_interval_ms < 0 then
+    perform pgflow.raise('PF422', format('throttle_interval_ms is 0 or more, unlike %s', throttle_interval_ms));
+  end if;
+  perform pg_advisory_xact_lock(hashtext('stepwell.pgmq'));
+  if queue.flow_slug is not null then
+    perform pgmq.watch_tasks();
+  elsif not exists (
+    select from pg_catalog.pg_trigger t where t.tgrelid = format('pgmq.%I', relation)::regclass and t.tgname = 'notify_insert')
+  then                                       -- not again: it would wait for who is sending
+    execute format(
+      'create trigger notify_insert after insert on pgmq.%I for each statement execute function pgmq.notify_insert(%L)',
+      relation, queue.queue_name);
+  end if;
+  insert into pgmq.notify_insert_throttle as n (queue_name, throttle_interval_ms)
+  values (queue.queue_name, enable_notify_insert.throttle_interval_ms)
+  on conflict on constraint notify_insert_throttle_pkey do update
+  set throttle_interval_ms = least(n.throttle_interval_ms, excluded.throttle_interval_ms), callers = n.callers + 1;
+end
+$$;
+
+-- Takes back one enable_notify_insert. Others who called it are still told: it ends with the last of them.
+create or replace function pgmq.disable_notify_insert(queue_name text) returns void
+language plpgsql set search_path = '' as $$
+declare
+  queue constant pgmq.meta := pgmq.queue_named(disable_notify_insert.queue_name);
+  relation constant text := pgmq.format_table_name(disable_notify_insert.queue_name, 'q');
+  others int;
+begin
+  perform pg_advisory_xact_lock(hashtext('stepwell.pgmq'));
+  update pgmq.notify_insert_throttle n set callers = n.callers - 1 where n.queue_name = queue.queue_name returning n.callers into others;
+  if others > 0 then
+    return;
+  end if;
+  delete from pgmq.notify_insert_throttle n where n.queue_name = queue.queue_name;
+  if queue.flow_slug is null then
+    execute format('drop trigger if exists notify_insert on pgmq.%I', relation);
+  elsif not exists (
+    select from pgmq.notify_insert_throttle n join pgmq.meta m on m.queue_name = n.queue_name where m.flow_slug is not null)
+  then
+    drop trigger if exists notify_insert on pgflow.step_tasks;
+  end if;
+end
+$$;
+
+-- The task table is watched as long as some flow's queue is announced, and costs nothing otherwise.
+create or replace function pgmq.watch_tasks() returns void
+language plpgsql set search_path = '' as $$
+begin
+  if not exists (select from pg_catalog.pg_trigger t where t.tgrelid = 'pgflow.step_tasks'::regclass and t.tgname = 'notify_insert') then
+    create trigger notify_insert after insert on pgflow.step_tasks referencing new table as fresh
+    for each statement execute function pgmq.notify_tasks();
+  end if;
+end
+$$;
+
+create or replace function pgmq.notify_insert() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  perform pgmq.announce(array[tg_argv[0]]);
+  return null;
+end
+$$;
+
+create or replace function pgmq.notify_tasks() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  perform pgmq.announce(array(
+    select distinct m.queue_name from fresh f join pgmq.meta m on m.flow_slug = f.flow_slug where f.stage = 'ready'));
+  return null;
+end
+$$;
+
+-- Who finds the row of a queue locked leaves it: somebody announces that queue in this moment.
+create or replace function pgmq.announce(names text[]) returns void
+language plpgsql set search_path = '' as $$
+declare
+  at constant timestamptz := pgflow.now();
+  name text;
+begin
+  for name in
+    with due as (
+      select n.queue_name from pgmq.notify_insert_throttle n
+      where n.queue_name = any (names) and n.last_notified_at <= at - make_interval(secs => n.throttle_interval_ms / 1000.0)
+      order by n.queue_name for update skip locked
+    )
+    update pgmq.notify_insert_throttle n set last_notified_at = at from due d where n.queue_name = d.queue_name
+    returning n.queue_name
+  loop
+    perform pg_notify('pgmq.' || pgmq.format_table_name(name, 'q') || '.INSERT', '');
+  end loop;
+end
+$$;
