@@ -107,7 +107,7 @@ def test_a_dry_run_tells_the_same_and_changes_nothing(
         "flow orders: new version, version 2 (was 1)\n"
         "  Step count differs: 2 vs 1\n"
         "  Step at index 1: missing in second shape (first has 'charge')\n"
-        "  maxAttempts 3 -> 5\n"
+        "  max_attempts 3 -> 5\n"
     )
     assert told(capsys, "deploy", first).startswith("flow orders: current again, version 1 (was 2)")
 
@@ -119,7 +119,7 @@ def test_options_of_the_code_that_changed_are_applied(
     said = told(capsys, "deploy", flow(tmp_path, attempts=7, timeout=90))
     assert said == (
         "flow orders: unchanged, version 1\n"
-        "  maxAttempts 3 -> 7\n"
+        "  max_attempts 3 -> 7\n"
         "  step reserve: timeout 60 -> 90\n"
     )
     assert rows(database, OPTIONS) == [(7, 90)]
@@ -133,16 +133,16 @@ def test_what_was_tuned_by_hand_stays_until_it_is_to_go(
     rows(database, "update pgflow.flows set opt_max_attempts = 9")
     rows(database, "update pgflow.steps set opt_timeout = null")
     said = told(capsys, "deploy", program)
-    assert "  maxAttempts stays 9: tuned by hand, the code says 3 (see --apply-options)\n" in said
+    assert "  max_attempts stays 9: tuned by hand, the code says 3 (see --apply-options)\n" in said
     assert "step reserve: timeout stays default: tuned by hand, the code says 60" in said
     assert rows(database, OPTIONS) == [(9, None)]
     [change] = data(capsys, "deploy", program, "--apply-options", "--dry-run")
     assert [(d["option"], d["stored"], d["wanted"], d["applied"]) for d in change["drift"]] == [
-        ("maxAttempts", 9, 3, True),
+        ("max_attempts", 9, 3, True),
         ("timeout", None, 60, True),
     ]
     assert rows(database, OPTIONS) == [(9, None)]
-    assert "maxAttempts 9 -> 3\n" in told(capsys, "deploy", program, "--apply-options")
+    assert "max_attempts 9 -> 3\n" in told(capsys, "deploy", program, "--apply-options")
     assert rows(database, OPTIONS) == [(3, 60)]
     assert told(capsys, "deploy", program) == "flow orders: unchanged, version 1\n"
 
@@ -161,8 +161,7 @@ def test_a_deploy_says_whose_runs_are_left_over(database: str, tmp_path: Path, c
     rows(database, "select pgflow.start_flow('orders', '{}')")
     assert run(["deploy", flow(tmp_path)]) == 0
     said = capsys.readouterr().err
-    assert "1 live run of orders, version 1, cannot end on this code" in said
-    assert "stepwell check-deploy" in said
+    assert "1 live run of orders, version 1, cannot end on this code: step 'charge' is" in said
 
 
 def test_a_machine_keeps_its_version_and_grows(tmp_path: Path, capsys: Out) -> None:

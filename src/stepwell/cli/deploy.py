@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 from psycopg import AsyncConnection
 
 from stepwell.cli.database import AsJson, Dsn, database
-from stepwell.cli.exits import Exit, UsageError
+from stepwell.cli.exits import Exit
 from stepwell.cli.load import load_app
 from stepwell.cli.migrate import connected
 from stepwell.cli.output import compact, note, plain, print_json, visible
 from stepwell.compile.changes import Change, deploy_changes
 from stepwell.compile.drift import Drift
-from stepwell.compile.finish import check_runs
+from stepwell.compile.finish import Unserved, unserved
 from stepwell.compile.schedules import deploy_schedules
 from stepwell.db import migrate as schema
 from stepwell.db.call import Call, Row
@@ -45,19 +46,19 @@ async def deploy(
         async with conn.transaction(force_rollback=dry_run):
             changes = await deploy_changes(runs, app, apply_tuned=apply_options)
             await deploy_schedules(runs, app.schedules)
-            checked = await check_runs(runs, app, most=0)
-    if not changes:
-        raise UsageError(f"{target} has no flow, machine or job")
-    own = {change.slug for change in changes}
-    left = {key: count for key, count in checked.unfinished.items() if key[0] in own}
+        own = {change.slug for change in changes}
+        left = [each for each in await unserved(runs, app) if each.version.flow_slug in own]
     if json:
         print_json([as_data(change, apply_options, left) for change in changes])
-    else:
-        for change in changes:
-            tell(change, apply_options)
-        warn(left, target)
-        if dry_run:
-            note("a dry run: nothing was changed")
+        return Exit.OK
+    for change in changes:
+        tell(change, apply_options)
+    for each in left:
+        note(left_text(each))
+    if not changes:
+        note(f"{target} has no flow, machine or job")
+    elif dry_run:
+        note("a dry run: nothing was changed")
     return Exit.OK
 
 
@@ -93,17 +94,20 @@ def value_text(value: object) -> str:
     return "default" if value is None else compact(value)
 
 
-def warn(left: dict[tuple[str, int], int], target: str) -> None:
-    for (slug, version), count in left.items():
-        runs = "1 live run" if count == 1 else f"{count} live runs"
-        note(f"{runs} of {slug}, version {version}, cannot end on this code: keep an old worker")
-    if left:
-        note(f"see: stepwell check-deploy {target}")
+def left_text(each: Unserved) -> str:
+    live, version = each.version.live, each.version
+    runs = "1 live run" if live == 1 else f"{live} live runs"
+    where = f"{version.flow_slug}, version {version.version}"
+    return f"{runs} of {where}, cannot end on this code: {each.reason}; keep an old worker"
 
 
-def as_data(change: Change, applied: bool, left: dict[tuple[str, int], int]) -> dict[str, object]:
+def as_data(change: Change, applied: bool, left: Sequence[Unserved]) -> dict[str, object]:
     return {
         **plain(change),
         "drift": [plain(each) | {"applied": applied or not each.stays} for each in change.drift],
-        "unfinished": {v: n for (slug, v), n in left.items() if slug == change.slug},
+        "unserved": [
+            {"version": each.version.version, "live": each.version.live, "reason": each.reason}
+            for each in left
+            if each.version.flow_slug == change.slug
+        ],
     }

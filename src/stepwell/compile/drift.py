@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -50,4 +51,9 @@ def _differing(
     """Another queue is another version, and what a handler takes is no option."""
     for name in sorted({*said, *stored} - {"queue", "takesInput"}):
         if canonical(said.get(name)) != canonical(stored.get(name)):
-            yield Drift(step, name, stored.get(name), said.get(name), stays)
+            yield Drift(step, in_python(name), stored.get(name), said.get(name), stays)
+
+
+def in_python(name: str) -> str:
+    """As the option is called where people write it."""
+    return re.sub("[A-Z]", lambda found: "_" + found[0].lower(), name)

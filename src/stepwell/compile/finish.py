@@ -43,6 +43,20 @@ class Checked:
     runs: tuple[Unfinished, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Unserved:
+    """A version with live runs that this code has nothing for."""
+
+    version: LiveVersion
+    reason: str
+
+
+async def unserved(runs: Runs, app: Stepwell) -> list[Unserved]:
+    """The versions that live runs are on and this code could not serve. No run is read for it."""
+    found = [(each, why_not(app.registry, each)) for each in await runs.run(live_versions())]
+    return [Unserved(version, reason) for version, reason in found if reason]
+
+
 async def check_runs(
     runs: Runs, app: Stepwell, *, ignore: Collection[str] = (), most: int = 20
 ) -> Checked:
