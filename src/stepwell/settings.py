@@ -21,8 +21,16 @@ TEST_PREFIX = "STEPWELL_TEST_"
 _KINDS = {"str": "text", "int": "a whole number", "float": "a number of seconds"}
 
 
-def _knob(default: Any, says: str, least: float | None = None, above: float | None = None) -> Any:
-    return field(default=default, metadata={"help": says, "least": least, "above": above})
+def _knob(
+    default: Any,
+    says: str,
+    least: float | None = None,
+    above: float | None = None,
+    choices: tuple[str, ...] = (),
+    unit: str = "seconds",
+) -> Any:
+    facts = {"help": says, "least": least, "above": above, "choices": choices, "unit": unit}
+    return field(default=default, metadata=facts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -43,6 +51,19 @@ class Settings:
     queues: str = _knob("", "queues a worker serves, separated by commas; empty: all of its app")
     listen_dsn: str = _knob("", "direct address for LISTEN when dsn is a transaction pooler")
     connect_timeout: float = _knob(10.0, "seconds to wait for a connection to Postgres", above=0)
+    wake: str = _knob(
+        "notify",
+        "how an idle worker hears of work: notify (it listens, and polls) or poll (it only polls)",
+        choices=("notify", "poll"),
+    )
+    health_port: int = _knob(0, "port of the health endpoint; 0: there is none", least=0)
+    health_host: str = _knob("", "address of the health endpoint; empty: all of this machine")
+    retention: float = _knob(
+        30.0,
+        "days that ended runs are kept, where their definition says nothing; 0: for ever",
+        least=0,
+        unit="days",
+    )
 
     def __post_init__(self) -> None:
         for knob in fields(self):
@@ -138,6 +159,8 @@ def _checked(where: str, name: str, value: object) -> object:
         good = math.isfinite(value)
         good = good and (bounds["least"] is None or value >= bounds["least"])
         good = good and (bounds["above"] is None or value > bounds["above"])
+    if good and bounds["choices"]:
+        good = value in bounds["choices"]
     if not good or (isinstance(value, str) and "\0" in value):
         raise _refusal(where, name, value)
     return value
@@ -153,8 +176,10 @@ def _refusal(where: str, name: str, value: object) -> SettingsError:
     least, above = knob.metadata["least"], knob.metadata["above"]
     bound = f" of at least {least:g}" if least is not None else ""
     bound = f" above {above:g}" if above is not None else bound
+    kind = _KINDS[str(knob.type)].replace("seconds", knob.metadata["unit"])
+    kind = " or ".join(knob.metadata["choices"]) or kind
     return SettingsError(
-        f"{where} is {without_password(value)!r}; it must be {_KINDS[str(knob.type)]}{bound} "
+        f"{where} is {without_password(value)!r}; it must be {kind}{bound} "
         f"({knob.metadata['help']})"
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -12,10 +12,11 @@ from stepwell.compile.limits import compile_limits
 from stepwell.compile.machines import compile_machine
 from stepwell.compile.shape import Shape
 from stepwell.db.call import Call, one
-from stepwell.db.define import ensure_flow, ensure_limits
+from stepwell.db.define import Ensured, ensure_flow, ensure_limits
 from stepwell.db.inspect import VersionRow, versions_of
 from stepwell.define.app import Stepwell
 from stepwell.define.flow import Flow
+from stepwell.define.limits import Limit
 from stepwell.define.registry import Registry
 from stepwell.define.slug import JOB_STEP
 
@@ -47,11 +48,23 @@ async def deploy(pool: Runs, app: Served, *, make_current: bool = True) -> list[
     shapes = shapes_of(app)  # all are checked before one is written
     deployed: list[Deployed] = []
     for shape in shapes:
-        row = one(await pool.run(ensure_flow(shape.to_json(), make_current=make_current)))
+        [row] = await deploy_shapes(pool, [shape.to_json()], make_current=make_current)
         deployed.append(Deployed(shape.slug, row.version_id, row.version, row.status == "created"))
-    if app.limits:
-        await pool.run(ensure_limits(compile_limits(app.limits)))
+    await deploy_limits(pool, app.limits)
     return deployed
+
+
+async def deploy_shapes(
+    pool: Runs, shapes: Iterable[str], *, make_current: bool = True
+) -> list[Ensured]:
+    """The same for shapes as JSON."""
+    return [one(await pool.run(ensure_flow(shape, make_current=make_current))) for shape in shapes]
+
+
+async def deploy_limits(pool: Runs, limits: Iterable[Limit]) -> None:
+    """What the code says of its limits counts from now on."""
+    if wanted := tuple(limits):
+        await pool.run(ensure_limits(compile_limits(wanted)))
 
 
 def shapes_of(app: Stepwell) -> list[Shape]:
@@ -63,10 +76,13 @@ def shapes_of(app: Stepwell) -> list[Shape]:
     ]
 
 
-async def lanes(pool: Runs, app: Served) -> tuple[list[str], list[int]]:
-    """The queues and version ids of all that this code can serve, as parallel lists."""
+async def lanes(
+    pool: Runs, app: Served, *, without: Collection[str] = ()
+) -> tuple[list[str], list[int]]:
+    """The queues and version ids of all that this code can serve, as parallel lists; `without`
+    slugs that are not to be served yet."""
     registry = _app_of(app).registry
-    versions = await pool.run(versions_of(list(registry.slugs)))
+    versions = await pool.run(versions_of([s for s in registry.slugs if s not in without]))
     served = [v for v in versions if serves_version(registry, v)]
     served.sort(key=lambda version: (version.version_id, version.queue))
     return [v.queue for v in served], [v.version_id for v in served]

@@ -20,6 +20,7 @@ def run_options_shape(options: RunOptions) -> RunOptionsShape:
         queue=options.queue,
         max_running=options.max_running,
         fairness_by=options.fairness_by,
+        retention=options.retention,
         backoff=_backoff(options.backoff),
     )
 

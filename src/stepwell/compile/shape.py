@@ -64,6 +64,7 @@ class RunOptionsShape(Struct, frozen=True, rename="camel", kw_only=True):
     max_running: int | None = None
     priority: int = 0
     fairness_by: tuple[str, ...] | None = None
+    retention: int | float | None = None
 
 
 class StepShape(Struct, frozen=True, rename="camel", kw_only=True):

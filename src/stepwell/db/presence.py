@@ -43,3 +43,12 @@ def heartbeat(worker: UUID) -> Call[Beat]:
 
 def leave(worker: UUID) -> Call[Nothing]:
     return Call("select pgflow.leave(id => %s)::text as done", (worker,), Nothing)
+
+
+def serve_queues(worker: UUID, queues: Sequence[str]) -> Call[Nothing]:
+    """Say what the worker serves by now."""
+    return Call(
+        "select pgflow.serve_queues(id => %s, queues => %s::text[])::text as done",
+        (worker, list(queues)),
+        Nothing,
+    )

@@ -9,6 +9,7 @@ from stepwell.errors import DefinitionError
 
 Duration = int | float | timedelta
 WholeDuration = int | timedelta  # where the database counts in seconds
+Days = int | float | timedelta  # where people count in days
 _LARGEST = 2**31 - 1
 
 
@@ -28,3 +29,8 @@ def whole_seconds(value: object) -> object:
     if isinstance(value, timedelta) and not value.microseconds:
         return value.days * 86400 + value.seconds
     return value
+
+
+def in_days(value: object) -> object:
+    """A timedelta as a number of days; everything else as it is, for the checks."""
+    return value / timedelta(days=1) if isinstance(value, timedelta) else value

@@ -15,7 +15,7 @@ from typing_extensions import TypeVar
 
 from stepwell.define.annotations import hints_of, may_be_array, shown
 from stepwell.define.dependencies import check_references, dependencies_of, mapped_over
-from stepwell.define.duration import Duration, WholeDuration, seconds
+from stepwell.define.duration import Days, Duration, WholeDuration, seconds
 from stepwell.define.limits import ConcurrencyLike, Path, RateLike, check_name
 from stepwell.define.options import (
     Backoff,
@@ -82,7 +82,10 @@ class Flow(Generic[In, Out]):
         concurrency: ConcurrencyLike | None = None,
         rate_limit: RateLike | None = None,
         fairness_by: Path | None = None,
+        retention: Days | None = None,
     ) -> None:
+        """`retention`: days that runs are kept after their end (0: for ever; None: as the settings
+        of the workers say)."""
         self.slug = check_slug(slug, f"flow {slug!r}", FLOW_RESERVED)
         said = {name: value for name, value in locals().items() if name in _OPTIONS}
         self.options = run_options(said, f"flow {slug!r}")

@@ -6,7 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypedDict, cast, get_args
 
-from stepwell.define.duration import Duration, WholeDuration, seconds, whole_seconds
+from stepwell.define.duration import (
+    Days,
+    Duration,
+    WholeDuration,
+    in_days,
+    seconds,
+    whole_seconds,
+)
 from stepwell.define.limits import (
     ConcurrencyLike,
     ConcurrencyUse,
@@ -40,6 +47,7 @@ _MOST = {"priority": 2**15 - 1}
 _LARGEST = 2**31 - 1
 _COUNTS = {"max_attempts", "max_crashes", "max_running", "priority"}
 _LONGEST_NAME = 128
+_LONGEST_RETENTION = 36500  # days: a century
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +68,7 @@ class RunOptions:
     rate_limit: RateUse | None = None
     fairness_by: tuple[str, ...] | None = None
     inline: bool = True
+    retention: float | None = None  # days
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +138,7 @@ class RunChoices(TypedDict, total=False):
     concurrency: ConcurrencyLike | None
     rate_limit: RateLike | None
     fairness_by: Path | None
+    retention: Days | None
 
 
 def check_known(choices: Mapping[str, object], known: type[Any], what: str) -> None:
@@ -216,7 +226,11 @@ def check_priority(value: object, what: str) -> None:
 
 def _plain(choices: Mapping[str, Any], wanted: type[Any], what: str) -> dict[str, Any]:
     known = wanted.__dataclass_fields__
-    plain = {name: whole_seconds(choices[name]) for name in choices if name in known}
+    plain = {
+        name: choices[name] if name == "retention" else whole_seconds(choices[name])
+        for name in choices
+        if name in known
+    }
     for name, convert in _VALUES.items():
         if plain.get(name) is not None:
             plain[name] = convert(plain[name], what)
@@ -227,6 +241,7 @@ _VALUES: dict[str, Callable[[object, str], object]] = {
     "concurrency": concurrency_use,
     "rate_limit": rate_use,
     "fairness_by": lambda value, what: path_of(value, f"{what}: fairness_by"),
+    "retention": lambda value, what: in_days(value),
 }
 
 
@@ -275,6 +290,15 @@ def _check_inline(value: object, what: str) -> None:
         raise DefinitionError(f"{what}: inline is {value!r}; it must be True or False")
 
 
+def _check_retention(value: object, what: str) -> None:
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else -1
+    if not 0 <= number <= _LONGEST_RETENTION:  # NaN is in no range
+        raise DefinitionError(
+            f"{what}: retention is {value!r}; it must be a number of days up to "
+            f"{_LONGEST_RETENTION}, or a timedelta; 0 keeps runs for ever"
+        )
+
+
 def _check_signal_timeout(value: object, what: str) -> None:
     seconds(value, f"{what}: timeout")
 
@@ -285,4 +309,5 @@ _CHECKS: dict[str, Callable[[object, str], None]] = {
     "backoff": _check_backoff,
     "inline": _check_inline,
     "signal_timeout": _check_signal_timeout,
+    "retention": _check_retention,
 }

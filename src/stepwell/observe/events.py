@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 
@@ -143,3 +144,63 @@ class CommitFailed(Event):
 
     message_id: int
     error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleEvent(Event):
+    """Base of what happens to one module of the starter: a flow, machine or job that a worker
+    brings up. `attempts` counts those that failed; `phase` and `reason` are of the last of them,
+    and `error_class` is transient or permanent."""
+
+    module: str
+    module_type: str
+    status: str
+    attempts: int
+    error_class: str | None
+    phase: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StarterAttempt(ModuleEvent):
+    """The phases of a module begin."""
+
+    attempt: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StarterSuccess(ModuleEvent):
+    """The module is served."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StarterRetryScheduled(ModuleEvent):
+    """The attempt failed for a reason that may pass; the next comes in `delay` seconds."""
+
+    attempt: int
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class StarterFailed(ModuleEvent):
+    """The attempt failed for a reason that does not pass: the module is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class StarterReady(Event):
+    """Every module has come up or was given up, for the first time."""
+
+    modules: int
+    seconds: float
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RunsPruned(Event):
+    """Ended runs past their retention are gone, and workers that stopped long ago."""
+
+    runs: int
+    workers: int

@@ -24,6 +24,11 @@ LEVELS: dict[type[Event], int] = {
     events.WorkerStarted: logging.INFO,
     events.WorkerStopping: logging.INFO,
     events.WorkerStopped: logging.INFO,
+    events.StarterRetryScheduled: logging.WARNING,
+    events.StarterFailed: logging.ERROR,
+    events.StarterSuccess: logging.INFO,
+    events.StarterReady: logging.INFO,
+    events.RunsPruned: logging.INFO,
 }
 
 

@@ -9,13 +9,15 @@ from contextlib import suppress
 
 from stepwell.db import maintain
 from stepwell.db.link import Link
+from stepwell.db.prune import prune as prune_some
 from stepwell.observe.emit import emit
-from stepwell.observe.events import TasksReclaimed
+from stepwell.observe.events import RunsPruned, TasksReclaimed
 
 AT_ONCE = 1000
 SOONEST = 0.002
 RARELY = 20  # rounds
 HELD = 0.05  # the first pause when what is due is in other hands
+BREATH = 0.2  # between two bits of one sweep, for everybody else
 
 
 class Timers:
@@ -78,3 +80,12 @@ async def tidy(link: Link, every: float, due: Callable[[Sequence[str]], None]) -
             await link.run(maintain.forget_shares())
         rounds += 1
         await asyncio.sleep(every)
+
+
+async def prune(link: Link, days: float) -> None:
+    """Let go of what ended long ago, a bit at a time."""
+    while True:
+        swept = (await link.run(prune_some(days)))[0]
+        if swept.deleted or swept.workers:
+            emit(RunsPruned(swept.deleted, swept.workers))
+        await asyncio.sleep(max(swept.again, BREATH))

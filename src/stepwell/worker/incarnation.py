@@ -57,11 +57,13 @@ class Incarnation:
     ) -> None:
         self.id = uuid4()
         self.lapsed = False
+        self.registered = False
         self._settings = settings
         self._name = name
         self._bindings = bindings
         self._lanes = lanes
         self._outage = outage
+        self._lanes_new = asyncio.Event()
         self._desk = Desk(settings.concurrency)
         self._threads = Threads(settings.threads or settings.concurrency, self._desk.linger)
         self._asking = Asking(settings)
@@ -83,6 +85,16 @@ class Incarnation:
         self._stop = asyncio.Event()
         self._now = asyncio.Event()
         self._cut_off = 0
+
+    @property
+    def stopping(self) -> bool:
+        """It takes nothing new."""
+        return self._stop.is_set()
+
+    @property
+    def running(self) -> int:
+        """Tasks in hand."""
+        return len(self._desk.running)
 
     def stop(self, *, now: bool = False) -> None:
         self._stop.set()
@@ -121,6 +133,7 @@ class Incarnation:
                 return False
             registering.result()
             self._desk.lease(until)
+            self.registered = True
             return True
         finally:
             registering.cancel()
@@ -128,6 +141,7 @@ class Incarnation:
 
     def lanes_changed(self) -> None:
         """There are versions to claim that were not there before."""
+        self._lanes_new.set()
         self._desk.wake()
 
     @asynccontextmanager
@@ -161,7 +175,8 @@ class Incarnation:
         yield chores.reclaim(link, settings.lease * BEAT, self._desk.wake, self._due)
         yield chores.tidy(link, settings.lease * BEAT, self._due)
         yield self._pokes.send(link)
-        yield wake.listen(settings.listen_dsn or settings.dsn, self._woken)
+        yield chores.prune(link, settings.retention)
+        yield self._tell_queues(link)
 
     def _begin(self, turn: Turn) -> None:
         inputs = {t.run_id: t.flow_input for t in turn.tasks if t.flow_input is not None}
@@ -230,11 +245,19 @@ class Incarnation:
         if not self._desk.free or not set(queues) <= set(self._lanes.queues):
             self._pokes.add(queues)  # somebody else may be free for it
 
-    def _woken(self, queue: str) -> None:
+    def woken(self, queue: str) -> None:
+        """Somebody named a queue; empty: perhaps any, while nobody listened."""
         self._timers.look_again()
         self._schedules.look_again()
         if not queue or self._lanes.serve(queue):
             self._desk.wake()
+
+    async def _tell_queues(self, link: Link) -> None:
+        """Who looks at the workers sees what each serves."""
+        while True:
+            await self._lanes_new.wait()
+            self._lanes_new.clear()
+            await link.run(presence.serve_queues(self.id, sorted(set(self._lanes.queues))))
 
     async def _leave(self, link: Link) -> None:
         with suppress(TimeoutError):

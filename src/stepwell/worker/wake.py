@@ -37,15 +37,43 @@ class Pokes:
                 await link.once(wake(queues).on)
 
 
-async def listen(dsn: str, woken: Callable[[str], None]) -> None:
-    """Call `woken` for each queue that somebody names; connect again when the connection breaks."""
-    pause = 0.1
-    while True:
-        with suppress(psycopg.Error, OSError):
-            async with listening(dsn) as queues:
-                pause = 0.1
-                woken("")  # whatever was said while nobody listened
-                async for queue in queues:
-                    woken(queue)
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, LONGEST_PAUSE)
+class Ears:
+    """Hears which queues somebody names, and connects again when the connection breaks. Nobody's
+    coming or going changes that for others: each worker listens for itself."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._error: Exception | None = None
+        self._tried = asyncio.Event()
+        self.listening = False
+
+    async def run(self, woken: Callable[[str], None]) -> None:
+        """Call `woken` for each queue that is named."""
+        pause = 0.1
+        try:
+            while True:
+                try:
+                    async with listening(self._dsn) as queues:
+                        pause = 0.1
+                        self._say(None)
+                        woken("")  # whatever was said while nobody listened
+                        async for queue in queues:
+                            woken(queue)
+                except (psycopg.Error, OSError) as error:
+                    self._say(error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+        finally:
+            self.listening = False
+
+    async def check(self) -> None:
+        """Return once it listens; raise what keeps it from that."""
+        while not self.listening:
+            self._tried.clear()
+            await self._tried.wait()
+            if self._error is not None:
+                raise self._error
+
+    def _say(self, error: Exception | None) -> None:
+        self.listening, self._error = error is None, error
+        self._tried.set()

@@ -4,27 +4,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, cast
 
 from stepwell.compile import deploy
-from stepwell.compile.schedules import deploy_schedules
-from stepwell.db import migrate
 from stepwell.db.link import Link, Outage
 from stepwell.define.app import Stepwell
 from stepwell.define.flow import Flow
-from stepwell.errors import DefinitionError
+from stepwell.errors import DefinitionError, NotReady
 from stepwell.settings import Settings
 from stepwell.worker.binding import Bindings
+from stepwell.worker.health import endpoint
 from stepwell.worker.incarnation import Incarnation
 from stepwell.worker.lanes import Lanes
+from stepwell.worker.modules import Backoff
+from stepwell.worker.starter import Starter
+from stepwell.worker.starting import Starting, modules_of
+from stepwell.worker.vitals import Vitals
+from stepwell.worker.wake import Ears
+
+TOGETHER = 0.2  # seconds
 
 
 class Worker:
     """Runs the handlers of an app. Many workers may serve the same app, on any machines.
 
-    It deploys its app when it starts, claims only versions it has code for, and survives a
-    database that goes away. `run` ends after `stop`.
+    It brings up what its app defines, each definition by itself, and serves what has come up while
+    it goes on trying the rest (`starter` says how far it is). It claims only versions it has code
+    for, and survives a database that goes away. `run` ends after `stop`.
     """
 
     def __init__(
@@ -33,6 +41,7 @@ class Worker:
         settings: Settings | None = None,
         *,
         name: str | None = None,
+        backoff: Backoff | None = None,
     ) -> None:
         self._app = app if isinstance(app, Stepwell) else Stepwell(flows=app)
         if not self._app.registry.slugs:
@@ -43,61 +52,112 @@ class Worker:
         self._name = name or self._app.name or self._settings.name
         self._lanes = Lanes()
         self._stopping = asyncio.Event()
-        self._current: Incarnation | None = None
+        self._outage = Outage()
+        listens = self._settings.wake == "notify"
+        self._ears = Ears(self._settings.listen_dsn or self._settings.dsn) if listens else None
+        self._starting = Starting(self._app, self._settings, self._ears)
+        self._starter = Starter(modules_of(self._app), self._starting.phases, backoff=backoff)
+        self._vitals = Vitals(self._name, self._starter, self._lanes, self._outage)
 
     def stop(self, *, now: bool = False) -> None:
         """Claim nothing more and let handlers end within the grace period; `now`: cut them off."""
         self._stopping.set()
-        if self._current:
-            self._current.stop(now=now)
+        self._vitals.stopping = True
+        if current := self._vitals.current:
+            current.stop(now=now)
+
+    @property
+    def starter(self) -> Starter:
+        """How far each flow, machine and job is on its way to being served."""
+        return self._starter
 
     async def run(self) -> None:
-        """Serve until stopped. SchemaError when the database is not of this version."""
-        outage = Outage()
-        link = Link(self._settings.dsn, outage, self._settings.connect_timeout)
+        """Serve until stopped. SchemaError when the database is not of this version; when nothing
+        at all can be served, what the first definition failed with."""
+        settings = self._settings
+        link = Link(settings.dsn, self._outage, settings.connect_timeout)
         try:
-            async with asyncio.TaskGroup() as group:
-                stopping = group.create_task(self._stopping.wait())
-                preparing = group.create_task(self._prepare(link))
-                await asyncio.wait({stopping, preparing}, return_when=asyncio.FIRST_COMPLETED)
-                if preparing.done():
-                    refreshing = group.create_task(self._keep_fresh(link))
-                    await self._serve(outage)
-                    refreshing.cancel()
-                preparing.cancel()
-                stopping.cancel()
+            async with (
+                endpoint(self._vitals, settings.health_host, settings.health_port),
+                asyncio.TaskGroup() as group,
+            ):
+                tasks = [group.create_task(each) for each in self._around(link)]
+                if await self._something_to_serve():
+                    await self._serve()
+                for task in tasks:
+                    task.cancel()
         except BaseExceptionGroup as group:
             raise first_of(group) from group
         finally:
+            await self._starting.close()
             await link.close()
 
-    async def _prepare(self, link: Link) -> None:
-        migrate.check(await link.keep(migrate.read_schema))
-        await deploy.deploy(link, self._app)
-        await deploy_schedules(link, self._app.schedules)
-        await self._refresh(link)
+    def _around(self, link: Link) -> Iterator[Coroutine[Any, Any, None]]:
+        """What goes on beside serving."""
+        yield self._starter.run()
+        yield self._keep_fresh(link)
+        yield self._give_up()
+        if self._ears:
+            yield self._ears.run(self._woken)
 
-    async def _serve(self, outage: Outage) -> None:
+    def _woken(self, queue: str) -> None:
+        if current := self._vitals.current:
+            current.woken(queue)
+
+    async def _something_to_serve(self) -> bool:
+        """False: stopped before. Definitions that come up together are served together."""
+        if not await before(self._starting.some, self._stopping):
+            return False
+        with suppress(NotReady):
+            await self._starter.await_ready(TOGETHER)
+        return True
+
+    async def _give_up(self) -> None:
+        await self._starter.await_ready(None)
+        if not self._starter.healthy() and (error := self._starter.first_error()):
+            raise error
+
+    async def _serve(self) -> None:
         """One incarnation after the other: a lapsed lease is never taken up again."""
         bindings = Bindings(self._app)
         while not self._stopping.is_set():
-            current = Incarnation(self._settings, self._name, bindings, self._lanes, outage)
-            self._current = current
+            current = Incarnation(self._settings, self._name, bindings, self._lanes, self._outage)
+            self._vitals.current = current
             await current.run()
             if not current.lapsed:
                 self._stopping.set()  # drained from outside
 
     async def _keep_fresh(self, link: Link) -> None:
         """Others deploy too: look now and then for versions that this code can serve."""
+        await link.keep(self._starting.check_schema)
+        self._starter.retry_waiting()  # the database is there
         while True:
-            await self._lanes.stale(after=self._settings.lease / 3)
-            if await self._refresh(link) and self._current:
-                self._current.lanes_changed()
+            waiting = self._starting.looking()
+            changed = await self._refresh(link)
+            if changed and (current := self._vitals.current):
+                current.lanes_changed()
+            self._starting.seen(waiting)
+            await before(self._starting.look, self._lanes.stale(after=self._settings.lease / 3))
 
     async def _refresh(self, link: Link) -> bool:
-        found = zip(*await deploy.lanes(link, self._app), strict=True)
+        coming = set(self._app.registry.slugs) - self._starting.started
+        found = zip(*await deploy.lanes(link, self._app, without=coming), strict=True)
         served = [lane for lane in found if self._settings.serves(lane[0])]
         return self._lanes.replace([q for q, _ in served], [version for _, version in served])
+
+
+async def before(wanted: asyncio.Event, other: asyncio.Event | Coroutine[Any, Any, None]) -> bool:
+    """Wait for either; whether it was the first."""
+    waits = [
+        asyncio.create_task(wanted.wait()),
+        asyncio.create_task(other.wait() if isinstance(other, asyncio.Event) else other),
+    ]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        return wanted.is_set()
+    finally:
+        for each in waits:
+            each.cancel()
 
 
 def first_of(error: BaseException) -> BaseException:

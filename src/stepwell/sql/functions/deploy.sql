@@ -198,6 +198,7 @@ begin atomic
         select array_agg(p order by n) from jsonb_array_elements_text(
           case when jsonb_typeof(o.said -> 'fairnessBy') = 'array' then o.said -> 'fairnessBy' end) with ordinality e (p, n)),
       opt_max_crashes = coalesce((o.said ->> 'maxCrashes')::int, 3),
+      opt_retention = (o.said ->> 'retention')::float8,
       deployed_options = o.said
   from (select coalesce(shape -> 'options', '{}') as said) o
   where f.flow_slug = shape ->> 'slug' and f.deployed_options is distinct from o.said;

@@ -1,0 +1,59 @@
+"""What ended long ago goes: the sweep of every worker, and the same by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from stepwell.db.call import Call
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """`again`: seconds until there is more to do."""
+
+    deleted: int
+    workers: int
+    again: float
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Where to go on behind; `last_run` is None when there is no more."""
+
+    deleted: int
+    looked: int
+    last_start: datetime | None
+    last_run: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prunable:
+    flow_slug: str
+    days: float
+
+
+def prune(days: float) -> Call[Pruned]:
+    """The next bit of the sweep over all definitions."""
+    return Call("select * from pgflow.prune(days => %s::float8)", (days,), Pruned)
+
+
+def prune_runs(
+    flow_slug: str,
+    before: datetime,
+    after_start: datetime | None = None,
+    after_run: UUID | None = None,
+) -> Call[Page]:
+    """Forget runs that ended before then, some at a time."""
+    return Call(
+        "select * from pgflow.prune_runs(flow_slug => %s, before => %s::timestamptz,"
+        " after_start => %s::timestamptz, after_run => %s::uuid)",
+        (flow_slug, before, after_start, after_run),
+        Page,
+    )
+
+
+def prunable_flows(days: float) -> Call[Prunable]:
+    """The definitions whose runs may go, with the days that each keeps them."""
+    return Call("select * from pgflow.prunable_flows(days => %s::float8)", (days,), Prunable)
