@@ -38,7 +38,7 @@ def wave(greeting: str) -> str: ...
 RICH = """
 from stepwell import Done, Flow, Machine, Stepwell, job, step
 
-waits = Flow("waits", queue="slow", jitter=0.2, max_running=3, fairness_by="customer")
+waits = Flow("waits", queue="slow", retention=7, jitter=0.2, max_running=3, fairness_by="customer")
 
 @waits.step(priority=2, backoff="linear")
 def ask() -> int: ...

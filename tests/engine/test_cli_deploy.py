@@ -50,6 +50,37 @@ def mail(user: {type}) -> None: ...
 app = Stepwell(machines=[Parcel], jobs=[mail])
 """
 
+EVERYTHING = """
+from datetime import timedelta
+from stepwell import ConcurrencyLimit, Done, Flow, Machine, RateLimit, Stepwell, job, key_by, step
+
+slow, some = ConcurrencyLimit("slow", 3), RateLimit("some", 10)
+every = Flow(
+    "every", max_attempts=7, base_delay=2, backoff="linear", max_delay=90, jitter=0.15,
+    timeout=33, max_crashes=5, queue="elsewhere", priority=-2, concurrency=slow.by("a.b"),
+    rate_limit=some.of("all", weight=1.5), max_running=4, fairness_by="tenant.id", retention=3.5,
+)
+
+@every.step(start_delay=3, timeout=timedelta(minutes=2), jitter=0.3, priority=4, max_attempts=2,
+    base_delay=0, backoff="fixed", max_delay=5, concurrency=key_by("c"), rate_limit=some)
+def first() -> int: return 1
+
+answered = every.signal("answered", after=first, timeout=timedelta(days=1.5))
+slept = every.sleep("slept", timedelta(seconds=5), after=answered)
+
+class Thing(Machine, retention=0, max_running=2, backoff=lambda n: n, fairness_by="x"):
+    x: int = 1
+
+    @step(initial=True, timeout=5, rate_limit=some.by("x", weight=2))
+    async def go(self, ctx):
+        return Done()
+
+@job(retention=timedelta(days=2), permanent=(ValueError,), concurrency="one")
+def task(n: int) -> None: ...
+
+app = Stepwell(flows=[every], machines=[Thing], jobs=[task], limits=[slow, some])
+"""
+
 
 @pytest.fixture(autouse=True)
 def database(dsn: str, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -145,6 +176,14 @@ def test_what_was_tuned_by_hand_stays_until_it_is_to_go(
     assert "max_attempts 9 -> 3\n" in told(capsys, "deploy", program, "--apply-options")
     assert rows(database, OPTIONS) == [(3, 60)]
     assert told(capsys, "deploy", program) == "flow orders: unchanged, version 1\n"
+
+
+def test_no_option_differs_right_after_a_deploy(tmp_path: Path, capsys: Out) -> None:
+    """Whatever a definition can say, the database tells it back in the same words."""
+    program = write_program(tmp_path, EVERYTHING)
+    told(capsys, "deploy", program)
+    for change in data(capsys, "deploy", program):
+        assert (change["status"], change["drift"]) == ("unchanged", []), change
 
 
 def test_another_queue_is_another_version(tmp_path: Path, capsys: Out) -> None:
