@@ -1,4 +1,4 @@
-"""The surface of pgflow 0.14.1 as far as we have it: signatures, columns, names of constraints."""
+"""The surface of pgflow 0.14.1: signatures, columns, names of constraints."""
 
 from __future__ import annotations
 
@@ -35,8 +35,57 @@ FUNCTIONS = {
         "run_id uuid, step_slug text, task_index integer, error_message text",
         "SETOF pgflow.step_tasks",
     ),
+    "is_local": ("", "boolean"),
+    "_get_flow_shape": ("p_flow_slug text", "jsonb"),
+    "_compare_flow_shapes": ("p_local jsonb, p_db jsonb", "text[]"),
+    "_create_flow_from_shape": ("p_flow_slug text, p_shape jsonb", "void"),
+    "ensure_flow_compiled": (
+        "flow_slug text, shape jsonb, allow_data_loss boolean DEFAULT false",
+        "jsonb",
+    ),
+    "delete_flow_and_data": ("p_flow_slug text", "void"),
+    "prune_data_older_than": ("retention_interval interval", "void"),
+    "start_flow_with_states": (
+        "flow_slug text, input jsonb, run_id uuid DEFAULT NULL::uuid",
+        "jsonb",
+    ),
+    "get_run_with_states": ("run_id uuid", "jsonb"),
+    "set_vt_batch": (
+        "queue_name text, msg_ids bigint[], vt_offsets integer[]",
+        "TABLE(msg_id bigint, read_ct integer, enqueued_at timestamp with time zone,"
+        " vt timestamp with time zone, message jsonb, headers jsonb)",
+    ),
+    "poll_for_tasks": (
+        "queue_name text, vt integer, qty integer, max_poll_seconds integer DEFAULT 5,"
+        " poll_interval_ms integer DEFAULT 100",
+        "SETOF pgflow.step_task_record",
+    ),
+    "start_ready_steps": ("run_id uuid", "void"),
+    "cascade_complete_taskless_steps": ("run_id uuid", "integer"),
+    "cascade_resolve_conditions": ("run_id uuid", "boolean"),
+    "_cascade_force_skip_steps": ("run_id uuid, step_slug text, skip_reason text", "integer"),
+    "maybe_complete_run": ("run_id uuid", "void"),
+    "_archive_task_message": ("p_run_id uuid, p_step_slug text, p_task_index integer", "void"),
+    "track_worker_function": ("function_name text", "void"),
     "mark_worker_stopped": ("worker_id uuid", "void"),
+    "requeue_stalled_tasks": ("", "integer"),
+    "setup_requeue_stalled_tasks_cron": (
+        "cron_interval text DEFAULT '15 seconds'::text",
+        "text",
+    ),
+    "ensure_workers": (
+        "",
+        "TABLE(function_name text, invoked boolean, request_id bigint)",
+    ),
+    "setup_ensure_workers_cron": ("cron_interval text DEFAULT '1 second'::text", "text"),
+    "cleanup_ensure_workers_logs": (
+        "retention_hours integer DEFAULT 24",
+        "TABLE(cron_deleted bigint)",
+    ),
 }
+
+# callers may not read the tables: these run as their owner
+SECURITY_DEFINERS = {"get_run_with_states", "start_flow_with_states", "requeue_stalled_tasks"}
 
 RECORD = [
     "flow_slug text",

@@ -19,7 +19,15 @@ from stepwell.db.call import Call
 from stepwell.errors import BY_SQLSTATE
 
 from .hands import Hands
-from .pgflow import CHECKS, COLUMNS, FOREIGN_KEYS, FUNCTIONS, LEFT_OUT, RECORD
+from .pgflow import (
+    CHECKS,
+    COLUMNS,
+    FOREIGN_KEYS,
+    FUNCTIONS,
+    LEFT_OUT,
+    RECORD,
+    SECURITY_DEFINERS,
+)
 
 CALL = re.compile(r"pgflow\.(\w+)\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
 NAME = re.compile(r"(\w+) =>")
@@ -123,6 +131,15 @@ def test_a_function_of_pgflow_has_its_signature_and_result(hands: Hands, functio
         function,
     )
     assert [tuple(row) for row in rows] == [FUNCTIONS[function]]
+
+
+def test_who_runs_with_the_rights_of_the_owner_has_an_empty_search_path(hands: Hands) -> None:
+    rows = hands.rows(
+        "select proname, proconfig from pg_proc where pronamespace = 'pgflow'::regnamespace"
+        " and prosecdef"
+    )
+    assert {name for name, _ in rows} == SECURITY_DEFINERS
+    assert all('search_path=""' in settings for _, settings in rows)
 
 
 def test_the_record_of_a_started_task_is_that_of_pgflow(hands: Hands) -> None:

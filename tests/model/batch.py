@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from .model import ModelRun
@@ -20,13 +20,12 @@ class Entry:
     outcome: Outcome
 
 
-def commit_batch(run: ModelRun, entries: Iterable[Entry]) -> set[int]:
+def commit_batch(
+    run: ModelRun, entries: Iterable[Entry], apply: Callable[[ModelRun, Entry], bool]
+) -> set[int]:
     """Completions and retries by step, then what is out of attempts by id; answers what counted."""
-    return {
-        entry.message_id
-        for entry in sorted(entries, key=lambda entry: _order(run, entry))
-        if run.commit(entry.slug, entry.index, entry.outcome)
-    }
+    ordered = sorted(entries, key=lambda entry: _order(run, entry))
+    return {entry.message_id for entry in ordered if apply(run, entry)}
 
 
 def _order(run: ModelRun, entry: Entry) -> tuple[bool, str | int, int]:

@@ -88,6 +88,12 @@ class ModelRun(State):
                 assert_never(outcome)
         return True
 
+    def fail_late(self, slug: str, index: int, message: str) -> None:
+        """pgflow keeps what a task said that failed after its run did; nothing moves by it."""
+        task = self.tasks[slug, index]
+        if self.run.status == "failed" and task.status == "started":
+            task.status, task.error_message = "failed", message
+
     def cancel(self, reason: str) -> None:
         """End a started run; its steps and tasks keep their rows."""
         if self.run.status == "started":

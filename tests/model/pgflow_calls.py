@@ -75,7 +75,8 @@ class PgflowRun:
         else:
             output = None if isinstance(outcome.output, Absent) else json.dumps(outcome.output)
             rows = self.engine.call(COMPLETE, self.run_id, *key, output)
-        self.model.commit(*key, outcome)
+        if not self.model.commit(*key, outcome) and isinstance(outcome, Failed):
+            self.model.fail_late(*key, outcome.message)
         task = self.model.tasks[key]
         assert [row["status"] for row in rows] == [task.status]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from random import Random
 from uuid import UUID, uuid4
@@ -57,7 +58,7 @@ class World:
         waiting = self.claimable()
         claims = self.engine.claim(self.lanes, want)
         assert len(claims) == min(want, len(waiting)), f"claimable: {waiting}, got {claims}"
-        self._hold(claims)
+        self.hold(claims)
         return bool(claims)
 
     def commit(self, size: int, want: int, random: Random) -> None:
@@ -75,13 +76,17 @@ class World:
         committed: set[int] = set()
         for run_id in {run_id for run_id, _ in batch}:
             own = [entry for owner, entry in batch if owner == run_id]
-            committed |= commit_batch(self.runs[run_id], own)
+            committed |= commit_batch(self.runs[run_id], own, partial(self.apply, run_id))
         assert turn.committed == committed
         ready = len(self.claimable())
         assert len(turn.claims) <= min(want, ready)
         assert write == self.engine.commit or len(turn.claims) == min(want, ready)
-        self._hold(turn.claims)
+        self.hold(turn.claims)
         self.spent += batch
+
+    def apply(self, run_id: UUID, run: ModelRun, entry: Entry) -> bool:
+        """One outcome, where the batch has it; False when it came too late."""
+        return run.commit(entry.slug, entry.index, entry.outcome)
 
     def cancel(self, run_id: UUID) -> None:
         self.engine.cancel(run_id, "enough")
@@ -96,7 +101,7 @@ class World:
         for run_id, run in self.runs.items():
             assert written[run_id] == run.snapshot()
 
-    def _hold(self, claims: Sequence[Claim]) -> None:
+    def hold(self, claims: Sequence[Claim]) -> None:
         inputs = [claim.run_id for claim in claims if claim.flow_input is not None]
         assert sorted(inputs) == sorted({claim.run_id for claim in claims})  # once for each run
         for claim in claims:
