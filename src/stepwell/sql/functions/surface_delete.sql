@@ -1,7 +1,7 @@
 -- SURFACE, deletions: what nobody gets back. Locks: the flow's name, against deploys and against starts; then runs by id.
 
 -- A flow (or a machine, or a job) and every run of it that there ever was. Live runs are cancelled first, so that parents,
--- children and workers hear of it. Schedules stay, for one of the same name may come.
+-- children and workers hear of it; its queue goes with it. Schedules stay, for one of the same name may come.
 create or replace function pgflow.delete_flow_and_data(p_flow_slug text) returns void
 language plpgsql set search_path = '' set enable_seqscan = off as $$
 declare
@@ -25,6 +25,7 @@ begin
   delete from pgflow.versions v where v.flow_slug = p_flow_slug;
   delete from pgflow.limits l where l.kind = 'flow' and l.name = p_flow_slug;
   delete from pgflow.pauses p where p.kind = 'flow' and p.name = p_flow_slug;
+  perform pgflow.conceal_flow(p_flow_slug);
   delete from pgflow.flows f where f.flow_slug = p_flow_slug;
   if found then
     perform pgflow.write_audit(
