@@ -47,6 +47,18 @@ def test_a_file_with_flows_only_is_an_app_of_them(write: Write) -> None:
     assert slugs(write(TWO_FLOWS)) == ["one", "two"]
 
 
+def test_queue_workers_alone_are_an_app_too(write: Write) -> None:
+    path = write(
+        "from stepwell import queue_worker\n"
+        '@queue_worker("tasks")\n'
+        "def handle(message: int) -> None: ...\n"
+        '@queue_worker("mail")\n'
+        "def send(message: int) -> None: ...\n"
+    )
+    assert [each.queue for each in load_app(path).queues] == ["tasks", "mail"]
+    assert [each.queue for each in load_app(f"{path}:send").queues] == ["mail"]
+
+
 def test_a_name_picks_an_app_or_a_flow(write: Write) -> None:
     path = write(APP)
     assert slugs(f"{path}:app") == ["one"]
@@ -69,7 +81,7 @@ def test_one_app_under_two_names_is_one_app(write: Write) -> None:
 
 
 def test_a_file_without_either_says_what_to_add(write: Write) -> None:
-    with pytest.raises(UsageError, match=r"no flow, machine or job; add: app = Stepwell"):
+    with pytest.raises(UsageError, match=r"or queue worker; add: app = Stepwell"):
         load_app(write("x = 1\n"))
 
 
@@ -126,7 +138,9 @@ def test_machines_and_jobs_are_found_too(write: Write) -> None:
         load_definition(path)
     with pytest.raises(UsageError, match="is no flow"):
         load_flow(f"{path}:send")
-    with pytest.raises(UsageError, match="neither a Stepwell app nor a flow, machine or job"):
+    with pytest.raises(
+        UsageError, match="neither a Stepwell app nor a flow, machine, job or queue worker"
+    ):
         load_app(f"{path}:Base")
 
 

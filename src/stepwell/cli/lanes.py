@@ -15,7 +15,10 @@ from stepwell.cli.runs import Actor, connected
 from stepwell.cli.show import narrow_table
 from stepwell.db.inspect import DefinitionInfo, QueueInfo
 
-queues = App(name="queues", help="List, pause and resume queues.")
+queues = App(
+    name="queues",
+    help="List, pause and resume queues; send messages, and look after dead letters.",
+)
 flows = App(name="flows", help="List, pause and resume flows, machines and jobs.")
 
 Queue = Annotated[str, Parameter(help="The name of a queue.")]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from stepwell.cli.exits import LoadError, UsageError
 from stepwell.client.definition import AnyFlow, Definition, slug_of
@@ -17,6 +17,7 @@ from stepwell.define.app import Stepwell
 from stepwell.define.flow import Flow
 from stepwell.define.job import Job
 from stepwell.define.machine import Machine, machine_of
+from stepwell.define.queue_worker import QueueWorker
 
 Wanted = TypeVar("Wanted")
 
@@ -72,10 +73,11 @@ def load_app(typed: str) -> Stepwell:
                 f"say which: {target.where}:{next(iter(apps))}"
             )
         return apps.get("app") or next(iter(apps.values()))
-    if defined(module):
-        return app_of(defined(module).values())
+    definitions, queue_workers = defined(module), workers(module)
+    if definitions or queue_workers:
+        return app_of(definitions.values(), queue_workers.values())
     raise UsageError(
-        f"{target.where} has no Stepwell app and no flow, machine or job; "
+        f"{target.where} has no Stepwell app and no flow, machine, job or queue worker; "
         "add: app = Stepwell(flows=[...])"
     )
 
@@ -123,13 +125,16 @@ def in_app(app: Stepwell) -> dict[str, Definition]:
     return {slug_of(each): each for each in (*app.flows, *machines, *app.jobs)}
 
 
-def app_of(definitions: Iterable[Definition]) -> Stepwell:
+def app_of(
+    definitions: Iterable[Definition], queue_workers: Iterable[QueueWorker[..., Any]] = ()
+) -> Stepwell:
     """An app of these alone."""
     every = list(definitions)
     return Stepwell(
         flows=[each for each in every if isinstance(each, Flow)],
         machines=[each for each in every if isinstance(each, type)],
         jobs=[each for each in every if isinstance(each, Job)],
+        queues=queue_workers,
     )
 
 
@@ -137,6 +142,13 @@ def defined(module: ModuleType) -> dict[str, Definition]:
     """The flows, machines and jobs of a module by variable name."""
     every = found(module, object).items()
     return {name: cast("Definition", value) for name, value in every if is_definition(value)}
+
+
+def workers(module: ModuleType) -> dict[str, QueueWorker[..., Any]]:
+    """The queue workers of a module by variable name."""
+    return cast(
+        "dict[str, QueueWorker[..., Any]]", found(module, cast("type[object]", QueueWorker))
+    )
 
 
 def is_definition(value: object) -> bool:
@@ -164,11 +176,14 @@ def as_app(value: object, target: Target) -> Stepwell:
     match value:
         case Stepwell():
             return value
+        case QueueWorker():
+            return app_of([], [cast("QueueWorker[..., Any]", value)])
         case _ if is_definition(value):
             return app_of([cast("Definition", value)])
         case _:
             raise UsageError(
-                f"{target.typed} is {value!r}, neither a Stepwell app nor a flow, machine or job"
+                f"{target.typed} is {value!r}, neither a Stepwell app nor a flow, machine, job or "
+                "queue worker"
             )
 
 

@@ -28,8 +28,13 @@ COMMANDS = {
     "enqueue": ("stepwell.cli.start:enqueue", "Have a job done."),
     "signal": ("stepwell.cli.signal:signal", "Leave a signal for a run."),
     "runs": ("stepwell.cli.runs:runs", "List, show and steer runs."),
-    "queues": ("stepwell.cli.lanes:queues", "List, pause and resume queues."),
+    "queues": (
+        "stepwell.cli.messages:queues",
+        "List, pause and resume queues; send messages, and look after dead letters.",
+    ),
     "flows": ("stepwell.cli.lanes:flows", "List, pause and resume flows, machines and jobs."),
+    "workers": ("stepwell.cli.workers:workers", "List workers, and tell them to go."),
+    "prune": ("stepwell.cli.prune:prune", "Forget runs that ended long ago."),
     "audit": ("stepwell.cli.audit:audit", "List what was done by hand."),
     "schedules": (
         "stepwell.cli.schedules:schedules",

@@ -8,6 +8,8 @@ from uuid import UUID
 
 from stepwell.client.definition import AnyFlow, AnyJob, Definition
 from stepwell.client.identity import Target, actor_of, run_id_of
+from stepwell.client.keeping import Keeping
+from stepwell.client.messaging import Messaging
 from stepwell.client.reading import LONGEST_LIST, RunInfo, checked_limit, listed, reader_of
 from stepwell.client.run import Run, Session
 from stepwell.client.schedules import Schedules
@@ -26,7 +28,7 @@ from stepwell.settings import Settings
 Out = TypeVar("Out")
 
 
-class Client(Signalling, Steering):
+class Client(Signalling, Steering, Messaging, Keeping):
     """Starts runs and waits for them. It opens connections when it needs them, so making one
     costs nothing; close it, or use it in `async with`.
 
@@ -42,6 +44,7 @@ class Client(Signalling, Steering):
         pool = self._open_pool(self._settings)
         self._session = Session(pool, Waiter(pool), Wakes(pool), actor_of(self._settings))
         self._versions = Versions()
+        self._retention = self._settings.retention
 
     @property
     def schedules(self) -> Schedules:

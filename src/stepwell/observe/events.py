@@ -139,6 +139,32 @@ class TasksReclaimed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class FlowEnsured(Event):
+    """A flow was made from data: `status` is compiled, recompiled or verified."""
+
+    flow: str
+    status: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class FlowDeleted(Event):
+    """A definition was deleted, with every run of it."""
+
+    flow: str
+
+
+@dataclass(frozen=True, slots=True)
+class FlowNotServed(Event):
+    """The slug of a flow matches the pattern of a handler here, and none has code for all of its
+    steps."""
+
+    flow: str
+    version: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class CommitFailed(Event):
     """Postgres refused one outcome; it is written as a failed attempt with the reason."""
 
@@ -204,3 +230,61 @@ class RunsPruned(Event):
 
     runs: int
     workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueOpened(Event):
+    """A queue worker begins to read; `created`: the queue was not there."""
+
+    queue: str
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFailed(Event):
+    """Postgres refused to make, read or write a queue; the worker tries again, and serves the rest
+    meanwhile."""
+
+    queue: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageArchived(Event):
+    """A message was handled, and is in the archive."""
+
+    queue: str
+    msg_id: int
+    read_ct: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFailed(Event):
+    """A try failed; the next comes in `retry_in` seconds. None: the message is a dead letter."""
+
+    queue: str
+    msg_id: int
+    read_ct: int
+    seconds: float
+    error_type: str
+    message: str
+    retry_in: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReleased(Event):
+    """The worker stopped before the handler ended; another one reads the message again."""
+
+    queue: str
+    msg_id: int
+    read_ct: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageLost(Event):
+    """The message was somebody else's before its handler had ended, so nothing was written."""
+
+    queue: str
+    msg_id: int
+    read_ct: int

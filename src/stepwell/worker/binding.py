@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
+from stepwell.compile.adopt import Adopted
 from stepwell.db.claim import Task
 from stepwell.define.app import Stepwell
 from stepwell.define.flow import Flow
@@ -14,14 +16,20 @@ from stepwell.worker.flow_step import FlowStep, Wait
 from stepwell.worker.job_call import JobCall
 from stepwell.worker.machine_step import MachineBody, UnknownStep
 
+AnyFlow = Flow[Any, Any]
+
 
 class Bindings:
     """A body for each step of each flow, for each step of each version of each machine, and for
-    each job."""
+    each job; those of flows that handlers adopted are made when they are first needed."""
 
-    def __init__(self, app: Stepwell) -> None:
+    def __init__(self, app: Stepwell, adopted: Adopted | None = None) -> None:
         registry, limits = app.registry, app.known_limits
-        self.slugs = registry.slugs
+        self.slugs = (*registry.slugs, *(each.pattern for each in app.handlers))
+        self.queues = app.queues
+        self._adopted = adopted or Adopted()
+        self._limits = limits
+        self._bodies: WeakKeyDictionary[AnyFlow, dict[str, Body]] = WeakKeyDictionary()
         self._steps: dict[tuple[str, str], Body] = {
             (flow.slug, step.slug): body_of(flow, step, limits)
             for flow in registry.flows.values()
@@ -46,9 +54,18 @@ class Bindings:
             return steps.get(task.step_slug) or self._unknown.get(name)
         if task.kind == "job":
             return self._jobs.get(task.flow_slug)
+        if (flow := self._adopted.flow(task.version_id)) is not None:
+            return self._of_adopted(flow).get(task.step_slug)
         return self._steps.get((task.flow_slug, task.step_slug))
 
+    def _of_adopted(self, flow: AnyFlow) -> dict[str, Body]:
+        if flow not in self._bodies:
+            self._bodies[flow] = {
+                slug: body_of(flow, step, self._limits) for slug, step in flow.steps.items()
+            }
+        return self._bodies[flow]
 
-def body_of(flow: Flow[Any, Any], step: Step[..., Any], limits: Limits) -> Body:
+
+def body_of(flow: AnyFlow, step: Step[..., Any], limits: Limits) -> Body:
     waits = step.kind in ("signal", "sleep")
     return Wait(step) if waits else FlowStep(flow, step, limits)

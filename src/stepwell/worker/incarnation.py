@@ -38,6 +38,7 @@ from stepwell.worker.desk import Desk, Running
 from stepwell.worker.execute import entry_of, execute
 from stepwell.worker.lanes import Lanes
 from stepwell.worker.leases import BEAT, SILENCE, Heart
+from stepwell.worker.queues import Queues
 from stepwell.worker.schedules import Schedules
 from stepwell.worker.threads import Threads
 
@@ -81,6 +82,7 @@ class Incarnation:
             more_ready=self._pokes.add,
             delayed=self._timers.look_again,
         )
+        self._queues = Queues(bindings.queues, self.id, settings, outage)
         self._bodies: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
         self._now = asyncio.Event()
@@ -93,8 +95,8 @@ class Incarnation:
 
     @property
     def running(self) -> int:
-        """Tasks in hand."""
-        return len(self._desk.running)
+        """Tasks and messages in hand."""
+        return len(self._desk.running) + len(self._queues.bodies)
 
     def stop(self, *, now: bool = False) -> None:
         self._stop.set()
@@ -111,7 +113,11 @@ class Incarnation:
                 async with self._beating(), asyncio.TaskGroup() as group:
                     helping = [group.create_task(chore) for chore in self._chores(link)]
                     with suppress(TimeoutError):
-                        async with asyncio.timeout(None) as deadline, self._turning():
+                        async with (
+                            asyncio.timeout(None) as deadline,
+                            self._turning(),
+                            self._queues.serving(),
+                        ):
                             await self._stop.wait()
                             await self._drain(deadline)
                     for helper in helping:
@@ -211,20 +217,23 @@ class Incarnation:
         """Handlers get the grace period, then they are cut off; their claims go back."""
         grace = 0.0 if self.lapsed or self._now.is_set() else self._settings.grace
         self._desk.close()
-        emit(WorkerStopping(self.id, len(self._desk.running), grace))
+        self._queues.close()
+        bodies = self._bodies | self._queues.bodies
+        emit(WorkerStopping(self.id, self.running, grace))
         loop = asyncio.get_running_loop()
         deadline.reschedule(loop.time() + grace + LAST_WORDS)
-        if self._bodies and grace:
+        if bodies and grace:
             now = asyncio.create_task(self._now.wait())
-            ends = asyncio.gather(*self._bodies, return_exceptions=True)
+            ends = asyncio.gather(*bodies, return_exceptions=True)
             await asyncio.wait({now, ends}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
             now.cancel()
         cut_off = list(self._desk.running.values())
         for running in cut_off:
             running.cancel()
             emit(TaskReleased(*turns.facts(running.task)))
-        if self._bodies:  # one that swallows its cancellation does not keep us here
-            await asyncio.wait(self._bodies, timeout=1.0)
+        self._queues.cut_off()
+        if left := {body for body in bodies if not body.done()}:
+            await asyncio.wait(left, timeout=1.0)  # what swallows its cancellation stays behind
         self._desk.running.clear()
         self._cut_off = len(cut_off)
 
@@ -249,7 +258,8 @@ class Incarnation:
         """Somebody named a queue; empty: perhaps any, while nobody listened."""
         self._timers.look_again()
         self._schedules.look_again()
-        if not queue or self._lanes.serve(queue):
+        self._queues.woken(queue)
+        if not queue or queue in self._queues.names or self._lanes.serve(queue):
             self._desk.wake()
 
     async def _tell_queues(self, link: Link) -> None:
@@ -257,19 +267,24 @@ class Incarnation:
         while True:
             await self._lanes_new.wait()
             self._lanes_new.clear()
-            await link.run(presence.serve_queues(self.id, sorted(set(self._lanes.queues))))
+            await link.run(presence.serve_queues(self.id, self._names))
+
+    @property
+    def _names(self) -> list[str]:
+        """The queues that it serves, of tasks and of messages."""
+        return sorted({*self._lanes.queues, *self._queues.names})
 
     async def _leave(self, link: Link) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS):
                 await link.run(presence.leave(self.id))
-        emit(WorkerStopped(self.id, self._cut_off))
+        emit(WorkerStopped(self.id, self._cut_off + self._queues.released))
 
     def _register(self) -> Call[presence.Nothing]:
         return presence.register_worker(
             self.id,
             self._name,
-            sorted(set(self._lanes.queues)),
+            self._names,
             self._settings.lease * SILENCE,
             socket.gethostname(),
             os.getpid(),

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any, cast
 
 from stepwell.compile import deploy
+from stepwell.compile.adopt import Adopted
 from stepwell.db.link import Link, Outage
 from stepwell.define.app import Stepwell
 from stepwell.define.flow import Flow
@@ -44,13 +45,15 @@ class Worker:
         backoff: Backoff | None = None,
     ) -> None:
         self._app = app if isinstance(app, Stepwell) else Stepwell(flows=app)
-        if not self._app.registry.slugs:
+        if not (self._app.registry.slugs or self._app.queues or self._app.handlers):
             raise DefinitionError(
-                "a worker needs something to run: Stepwell(flows=[...], machines=[...], jobs=[...])"
+                "a worker needs something to run: Stepwell(flows=[...], machines=[...], "
+                "jobs=[...], queues=[...], handlers=[...])"
             )
         self._settings = settings or Settings.from_env()
         self._name = name or self._app.name or self._settings.name
         self._lanes = Lanes()
+        self._adopted = Adopted()
         self._stopping = asyncio.Event()
         self._outage = Outage()
         listens = self._settings.wake == "notify"
@@ -101,6 +104,8 @@ class Worker:
             yield self._ears.run(self._woken)
 
     def _woken(self, queue: str) -> None:
+        if not queue:  # there may be a version that nobody had before
+            self._lanes.look()
         if current := self._vitals.current:
             current.woken(queue)
 
@@ -114,12 +119,14 @@ class Worker:
 
     async def _give_up(self) -> None:
         await self._starter.await_ready(None)
-        if not self._starter.healthy() and (error := self._starter.first_error()):
+        if not (self._starter.healthy() or self._app.handlers) and (
+            error := self._starter.first_error()
+        ):
             raise error
 
     async def _serve(self) -> None:
         """One incarnation after the other: a lapsed lease is never taken up again."""
-        bindings = Bindings(self._app)
+        bindings = Bindings(self._app, self._adopted)
         while not self._stopping.is_set():
             current = Incarnation(self._settings, self._name, bindings, self._lanes, self._outage)
             self._vitals.current = current
@@ -141,7 +148,8 @@ class Worker:
 
     async def _refresh(self, link: Link) -> bool:
         coming = set(self._app.registry.slugs) - self._starting.started
-        found = zip(*await deploy.lanes(link, self._app, without=coming), strict=True)
+        lanes = await deploy.lanes(link, self._app, without=coming, adopted=self._adopted)
+        found = zip(*lanes, strict=True)
         served = [lane for lane in found if self._settings.serves(lane[0])]
         return self._lanes.replace([q for q, _ in served], [version for _, version in served])
 

@@ -1,0 +1,110 @@
+"""Send messages to queues, and look after those that died. For Client."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stepwell.client.letters import (
+    DeadLetter,
+    forgotten,
+    letter_of,
+    listed_letters,
+    made,
+    resent,
+    sent,
+)
+from stepwell.client.run import Session
+from stepwell.client.wakes import to_queues
+from stepwell.db.messages import Resent
+from stepwell.db.theirs import Theirs
+from stepwell.define.duration import Duration
+
+
+class Messaging:
+    """Queues are those of pgmq; what else there is to do with one, its functions do."""
+
+    _session: Session
+
+    async def create_queue(self, queue: str) -> bool:
+        """Make a queue; False when it is there."""
+        return (await self._session.pool.run(made(queue)))[0].created
+
+    async def send(
+        self,
+        queue: str,
+        message: object,
+        *,
+        delay: Duration = 0,
+        headers: object = None,
+        conn: Theirs | None = None,
+    ) -> int:
+        """Put a message into a queue, and answer with its id; NotFound when there is no such queue.
+
+        It is visible after `delay` (seconds, or a timedelta). With `conn`, it is part of your
+        transaction. Otherwise a send whose connection breaks is repeated: in rare cases the message
+        is there twice.
+        """
+        beside = None if headers is None else [headers]
+        [msg_id] = await self._sent(queue, [message], beside, delay, conn)
+        return msg_id
+
+    async def send_batch(
+        self,
+        queue: str,
+        messages: Sequence[object],
+        *,
+        delay: Duration = 0,
+        headers: Sequence[object] | None = None,
+        conn: Theirs | None = None,
+    ) -> list[int]:
+        """Put messages into a queue, all or none, in their order; `headers` has one for each."""
+        return await self._sent(queue, messages, headers, delay, conn) if messages else []
+
+    async def dead_letters(
+        self, queue: str | None = None, before: int | None = None, limit: int = 100
+    ) -> list[DeadLetter]:
+        """Messages that no try could deal with, newest first, of one queue or of all. `before`, the
+        id of the last one, continues a list."""
+        rows = await self._session.pool.run(listed_letters(queue, before, limit))
+        return [letter_of(row) for row in rows]
+
+    async def resend(
+        self,
+        queue: str | None = None,
+        *,
+        ids: Sequence[int] | None = None,
+        limit: int = 1000,
+        actor: str | None = None,
+    ) -> list[Resent]:
+        """Send dead letters again, as new messages: those of a queue, oldest first, or the given
+        ones. Answers with those that were sent; they are no dead letters any more."""
+        call = resent(queue, ids, limit, actor or self._session.actor)
+        rows = await self._session.pool.run(call)
+        await self._session.wakes.wake(*to_queues(sorted({row.queue for row in rows})))
+        return rows
+
+    async def forget_dead_letters(
+        self,
+        queue: str | None = None,
+        *,
+        ids: Sequence[int] | None = None,
+        limit: int = 1000,
+        actor: str | None = None,
+    ) -> int:
+        """Drop dead letters of a queue, oldest first, or the given ones; answers how many. The
+        archive of the queue keeps the messages."""
+        call = forgotten(queue, ids, limit, actor or self._session.actor)
+        return (await self._session.pool.run(call))[0].count
+
+    async def _sent(
+        self,
+        queue: str,
+        messages: Sequence[object],
+        headers: Sequence[object] | None,
+        delay: Duration,
+        conn: Theirs | None,
+    ) -> list[int]:
+        [row] = await self._session.pool.run(sent(queue, messages, headers, delay), conn)
+        if conn is None:
+            await self._session.wakes.wake(*to_queues([queue]))
+        return row.msg_ids
