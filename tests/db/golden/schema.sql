@@ -753,6 +753,10 @@ WITH (fillfactor='85');
 --
 
 --
+-- Name: fail_late(pgflow.step_tasks, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: fail_steps(pgflow.step_ref[], text[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -822,6 +826,10 @@ WITH (fillfactor='85');
 
 --
 -- Name: free_strays(uuid, bigint[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: get_run(uuid); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1125,6 +1133,10 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: note_pruned(text, timestamp with time zone, integer, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: open_gates(text[]); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -1173,7 +1185,7 @@ WITH (fillfactor='50');
 --
 
 --
--- Name: pick_messages(text, integer, jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
+-- Name: pick_messages(text, integer, jsonb, timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1186,10 +1198,6 @@ WITH (fillfactor='50');
 
 --
 -- Name: promote_tasks(integer); Type: FUNCTION; Schema: pgflow; Owner: -
---
-
---
--- Name: prunable_flows(double precision); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1318,6 +1326,10 @@ WITH (fillfactor='50');
 
 --
 -- Name: resume_schedule(text, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: retentions(double precision); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1466,6 +1478,10 @@ WITH (fillfactor='50');
 
 --
 -- Name: start_tasks(text, bigint[], uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: startable_tasks(text, bigint[]); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1769,10 +1785,6 @@ CREATE TABLE pgmq.meta (
 --
 
 --
--- Name: notify_tasks(); Type: FUNCTION; Schema: pgmq; Owner: -
---
-
---
 -- Name: plain_queue(text, text, text); Type: FUNCTION; Schema: pgmq; Owner: -
 --
 
@@ -1853,8 +1865,13 @@ CREATE TABLE pgmq.meta (
 --
 
 --
--- Name: watch_tasks(); Type: FUNCTION; Schema: pgmq; Owner: -
+-- Name: announced; Type: TABLE; Schema: pgflow; Owner: -
 --
+
+CREATE TABLE pgflow.announced (
+    flow_slug text NOT NULL
+);
+
 
 --
 -- Name: attempts; Type: TABLE; Schema: pgflow; Owner: -
@@ -2237,6 +2254,14 @@ CREATE TABLE pgmq.notify_insert_throttle (
     CONSTRAINT throttle_is_nonnegative CHECK ((throttle_interval_ms >= 0))
 )
 WITH (fillfactor='50');
+
+
+--
+-- Name: announced announced_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.announced
+    ADD CONSTRAINT announced_pkey PRIMARY KEY (flow_slug);
 
 
 --

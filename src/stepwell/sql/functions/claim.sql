@@ -165,29 +165,50 @@ begin
 end
 $$;
 
--- pgflow's claim: of these messages, those that are still to be had.
+-- pgflow's claim: of these messages, those that are still to be had. Nothing of a queue or a flow that is paused.
 create or replace function pgflow.start_tasks(flow_slug text, msg_ids bigint[], worker_id uuid)
 returns setof pgflow.step_task_record
-language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan as $$
+language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
   known constant boolean := pgflow.check_worker(start_tasks.worker_id);
   at constant timestamptz := pgflow.now();
-  admitted constant record := pgflow.admit_tasks(start_tasks.worker_id, array(
-    select t.message_id from pgflow.step_tasks t
-    where t.message_id = any (msg_ids) and t.flow_slug = start_tasks.flow_slug and t.stage in ('ready', 'delayed')
-      and not t.waiting
-    for update skip locked), cardinality(msg_ids), at, null);
-  taken constant bigint[] := pgflow.take_tasks(start_tasks.worker_id, admitted.ids, admitted.tokens, at);
-  aside constant int := pgflow.put_aside(admitted.ids, taken, admitted.tokens);
+  startable record := pgflow.startable_tasks(start_tasks.flow_slug, msg_ids);
+  tokens bigint[];
+  taken bigint[];
 begin
+  if startable.limited then
+    select a.ids, a.tokens into startable.ids, tokens
+    from pgflow.admit_tasks(start_tasks.worker_id, startable.ids, cardinality(startable.ids), at, null) a;
+  end if;
+  taken := pgflow.take_tasks(start_tasks.worker_id, startable.ids, tokens, at);
+  perform pgflow.put_aside(startable.ids, taken, coalesce(tokens, '{}'));
   return query
   select t.flow_slug, t.run_id, t.step_slug,
     case when s.step_type = 'map' then t.input else pgflow.outputs_for(t.run_id, t.version_id, t.step_slug) end,
     t.message_id, t.task_index,
     case when s.step_type = 'single' and s.deps_count = 0 then (select r.input from pgflow.runs r where r.run_id = t.run_id) end
-  from pgflow.step_tasks t
-  join pgflow.steps s on s.version_id = t.version_id and s.step_slug = t.step_slug
-  where t.message_id = any (taken);
+  from unnest(taken) i
+  cross join lateral (select * from pgflow.step_tasks t where t.message_id = i offset 0) t
+  join pgflow.steps s on s.version_id = any (array[t.version_id]) and s.step_slug = t.step_slug;
+end
+$$;
+
+-- Of these messages of a flow, those that nobody has in hand, locked. `limited`: some have limits to be asked about.
+create or replace function pgflow.startable_tasks(slug text, msg_ids bigint[], out ids bigint[], out limited boolean)
+language plpgsql as $$
+begin
+  select coalesce(array_agg(t.message_id), '{}'), coalesce(bool_or(t.limited), false)
+    or exists (select from pgflow.limits l where l.kind = any (array['flow', 'queue']))
+  into ids, limited
+  from (select distinct m as id from unnest(msg_ids) m order by 1) i
+  cross join lateral (
+    select t.message_id, num_nonnulls(t.concurrency_key, t.rate_limit) > 0 as limited from pgflow.step_tasks t
+    where t.message_id = i.id and t.flow_slug = slug and t.stage || '' in ('ready', 'delayed') and not t.waiting
+      and not exists (
+        select from pgflow.pauses p where (p.kind = 'queue' and p.name = t.queue) or (p.kind = 'flow' and p.name = t.flow_slug))
+      and exists (select from pgflow.flows f where f.flow_slug = t.flow_slug and f.kind = 'flow')
+    for update of t skip locked) t;
 end
 $$;

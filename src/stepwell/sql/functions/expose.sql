@@ -184,6 +184,7 @@ begin
     execute format('drop view if exists pgmq.%I', relation || '_msg_id_seq');
     execute 'delete from pgmq.meta m where m.queue_name = $1' using slug;
   end loop;
+  delete from pgflow.announced a where a.flow_slug = slug;
   if pgflow.owns_pgmq() then
     execute 'delete from pgmq.notify_insert_throttle n where n.queue_name = $1' using slug;
   end if;

@@ -3,24 +3,23 @@
 -- blocked or paused for ever. A step that waits for a signal or for children is none until it is woken.
 -- Locks: tasks, without waiting where a queue is read; then the runs of paused ones without waiting, then shares.
 
--- Up to `most` of the flow's ready tasks, hidden from every other worker for so many seconds: delayed until then.
+-- Up to `most` of the flow's tasks that are ready or due, hidden from every other worker for so many seconds: delayed until
+-- then. Of others' tasks nothing is touched: a reader that polls holds its locks until it has something.
 create or replace function pgflow.read_tasks(slug text, seconds int, most int, wanted jsonb default '{}')
 returns table (msg_id bigint, read_ct int, enqueued_at timestamptz, vt timestamptz, message jsonb, headers jsonb)
 language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
   at constant timestamptz := pgflow.now();
-  picked record;
+  picked constant record := pgflow.pick_messages(slug, most, coalesce(wanted, '{}'), at);
   taken bigint[];
 begin
-  perform pgflow.promote_tasks();
-  picked := pgflow.pick_messages(slug, most, coalesce(wanted, '{}'));
   with hidden as (
     update pgflow.step_tasks t
     set stage = case when seconds > 0 then 'delayed' else 'ready' end, ready_at = at + make_interval(secs => seconds),
         read_ct = t.read_ct + 1
     from unnest(picked.ids) i
-    where t.message_id = any (array[i]) and t.stage || '' = 'ready'
+    where t.message_id = any (array[i]) and t.stage || '' in ('ready', 'delayed')
       and (select r.paused_at from pgflow.runs r where r.run_id = t.run_id) is null
     returning t.message_id
   )
@@ -33,31 +32,44 @@ begin
 end
 $$;
 
--- Ready tasks of a flow, locked, as a claim picks them; with a pattern those whose message contains it.
-create or replace function pgflow.pick_messages(slug text, most int, wanted jsonb, out ids bigint[], out shared boolean)
-language plpgsql as $$
+-- Tasks of a flow, locked, of lanes that are open: what is due first, as it has waited, then ready ones as a claim picks them.
+-- With a pattern, those whose message contains it.
+create or replace function pgflow.pick_messages(
+  slug text, most int, wanted jsonb, at timestamptz, out ids bigint[], out shared boolean
+) language plpgsql as $$
 declare
-  lanes record;
+  queues text[];
+  versions int[];
+  ready bigint[];
 begin
-  select array_agg(coalesce(v.queue, v.flow_slug) order by v.version_id) as queues,
-    array_agg(v.version_id order by v.version_id) as versions
-  into lanes from pgflow.versions v where v.flow_slug = slug;
-  if wanted = '{}' then
-    select p.ids, coalesce(p.shared, false) into ids, shared from pgflow.pick_tasks(lanes.queues, lanes.versions, most) p;
-    return;
+  select array_agg(coalesce(v.queue, v.flow_slug) order by v.version_id), array_agg(v.version_id order by v.version_id)
+  into queues, versions from pgflow.versions v where v.flow_slug = slug;
+  if exists (select from pgflow.pauses) or exists (select from pgflow.limits l where l.kind = any (array['flow', 'queue'])) then
+    select o.queues, o.versions into queues, versions from pgflow.open_lanes(queues, versions) o;
   end if;
-  lanes := pgflow.open_lanes(lanes.queues, lanes.versions);
-  shared := lanes.fair;
   ids := array(
-    select t.message_id
-    from unnest(lanes.queues, lanes.versions) l (queue, version_id)
-    cross join lateral (
-      select t.message_id, t.priority, t.ready_at from pgflow.step_tasks t
-      where t.queue = l.queue and t.version_id = l.version_id and t.stage = 'ready'
-        and pgflow.message_of(t.flow_slug, t.run_id, t.step_slug, t.task_index) @> wanted
-      order by t.queue, t.version_id, t.fairness_key, t.priority, t.ready_at, t.message_id
-      limit most for update skip locked) t
-    order by t.priority, t.ready_at, t.message_id limit most);
+    select t.message_id from pgflow.step_tasks t
+    where t.stage = 'delayed' and t.ready_at <= at and t.flow_slug = slug and not t.waiting
+      and (wanted = '{}' or pgflow.message_of(t.flow_slug, t.run_id, t.step_slug, t.task_index) @> wanted)
+      and exists (select from unnest(queues, versions) l (queue, version_id) where l.queue = t.queue and l.version_id = t.version_id)
+      and (select r.paused_at from pgflow.runs r where r.run_id = t.run_id) is null
+    order by t.ready_at limit most for update skip locked);
+  if wanted <> '{}' then
+    ready := array(
+      select t.message_id
+      from unnest(queues, versions) l (queue, version_id)
+      cross join lateral (
+        select t.message_id, t.priority, t.ready_at from pgflow.step_tasks t
+        where t.queue = l.queue and t.version_id = l.version_id and t.stage = 'ready'
+          and pgflow.message_of(t.flow_slug, t.run_id, t.step_slug, t.task_index) @> wanted
+        order by t.queue, t.version_id, t.fairness_key, t.priority, t.ready_at, t.message_id
+        limit most - cardinality(ids) for update skip locked) t
+      order by t.priority, t.ready_at, t.message_id limit most - cardinality(ids));
+  elsif most > cardinality(ids) and queues <> '{}' then
+    select p.ids, p.shared into ready, shared from pgflow.pick_tasks(queues, versions, most - cardinality(ids)) p;
+  end if;
+  ids := ids || ready;
+  shared := coalesce(shared, false);
 end
 $$;
 

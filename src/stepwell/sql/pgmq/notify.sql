@@ -1,5 +1,6 @@
--- NOTIFY: inserts are announced on the channel `pgmq.q_<name>.INSERT`, at most once per interval. Who is told reads until
--- nothing is left, and looks again after the interval: what was sent meanwhile had no notification of its own.
+-- NOTIFY: inserts (of a flow, those of ready tasks) are announced on the channel `pgmq.q_<name>.INSERT`, at most once per
+-- interval. Who is told reads until nothing is left, and looks again after the interval: what was sent meanwhile had no
+-- notification of its own.
 
 -- Of several callers the shortest interval counts.
 create or replace function pgmq.enable_notify_insert(queue_name text, throttle_interval_ms int default 250) returns void
@@ -13,7 +14,7 @@ begin
   end if;
   perform pg_advisory_xact_lock(hashtext('stepwell.pgmq'));
   if queue.flow_slug is not null then
-    perform pgmq.watch_tasks();
+    insert into pgflow.announced (flow_slug) values (queue.flow_slug) on conflict do nothing;
   elsif not exists (
     select from pg_catalog.pg_trigger t where t.tgrelid = format('pgmq.%I', relation)::regclass and t.tgname = 'notify_insert')
   then                                       -- not again: it would wait for who is sending
@@ -42,23 +43,9 @@ begin
     return;
   end if;
   delete from pgmq.notify_insert_throttle n where n.queue_name = queue.queue_name;
+  delete from pgflow.announced a where a.flow_slug = queue.flow_slug;
   if queue.flow_slug is null then
     execute format('drop trigger if exists notify_insert on pgmq.%I', relation);
-  elsif not exists (
-    select from pgmq.notify_insert_throttle n join pgmq.meta m on m.queue_name = n.queue_name where m.flow_slug is not null)
-  then
-    drop trigger if exists notify_insert on pgflow.step_tasks;
-  end if;
-end
-$$;
-
--- The task table is watched as long as some flow's queue is announced, and costs nothing otherwise.
-create or replace function pgmq.watch_tasks() returns void
-language plpgsql set search_path = '' as $$
-begin
-  if not exists (select from pg_catalog.pg_trigger t where t.tgrelid = 'pgflow.step_tasks'::regclass and t.tgname = 'notify_insert') then
-    create trigger notify_insert after insert on pgflow.step_tasks referencing new table as fresh
-    for each statement execute function pgmq.notify_tasks();
   end if;
 end
 $$;
@@ -67,15 +54,6 @@ create or replace function pgmq.notify_insert() returns trigger
 language plpgsql set search_path = '' as $$
 begin
   perform pgmq.announce(array[tg_argv[0]]);
-  return null;
-end
-$$;
-
-create or replace function pgmq.notify_tasks() returns trigger
-language plpgsql set search_path = '' as $$
-begin
-  perform pgmq.announce(array(
-    select distinct m.queue_name from fresh f join pgmq.meta m on m.flow_slug = f.flow_slug where f.stage = 'ready'));
   return null;
 end
 $$;
