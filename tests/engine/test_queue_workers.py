@@ -4,7 +4,6 @@ dead letter, and a message is in one hand at a time."""
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
 from collections import Counter
@@ -15,29 +14,22 @@ from typing import Any
 import pytest
 
 from stepwell import (
-    DefinitionError,
     MessageContext,
     PermanentError,
     RetryPolicy,
     Snooze,
     Stepwell,
-    Worker,
     job,
     queue_worker,
 )
-from stepwell.db.messages import send_messages
 from stepwell.observe.events import (
-    MessageArchived,
-    MessageFailed,
     MessageLost,
-    MessageReleased,
-    QueueFailed,
     QueueOpened,
 )
 
-from .workshop import Serving, Workshop
+from .queue_hands import PATIENCE, archived, create, failed, send
+from .workshop import Workshop
 
-PATIENCE = 40.0
 AT_ONCE = RetryPolicy("fixed", limit=2, base_delay=1)
 
 
@@ -45,28 +37,6 @@ AT_ONCE = RetryPolicy("fixed", limit=2, base_delay=1)
 class Mail:
     to: str
     times: int = 1
-
-
-async def send(workshop: Workshop, *messages: Any, queue: str = "tasks", delay: float = 0) -> None:
-    call = send_messages(queue, [json.dumps(each) for each in messages], delay=delay)
-    async with workshop.client._session.pool.connection() as conn:  # pyright: ignore[reportPrivateUsage]
-        await call.on(conn)
-
-
-def create(workshop: Workshop, queue: str = "tasks") -> None:
-    workshop.rows("select pgmq.create(%s)", queue)
-
-
-async def archived(serving: Serving, many: int = 1) -> list[MessageArchived]:
-    events = serving.events
-    await events.until(lambda: len(events.of(MessageArchived)) >= many, PATIENCE)
-    return events.of(MessageArchived)
-
-
-async def failed(serving: Serving, many: int = 1) -> list[MessageFailed]:
-    events = serving.events
-    await events.until(lambda: len(events.of(MessageFailed)) >= many, PATIENCE)
-    return events.of(MessageFailed)
 
 
 # --- what a handler gets, and what becomes of its message ---
@@ -206,7 +176,7 @@ async def test_a_message_stays_hidden_while_its_handler_runs(workshop: Workshop)
     tries: list[int] = []
     done = asyncio.Event()
 
-    @queue_worker("tasks", visibility_timeout=1)
+    @queue_worker("tasks", visibility_timeout=5)
     async def handle(number: int, ctx: MessageContext) -> None:
         tries.append(ctx.read_ct)
         await done.wait()
@@ -214,7 +184,7 @@ async def test_a_message_stays_hidden_while_its_handler_runs(workshop: Workshop)
     async with workshop.worker(app=Stepwell(queues=[handle]), poll=0.05) as serving:
         await serving.events.first(QueueOpened)
         await send(workshop, 1)
-        sql = "select 1 from pgmq.q_tasks where vt > enqueued_at + interval '4 s'"
+        sql = "select 1 from pgmq.q_tasks where vt > enqueued_at + interval '8 s'"
         await workshop.until(sql, patience=PATIENCE)
         done.set()
         await archived(serving)
@@ -225,10 +195,10 @@ async def test_a_handler_that_blocks_the_loop_keeps_its_message(workshop: Worksh
     """What extends it is a thread of its own."""
     tries: list[int] = []
 
-    @queue_worker("tasks", visibility_timeout=1)
+    @queue_worker("tasks", visibility_timeout=5)
     async def handle(number: int, ctx: MessageContext) -> None:
         tries.append(ctx.read_ct)
-        sql = "select 1 from pgmq.q_tasks where vt > enqueued_at + interval '3 s'"
+        sql = "select 1 from pgmq.q_tasks where vt > enqueued_at + interval '6 s'"
         while not workshop.rows(sql):
             time.sleep(0.05)  # noqa: ASYNC251 — it blocks the loop on purpose
 
@@ -243,7 +213,7 @@ async def test_a_message_that_somebody_else_took_is_left_to_them(workshop: Works
     begun = asyncio.Event()
     cancelled = asyncio.Event()
 
-    @queue_worker("tasks", visibility_timeout=1)
+    @queue_worker("tasks", visibility_timeout=5)
     async def handle(number: int, ctx: MessageContext) -> None:
         begun.set()
         try:
@@ -320,133 +290,3 @@ async def test_two_workers_share_a_queue(workshop: Workshop) -> None:
         sql = "select 1 from pgmq.a_tasks having count(*) = 300"
         await workshop.until(sql, patience=PATIENCE)
     assert tries == Counter(range(300))
-
-
-# --- when it stops, and when things are wrong ---
-
-
-async def test_what_does_not_end_within_the_grace_period_goes_back(workshop: Workshop) -> None:
-    begun = asyncio.Event()
-
-    @queue_worker("tasks", visibility_timeout=600)
-    async def handle(number: int) -> None:
-        begun.set()
-        await asyncio.sleep(600)
-
-    async with workshop.worker(app=Stepwell(queues=[handle]), grace=0.1) as serving:
-        await serving.events.first(QueueOpened)
-        await send(workshop, 1)
-        async with asyncio.timeout(PATIENCE):
-            await begun.wait()
-        serving.stop()
-        await serving.stopped(PATIENCE)
-    assert [e.read_ct for e in serving.events.of(MessageReleased)] == [1]
-    assert workshop.rows("select read_ct from pgmq.q_tasks where vt <= now()") == [(1,)]
-
-
-async def test_what_ends_within_the_grace_period_is_archived(workshop: Workshop) -> None:
-    begun, done = asyncio.Event(), asyncio.Event()
-
-    @queue_worker("tasks")
-    async def handle(number: int) -> None:
-        begun.set()
-        await done.wait()
-
-    async with workshop.worker(app=Stepwell(queues=[handle]), grace=PATIENCE) as serving:
-        await serving.events.first(QueueOpened)
-        await send(workshop, 1)
-        async with asyncio.timeout(PATIENCE):
-            await begun.wait()
-        serving.stop()
-        await send(workshop, 2)
-        done.set()
-        await serving.stopped(PATIENCE)
-    assert workshop.rows("select message from pgmq.a_tasks") == [(1,)]
-    assert workshop.rows("select message, read_ct from pgmq.q_tasks") == [(2, 0)]
-
-
-async def test_a_message_that_was_read_too_often_is_not_tried_again(workshop: Workshop) -> None:
-    """Each of its workers was lost; the next would be too."""
-
-    @queue_worker("tasks", retry=AT_ONCE)
-    async def handle(number: int) -> None: ...
-
-    create(workshop)
-    await send(workshop, 1, 2)
-    workshop.rows("update pgmq.q_tasks set read_ct = case message when '1' then 6 else 5 end")
-    async with workshop.worker(app=Stepwell(queues=[handle])) as serving:
-        [dead] = await failed(serving)
-        [saved] = await archived(serving)
-    assert (dead.error_type, dead.read_ct, dead.retry_in) == ("NeverFinished", 7, None)
-    assert saved.read_ct == 6
-
-
-async def test_a_queue_that_is_gone_harms_no_other(workshop: Workshop) -> None:
-    @queue_worker("tasks")
-    async def handle(number: int) -> None: ...
-
-    @queue_worker("mail")
-    async def other(number: int) -> None: ...
-
-    app = Stepwell(queues=[handle, other])
-    async with workshop.worker(app=app, poll=0.05) as serving:
-        await serving.events.first(QueueOpened, 2)
-        workshop.rows("select pgmq.drop_queue('tasks')")
-        refused = await serving.events.first(QueueFailed)
-        assert (refused.queue, "q_tasks" in refused.error) == ("tasks", True)
-        await send(workshop, 1, queue="mail")
-        await archived(serving, 1)
-        create(workshop)
-        await send(workshop, 2)
-        await archived(serving, 2)
-
-
-async def test_the_queue_of_a_flow_is_refused_and_the_rest_is_served(workshop: Workshop) -> None:
-    @queue_worker("double")
-    async def wrong(number: int) -> None: ...
-
-    @queue_worker("tasks")
-    async def right(number: int) -> None: ...
-
-    workshop.rows("select pgflow.create_flow('double')")
-    async with workshop.worker(app=Stepwell(queues=[wrong, right])) as serving:
-        refused = await serving.events.first(QueueFailed)
-        assert "'double' is that of a flow" in refused.error
-        await serving.events.first(QueueOpened)
-        await send(workshop, 1)
-        await archived(serving)
-
-
-async def test_a_worker_serves_the_queues_that_it_is_told_to(workshop: Workshop) -> None:
-    @queue_worker("tasks")
-    async def handle(number: int) -> None: ...
-
-    @queue_worker("mail")
-    async def other(number: int) -> None: ...
-
-    create(workshop)
-    await send(workshop, 1)
-    app = Stepwell(queues=[handle, other])
-    async with workshop.worker(app=app, queues="mail") as serving:
-        await serving.events.first(QueueOpened)
-        await send(workshop, 2, queue="mail")
-        await archived(serving)
-    assert serving.events.of(QueueOpened) == [QueueOpened("mail", True)]
-    assert workshop.rows("select read_ct from pgmq.q_tasks") == [(0,)]
-
-
-async def test_a_send_in_plain_sql_wakes_the_worker(workshop: Workshop) -> None:
-    @queue_worker("tasks")
-    async def handle(number: int) -> None: ...
-
-    async with workshop.worker(app=Stepwell(queues=[handle]), poll=3600.0) as serving:
-        await serving.events.first(QueueOpened)
-        sql = "select 1 from pg_stat_activity where query like 'listen%%q_tasks%%'"
-        await workshop.until(sql, patience=PATIENCE)
-        workshop.rows("select pgmq.send('tasks', '1')")
-        await archived(serving)
-
-
-def test_an_app_with_nothing_to_run_is_refused() -> None:
-    with pytest.raises(DefinitionError, match=r"queues=\[\.\.\.\]"):
-        Worker(Stepwell())
