@@ -65,6 +65,7 @@ begin
   end if;
   if steps = 0 then
     update pgflow.runs r set status = 'completed', completed_at = at where r.run_id = any (fresh);
+    if pgflow.somebody_listens() then perform pgflow.tell_runs('completed', fresh); end if;
     perform pgflow.free_keys(fresh, at);
     return;
   end if;
@@ -85,6 +86,7 @@ begin
     perform pgflow.advance_flows(ready, '{}', '{}', at, null, '{}', '{}', 0);
     perform pgflow.free_keys(fresh, at);
   else
+    if pgflow.somebody_listens() then perform pgflow.tell_steps('started', ready); end if;
     perform pgflow.insert_tasks(ready, at, null, '{}', '{}', 0);
   end if;
 end

@@ -29,6 +29,7 @@ begin
     returning s.status, (d.run_id, d.version_id, d.step_slug)::pgflow.step_ref as ref
   )
   select coalesce(array_agg(c.ref) filter (where c.status = 'completed'), '{}') into result from counted c;
+  if pgflow.somebody_listens() then perform pgflow.tell_steps('completed', result); end if;
   return result;
 end
 $$;
@@ -114,6 +115,7 @@ begin
     returning (u.run_id, u.version_id, u.step_slug)::pgflow.step_ref as ref
   )
   select coalesce(array_agg(u.ref), '{}') into started from updated u;
+  if pgflow.somebody_listens() then perform pgflow.tell_steps('started', started); end if;
   select i.handed, i.woken into handed, woken
   from pgflow.insert_tasks(started, at, worker, lane_queues, lane_versions, want) i;
 end
@@ -128,6 +130,7 @@ create or replace function pgflow.insert_tasks(
 ) language plpgsql as $$
 declare
   listeners bigint[];
+  announced text[];
 begin
   with fresh as (
     select s.flow_slug, u.run_id, u.version_id, u.step_slug, least(r.priority, coalesce(s.opt_priority, r.priority)) as priority,
@@ -175,13 +178,17 @@ begin
       o.gate, o.rate, o.weight, coalesce(o.fairness_key, ''), o.fairness_weight,
       case when o.signal_name is not null then array[o.signal_name] end, o.signal_name is not null
     from offered o
-    returning message_id, stage, queue, waiting
+    returning message_id, stage, queue, waiting, flow_slug
   )
   select coalesce(array_agg(i.message_id) filter (where i.stage = 'running'), '{}'),
     coalesce(array_agg(distinct i.queue) filter (where i.stage <> 'running'), '{}'),
-    array_agg(i.message_id order by i.message_id) filter (where i.waiting)
-  into handed, woken, listeners
+    array_agg(i.message_id order by i.message_id) filter (where i.waiting),
+    array_agg(distinct i.flow_slug) filter (where i.stage = 'ready' and i.flow_slug in (select a.flow_slug from pgflow.announced a))
+  into handed, woken, listeners, announced
   from inserted i;
+  if announced is not null then
+    perform pgmq.announce(announced);
+  end if;
   if listeners is not null then
     perform pgflow.receive_signals(listeners, at);
   end if;
@@ -205,5 +212,6 @@ begin
             select from pgflow.deps c where c.version_id = r.version_id and c.dep_slug = t.step_slug)) end
   from (select u.run_id, count(u.step_slug)::int as steps from unnest(resolved) u group by u.run_id) d
   where r.run_id = any (array[d.run_id]);
+  if pgflow.somebody_listens() then perform pgflow.tell_runs('completed', array(select distinct u.run_id from unnest(resolved) u)); end if;
 end
 $$;

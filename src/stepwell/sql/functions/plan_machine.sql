@@ -32,6 +32,7 @@ begin
     entries := pgflow.entries_written(entries, written);
   end if;
   perform pgflow.settle_moved(entries, at);
+  if pgflow.somebody_listens() then perform pgflow.tell_runs('ended', array(select e.run_id from unnest(entries) e)); end if;
   if exists (select from unnest(entries) e where e.error_type is not null) then
     perform pgflow.log_attempts(entries, at);
   end if;

@@ -30,13 +30,16 @@ begin
 
   if doomed <> '{}' then
     perform pgflow.fail_steps(doomed, array(select 'Condition not met' from unnest(doomed)), at);
+    if pgflow.somebody_listens() then perform pgflow.tell_failures(doomed); end if;
   end if;
   if empty <> '{}' then
     perform pgflow.complete_empty(empty, at);
   end if;
   perform pgflow.skip_steps(skipped || cascading, 'condition_unmet', at);
   passed := skipped || empty;
-  below := cascading || pgflow.skip_below(cascading, at);
+  below := pgflow.skip_below(cascading, at);
+  if pgflow.somebody_listens() then perform pgflow.tell_resolved(skipped, cascading, below, empty); end if;
+  below := cascading || below;
 end
 $$;
 
@@ -141,12 +144,15 @@ begin
 
   if failed <> '{}' then
     perform pgflow.fail_steps(failed, failed_messages, at);
+    if pgflow.somebody_listens() then perform pgflow.tell_failures(failed); end if;
   end if;
   below := '{}';
   if skipped <> '{}' then
     perform pgflow.skip_steps(skipped, 'handler_failed', at, skipped_messages);
     perform pgflow.close_steps(skipped);
-    below := cascading || pgflow.skip_below(cascading, at);
+    below := pgflow.skip_below(cascading, at);
+    if pgflow.somebody_listens() then perform pgflow.tell_steps('exhausted', skipped), pgflow.tell_steps('skipped', below); end if;
+    below := cascading || below;
   end if;
 end
 $$;
@@ -214,6 +220,7 @@ begin
     m.started_at, m.failed_at
   from marked m;
   perform pgflow.fail_steps(failed, messages, at);
+  if pgflow.somebody_listens() then perform pgflow.tell_failures(failed, violated => true); end if;
   select coalesce(array_agg((d.run_id, d.version_id, d.step_slug)::pgflow.step_ref), '{}'), coalesce(array_agg(d.tasks), '{}')
   into done, counts
   from unnest(done, counts) as d (run_id, version_id, step_slug, tasks)

@@ -96,6 +96,7 @@ begin
   from pgflow.runs r join pgflow.steps s on s.version_id = r.version_id and s.step_slug <> all (kept.passed || kept.cut)
   where r.run_id = id;
 
+  if pgflow.somebody_listens() then perform pgflow.tell_present(id, 'completed', 'skipped'); end if;
   roots := array(
     select (id, s.version_id, s.step_slug)::pgflow.step_ref from pgflow.steps s
     where s.version_id = origin.version_id and s.deps_count = 0 and s.step_slug <> all (kept.passed || kept.cut));

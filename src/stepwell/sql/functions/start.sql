@@ -63,6 +63,7 @@ begin
     returning run_id
   )
   select coalesce(array_agg(i.run_id), '{}') into fresh from inserted i;
+  if pgflow.somebody_listens() then perform pgflow.tell_runs('started', fresh); end if;
   if flow.kind <> 'flow' then
     perform pgflow.begin_machines(flow, shape, at, fresh, ids, options);
   elsif fresh <> '{}' then

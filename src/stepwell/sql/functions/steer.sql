@@ -30,6 +30,7 @@ begin
   set status = 'cancelled', cancelled_at = greatest(at, r.started_at),
       error_message = case when r.run_id = any (roots) then coalesce(reason, 'cancelled') else 'cancelled with its parent run' end
   where r.run_id = any (tree);
+  if pgflow.somebody_listens() then perform pgflow.tell_runs('cancelled', tree); end if;
   perform pgflow.close_runs(tree);
   perform pgflow.end_runs(tree, at);
   perform pgflow.write_audit(at, actor, 'cancel', 'run', r.run_id::text, r.run_id, jsonb_build_object(
@@ -115,6 +116,7 @@ begin
           where t.message_id = j.message_id and t.join_id = j.join_id and p.status <> 'started'))
   where j.join_id = run.join_id;
   perform pgflow.reopen_steps(run.run_id);
+  if pgflow.somebody_listens() then perform pgflow.tell_present(run.run_id, 'started'); end if;
   perform pgflow.rearm_tasks(run, at);
   perform pgflow.ask_again(run.run_id, run.version_id, at);
   if exists (select from pgflow.runs r where r.run_id = run.run_id and r.status <> 'started') then

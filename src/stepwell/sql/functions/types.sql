@@ -20,6 +20,9 @@ begin
       attempt int, max_attempts int, timeout int, started_at timestamptz, input text, flow_input text,
       kind text, key text, crashes int, signals text, children text, version int);
   end if;
+  if to_regtype('pgflow.told') is null then
+    create type pgflow.told as (run_id uuid, event text, payload jsonb);   -- an event, as it is told (events.sql)
+  end if;
   if to_regtype('pgflow.entry') is null then
     -- one outcome of a batch, judged; `round` orders what cannot be written at once (judge.sql)
     create type pgflow.entry as (
