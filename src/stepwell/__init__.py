@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from stepwell.define.context import MessageContext as MessageContext
     from stepwell.define.context import Signal as Signal
     from stepwell.define.flow import Flow as Flow
+    from stepwell.define.handler import PatternHandler as PatternHandler
+    from stepwell.define.handler import handler as handler
     from stepwell.define.job import Job as Job
     from stepwell.define.job import JobCall as JobCall
     from stepwell.define.job import job as job
@@ -85,6 +87,7 @@ __all__ = [
     "Next",
     "NoTarget",
     "NotFound",
+    "PatternHandler",
     "PayloadError",
     "PermanentError",
     "QueueLimit",
@@ -112,6 +115,7 @@ __all__ = [
     "Worker",
     "cron",
     "every",
+    "handler",
     "job",
     "key_by",
     "queue_worker",
@@ -142,6 +146,7 @@ _HOME = {
     "Next": "define.outcome",
     "NoTarget": "errors",
     "NotFound": "errors",
+    "PatternHandler": "define.handler",
     "PayloadError": "errors",
     "PermanentError": "errors",
     "QueueLimit": "define.limits",
@@ -169,6 +174,7 @@ _HOME = {
     "Worker": "worker.worker",
     "cron": "define.schedule",
     "every": "define.schedule",
+    "handler": "define.handler",
     "job": "define.job",
     "key_by": "define.limits",
     "queue_worker": "define.queue_worker",

@@ -123,9 +123,11 @@ class Conflict(StepwellError):
 
 
 class RunFailed(StepwellError):
-    """The awaited run failed: at `step`, with an error of `error_type` that said `message`."""
+    """The awaited run failed: at `step`, with an error of `error_type` that said `message`.
+    `start_flow_sync` leaves the run, with the states of its steps, in `run`."""
 
     ended: ClassVar[str] = "failed"
+    run: object = None  # the whole run, where the call that raises this had it
 
     def __init__(
         self,

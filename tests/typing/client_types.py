@@ -27,10 +27,12 @@ from stepwell import (
     job,
     step,
 )
+from stepwell.client.flow_run import FlowRun, FlowRunWithStates, StepState
 from stepwell.client.reading import RunInfo
 from stepwell.client.run import ChildInfo, SignalInfo
 from stepwell.client.signals import Signalled
 from stepwell.client.sync_run import SyncRun
+from stepwell.client.upserting import UpsertedFlow
 from stepwell.db.inspect import RunSummary
 from stepwell.db.steer import AuditEntry
 
@@ -106,8 +108,21 @@ async def other_kinds(client: Client) -> None:
     assert_type(await client.restart("order:1", "begin", actor="ada"), Run[Any])
     assert_type(await client.audit("order:1"), list[AuditEntry])
 
-    await client.enqueue(send)  # pyright: ignore[reportArgumentType]
-    await client.enqueue(Checkout(order=1))  # pyright: ignore[reportArgumentType]
+    assert_type(await client.enqueue(send, {"user_id": 7}), Run[Any])
+    assert_type(await client.enqueue("send", {"user_id": 7}, delay_seconds=5), Run[Any])
+    assert_type(await client.enqueue_in(send.call(7), timedelta(hours=1)), Run[int])
+    assert_type(await client.enqueue_in(send, {"user_id": 7}, 5, priority=1), Run[Any])
+    assert_type(await client.enqueue_at(send.call(7), datetime.now(UTC)), Run[int])
+    assert_type(await client.start_flow(orders, Order(42)), Run[Shipped])
+    assert_type(await client.start_flow("orders", {}), Run[Any])
+    assert_type(await client.get_run(run.id), FlowRun)
+    assert_type((await client.get_run_with_states(run.id)).step_states, tuple[StepState, ...])
+    assert_type(await client.start_flow_sync(orders, Order(42)), FlowRunWithStates)
+    assert_type(await client.upsert_flow("acct", steps=[{"slug": "a"}]), UpsertedFlow)
+
+    await client.start_flow(orders, "oops")  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await client.upsert_flow("acct", steps=[{"slgu": "a"}])  # pyright: ignore[reportArgumentType]
+    await client.enqueue(Checkout(order=1))  # pyright: ignore[reportArgumentType, reportCallIssue]
     await client.enqueue(send.call(user_id="seven"))  # pyright: ignore[reportArgumentType, reportCallIssue, reportUnknownArgumentType]
     await client.start(Checkout)  # pyright: ignore[reportArgumentType, reportCallIssue]
     await client.start(send.call(7), 7)  # pyright: ignore[reportArgumentType, reportCallIssue]
@@ -129,8 +144,8 @@ async def other_drivers(
     await client.signal("order:1", "paid", conn=session)
     sync_client.enqueue(tidy.call(), conn=sync_session)
     sync_client.enqueue(tidy.call(), conn=sync_connection)
-    sync_client.enqueue(tidy.call(), conn=session)  # pyright: ignore[reportArgumentType]
-    await client.enqueue(tidy.call(), conn=sync_session)  # pyright: ignore[reportArgumentType]
+    sync_client.enqueue(tidy.call(), conn=session)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await client.enqueue(tidy.call(), conn=sync_session)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 def start_sync(client: SyncClient, conn: Connection[Any]) -> None:
@@ -142,4 +157,7 @@ def start_sync(client: SyncClient, conn: Connection[Any]) -> None:
     assert_type(client.enqueue(send.call(7)), SyncRun[int])
     assert_type(client.start(Checkout(order=1)), SyncRun[Any])
     assert_type(client.signal("order:1", "paid"), Signalled)
+    assert_type(client.enqueue_in("send", {"user_id": 7}, 5), SyncRun[Any])
+    assert_type(client.start_flow(orders, Order(42)), SyncRun[Shipped])
+    assert_type(client.start_flow_sync("orders", {}), FlowRunWithStates)
     client.start(orders, "oops")  # pyright: ignore[reportArgumentType, reportCallIssue]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from stepwell.client.batch import Batch, begun, wakes_of
+from stepwell.client.flows import Flows
 from stepwell.client.identity import Target, address_of
 from stepwell.client.signals import RACES, Message, Signalled, message_of, start_of, wake_of
-from stepwell.client.starting import Starting
 from stepwell.db.theirs import Theirs
 from stepwell.define.startable import Startable
 from stepwell.errors import NoTarget
 
 
-class Signalling(Starting):
+class Signalling(Flows):
     """Signals are kept in an inbox of the run until a step goes on with them."""
 
     async def signal(

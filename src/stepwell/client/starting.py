@@ -130,13 +130,6 @@ class Starting:
         """Start a run per input, all of them or none; the runs come in the order of the inputs."""
         return await self._start([batch_of(what, inputs, keys, choices)], conn)
 
-    async def enqueue(
-        self, call: JobCall[Out], *, conn: Theirs | None = None, **choices: Unpack[StartChoices]
-    ) -> Run[Out]:
-        """Have a job done: a start by another name."""
-        [run] = await self._start([batch_of_one(call, None, choices)], conn)
-        return run
-
     @overload
     async def enqueue_many(
         self,

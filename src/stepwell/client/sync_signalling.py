@@ -5,13 +5,13 @@ from __future__ import annotations
 from stepwell.client.batch import Batch, begun, wakes_of
 from stepwell.client.identity import Target, address_of
 from stepwell.client.signals import RACES, Message, Signalled, message_of, start_of, wake_of
-from stepwell.client.sync_starting import SyncStarting
+from stepwell.client.sync_flows import SyncFlows
 from stepwell.db.theirs import TheirsSync
 from stepwell.define.startable import Startable
 from stepwell.errors import NoTarget
 
 
-class SyncSignalling(SyncStarting):
+class SyncSignalling(SyncFlows):
     """Signals are kept in an inbox of the run until a step goes on with them."""
 
     def signal(

@@ -130,13 +130,6 @@ class SyncStarting:
         """Start a run per input, all of them or none; the runs come in the order of the inputs."""
         return self._start([batch_of(what, inputs, keys, choices)], conn)
 
-    def enqueue(
-        self, call: JobCall[Out], *, conn: TheirsSync | None = None, **choices: Unpack[StartChoices]
-    ) -> SyncRun[Out]:
-        """Have a job done: a start by another name."""
-        [run] = self._start([batch_of_one(call, None, choices)], conn)
-        return run
-
     @overload
     def enqueue_many(
         self,

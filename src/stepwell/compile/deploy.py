@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from stepwell.compile.adopt import Adopted, Lane
 from stepwell.compile.flows import compile_flow
 from stepwell.compile.jobs import compile_job
 from stepwell.compile.limits import compile_limits
@@ -77,13 +78,16 @@ def shapes_of(app: Stepwell) -> list[Shape]:
 
 
 async def lanes(
-    pool: Runs, app: Served, *, without: Collection[str] = ()
+    pool: Runs, app: Served, *, without: Collection[str] = (), adopted: Adopted | None = None
 ) -> tuple[list[str], list[int]]:
     """The queues and version ids of all that this code can serve, as parallel lists; `without`
-    slugs that are not to be served yet."""
-    registry = _app_of(app).registry
-    versions = await pool.run(versions_of([s for s in registry.slugs if s not in without]))
-    served = [v for v in versions if serves_version(registry, v)]
+    slugs that are not to be served yet. `adopted` learns what handlers serve by a pattern."""
+    app = _app_of(app)
+    registry = app.registry
+    versions = await pool.run(versions_of(list(registry.slugs)))
+    ours = [v for v in versions if serves_version(registry, v)]
+    served: list[VersionRow | Lane] = [v for v in ours if v.flow_slug not in without]
+    served += await (adopted or Adopted()).look(pool, app.handlers, {v.version_id for v in ours})
     served.sort(key=lambda version: (version.version_id, version.queue))
     return [v.queue for v in served], [v.version_id for v in served]
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, ParamSpec, TypeVar, overload
 
 from stepwell.define.flow import Flow
+from stepwell.define.handler import Code, PatternHandler
 from stepwell.define.job import Job
 from stepwell.define.limited import Limits, limits_of
 from stepwell.define.limits import Limit
@@ -15,6 +17,9 @@ from stepwell.define.registry import Registry
 from stepwell.define.schedule import Schedule, by_name
 from stepwell.errors import DefinitionError
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 AnyQueueWorker = QueueWorker[..., Any]
 
 
@@ -22,14 +27,14 @@ class Stepwell:
     """The definitions of one program. It holds no connection, and making one opens nothing.
 
     The limits that definitions use are listed too: `limits=[...]`; so are the workers of message
-    queues: `queues=[...]`.
+    queues: `queues=[...]`; and so is the code for flows that are made from data: `handlers=[...]`.
 
     >>> app = Stepwell(flows=[Flow("orders")], name="shop")
     >>> [flow.slug for flow in app.flows]
     ['orders']
     """
 
-    __slots__ = ("_limits", "_name", "_queues", "_registry", "_schedules")
+    __slots__ = ("_handlers", "_limits", "_name", "_queues", "_registry", "_schedules")
 
     def __init__(
         self,
@@ -40,16 +45,22 @@ class Stepwell:
         schedules: Iterable[Schedule] = (),
         limits: Iterable[Limit] = (),
         queues: Iterable[AnyQueueWorker] = (),
+        handlers: Iterable[PatternHandler] = (),
         name: str | None = None,
     ) -> None:
         self._registry = Registry(flows, machines, jobs)
         self._schedules = by_name(schedules)
         self._limits = limits_of(limits, self._registry)
         self._queues = by_queue(queues)
+        self._handlers: tuple[PatternHandler, ...] = ()
+        for each in handlers:
+            self._handlers = with_handler(self._handlers, each)
         self._name = name
 
     def __repr__(self) -> str:
-        served = ", ".join([*self._registry.slugs, *map(repr, self._queues)]) or "no flows"
+        patterns = [each.pattern for each in self._handlers]
+        served = ", ".join([*self._registry.slugs, *patterns, *map(repr, self._queues)])
+        served = served or "no flows"
         return f"<Stepwell {self._name or ''}: {served}>"
 
     @property
@@ -91,6 +102,39 @@ class Stepwell:
     def queues(self) -> tuple[AnyQueueWorker, ...]:
         """The queue workers."""
         return tuple(self._queues.values())
+
+    @property
+    def handlers(self) -> tuple[PatternHandler, ...]:
+        """The code for flows that are made from data. Of two that match a slug, the first that has
+        code for all steps serves it."""
+        return self._handlers
+
+    @overload
+    def handler(self, pattern: str, code: Code) -> None: ...
+    @overload
+    def handler(self, pattern: str) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+    def handler(self, pattern: str, code: Code | None = None) -> Any:
+        """Serve every flow whose slug matches a pattern, as `stepwell.handler` says; workers that
+        run already do so soon. `@app.handler("acct_*")` leaves the function as it is."""
+        names = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage]
+
+        def add(code: Any) -> Any:
+            made = PatternHandler(pattern, code, names)
+            self._handlers = with_handler(self._handlers, made)
+            return code
+
+        return add if code is None else add(code) and None
+
+
+def with_handler(handlers: tuple[PatternHandler, ...], added: object) -> tuple[PatternHandler, ...]:
+    """One pattern twice is a mistake: the second would never be asked."""
+    if not isinstance(added, PatternHandler):
+        raise DefinitionError(f"{added!r} is no handler; list what handler('pattern', ...) made")
+    if added in handlers:
+        return handlers
+    if any(each.pattern == added.pattern for each in handlers):
+        raise DefinitionError(f"there are two handlers for {added.pattern!r}; keep one")
+    return (*handlers, added)
 
 
 def by_queue(workers: Iterable[AnyQueueWorker]) -> dict[str, AnyQueueWorker]:

@@ -298,6 +298,13 @@ class Flow(Generic[In, Out]):
         return Any if isinstance(said, ForwardRef | typing.TypeVar) else said
 
 
+def flow_of(slug: str, steps: Iterable[AnyStep]) -> Flow[Any, Any]:
+    """A flow of steps that are made already, each after what it depends on."""
+    flow = Flow[Any, Any](slug)
+    flow._steps.update({step.slug: step for step in steps})  # pyright: ignore[reportPrivateUsage]
+    return flow
+
+
 class FlowCall(Startable, Generic[Out]):
     """A flow with its input, ready to be started."""
 

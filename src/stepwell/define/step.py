@@ -14,7 +14,7 @@ P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
 
 Kind = Literal["single", "map", "signal", "sleep"]
-Source = Literal["dependency", "element", "flow_input", "context"]
+Source = Literal["dependency", "element", "outputs", "flow_input", "context"]
 
 
 @dataclass(frozen=True, slots=True)

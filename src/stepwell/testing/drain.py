@@ -12,6 +12,7 @@ from uuid import uuid4
 import psycopg
 
 from stepwell.compile import deploy
+from stepwell.compile.adopt import Adopted
 from stepwell.db import claim, presence
 from stepwell.db.claim import Task
 from stepwell.db.commit import Entry, Turn, commit_and_claim, refused, take_turn
@@ -50,7 +51,8 @@ class Drain:
         self.worker_id = uuid4()
         self._app = app
         self._pool = pool
-        self._bindings = Bindings(app)
+        self._adopted = Adopted()
+        self._bindings = Bindings(app, self._adopted)
         self._threads = Threads(THREADS, lambda _token, _change: None)
         self._asking = Asking(settings)
         self._hands = Hands(self.worker_id, self._threads, self._asking)
@@ -140,7 +142,7 @@ class Drain:
             return await take_turn(conn, call)
 
     async def _lanes(self, queue: str | None) -> Lanes:
-        queues, versions = await deploy.lanes(self._pool, self._app)
+        queues, versions = await deploy.lanes(self._pool, self._app, adopted=self._adopted)
         if queue is None:
             return Lanes(queues, versions)
         if queue not in queues:

@@ -65,6 +65,8 @@ class FlowStep:
                     value = self._dependency(parameter, read, given)
                 case "element":
                     value = self._read(parameter, read, task_input or "null")
+                case "outputs":
+                    value = self._read(parameter, read, task_input or "{}")
                 case "flow_input":
                     value = self._read(parameter, read, context.flow_input_json or "null")
                 case "context":

@@ -26,6 +26,10 @@ class Lanes:
             self._look.set()
         return False
 
+    def look(self) -> None:
+        """There may be something new to serve."""
+        self._look.set()
+
     async def stale(self, after: float) -> None:
         """Returns when it is time for a refresh: at once for a strange queue."""
         with suppress(TimeoutError):

@@ -86,7 +86,7 @@ class Starting:
         for each in waiting:
             if not each.done():
                 each.set_result(None)
-        if self.started or not self._app.registry.slugs:
+        if self.started or self._app.handlers or not self._app.registry.slugs:
             self.some.set()
 
     async def close(self) -> None:

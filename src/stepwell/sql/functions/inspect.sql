@@ -116,3 +116,11 @@ language sql stable set search_path = '' as $$
     union select l.queue from pgflow.lanes l where l.version_id = v.version_id) q
   where v.flow_slug = any (flow_slugs);
 $$;
+
+-- A run as its row is; null: there is no such run. With its steps it is get_run_with_states (surface_runs.sql).
+create or replace function pgflow.get_run(run_id uuid) returns jsonb
+language plpgsql stable set search_path = '' as $$
+begin
+  return (select to_jsonb(r) from pgflow.runs r where r.run_id = get_run.run_id);
+end
+$$;

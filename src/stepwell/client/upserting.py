@@ -1,0 +1,102 @@
+"""Flows made from data, put into the database while programs run: for both clients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict
+
+from stepwell.client.wakes import Wake
+from stepwell.compile.diff import differences
+from stepwell.compile.from_data import checked_slug, shape_from_data
+from stepwell.compile.shape import Shape
+from stepwell.db.call import Call
+from stepwell.db.upsert import Exists, delete_flow, flow_exists, upsert_flow
+from stepwell.db.upsert import Upserted as Row
+from stepwell.define.duration import WholeDuration
+from stepwell.observe.emit import emit
+from stepwell.observe.events import FlowDeleted, FlowEnsured
+
+NEWS = Wake("", is_queue=True)  # whoever listens looks for versions that it could serve
+
+
+class StepData(TypedDict, total=False):
+    """A step of a flow that is made from data. `slug` must be there; what is missing, or None, is
+    as the flow says."""
+
+    slug: str
+    deps: Sequence[str]
+    step_type: Literal["single", "map", "signal", "sleep"]
+    max_attempts: int | None
+    base_delay: WholeDuration | None
+    timeout: WholeDuration | None
+    start_delay: WholeDuration | None
+    max_delay: WholeDuration | None
+    jitter: float | None
+    backoff: Literal["fixed", "linear", "exponential"] | None
+    priority: int | None
+    when: Mapping[str, Any] | None
+    unless: Mapping[str, Any] | None
+    if_unmet: Literal["skip", "fail", "skip-cascade"]
+    if_exhausted: Literal["fail", "skip", "skip-cascade"]
+    signal: str
+    duration: WholeDuration
+
+
+class FlowData(TypedDict, total=False):
+    """What a flow that is made from data says for all its steps."""
+
+    max_attempts: int
+    base_delay: WholeDuration
+    timeout: WholeDuration
+    max_delay: WholeDuration | None
+    jitter: float
+    backoff: Literal["fixed", "linear", "exponential"]
+    max_crashes: int
+    queue: str | None
+    max_running: int | None
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpsertedFlow:
+    """What became of a flow. `compiled`: it is new; `verified`: it was just so; `recompiled`: it
+    was another one, and `differences` says where."""
+
+    status: Literal["compiled", "recompiled", "verified"]
+    differences: list[str]
+    version: int
+
+
+def upserting(
+    slug: str, steps: object, options: Mapping[str, Any], *, replace: bool, actor: str | None
+) -> tuple[Shape, Call[Row]]:
+    """The shape of the data, checked, and the call that puts it in."""
+    shape = shape_from_data(slug, steps, options)
+    return shape, upsert_flow(shape.to_json(), replace, actor)
+
+
+def upserted(shape: Shape, row: Row, *, replace: bool) -> UpsertedFlow:
+    """What the database did, with what differs from the version that was current before."""
+    emit(FlowEnsured(shape.slug, row.status, row.version))
+    said: list[str] = []
+    if row.status == "recompiled" and not replace:
+        before = Shape.from_data({"slug": shape.slug, "steps": row.before or []})
+        said = differences(shape, before)
+        if shape.options.queue != row.queue_before:
+            said.append(f"queue differs {shape.options.queue!r} vs {row.queue_before!r}")
+    return UpsertedFlow(row.status, said, row.version)
+
+
+def deleting(slug: str, actor: str | None) -> Call[Exists]:
+    return delete_flow(checked_slug(slug), actor)
+
+
+def deleted(slug: str, row: Exists) -> bool:
+    if row.exists:
+        emit(FlowDeleted(slug))
+    return row.exists
+
+
+def existing(slug: str) -> Call[Exists]:
+    return flow_exists(checked_slug(slug))
