@@ -28,9 +28,10 @@ def _knob(
     above: float | None = None,
     choices: tuple[str, ...] = (),
     unit: str = "seconds",
+    most: float = math.inf,
 ) -> Any:
-    facts = {"help": says, "least": least, "above": above, "choices": choices, "unit": unit}
-    return field(default=default, metadata=facts)
+    facts = {"help": says, "least": least, "above": above, "most": most}
+    return field(default=default, metadata=facts | {"choices": choices, "unit": unit})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -56,7 +57,9 @@ class Settings:
         "how an idle worker hears of work: notify (it listens, and polls) or poll (it only polls)",
         choices=("notify", "poll"),
     )
-    health_port: int = _knob(0, "port of the health endpoint; 0: there is none", least=0)
+    health_port: int = _knob(
+        0, "port of the health endpoint; 0: there is none", least=0, most=65535
+    )
     health_host: str = _knob("", "address of the health endpoint; empty: all of this machine")
     retention: float = _knob(
         30.0,
@@ -159,6 +162,7 @@ def _checked(where: str, name: str, value: object) -> object:
         good = math.isfinite(value)
         good = good and (bounds["least"] is None or value >= bounds["least"])
         good = good and (bounds["above"] is None or value > bounds["above"])
+        good = good and value <= bounds["most"]
     if good and bounds["choices"]:
         good = value in bounds["choices"]
     if not good or (isinstance(value, str) and "\0" in value):
@@ -176,6 +180,7 @@ def _refusal(where: str, name: str, value: object) -> SettingsError:
     least, above = knob.metadata["least"], knob.metadata["above"]
     bound = f" of at least {least:g}" if least is not None else ""
     bound = f" above {above:g}" if above is not None else bound
+    bound += f" and at most {knob.metadata['most']:g}" if knob.metadata["most"] < math.inf else ""
     kind = _KINDS[str(knob.type)].replace("seconds", knob.metadata["unit"])
     kind = " or ".join(knob.metadata["choices"]) or kind
     return SettingsError(

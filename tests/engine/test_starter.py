@@ -42,7 +42,7 @@ from tests.chaos.proxy import proxied
 
 from .workshop import Events, Serving, Workshop
 
-PATIENCE = 60.0
+PATIENCE = 30.0
 SOON = Backoff(base=0.05, longest=0.4)
 NEVER = Backoff(base=3600.0, longest=3600.0, jitter=0.0)
 

@@ -159,3 +159,16 @@ def test_every_knob_says_what_it_is() -> None:
 def test_a_worker_serves_the_queues_that_are_named_or_all(queues: str, served: list[str]) -> None:
     settings = Settings(queues=queues)
     assert [name for name in ("mail", "reports") if settings.serves(name)] == served
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("health_port", 65536, "a whole number of at least 0 and at most 65535"),
+        ("wake", "shout", "notify or poll"),
+        ("retention", -1.0, "a number of days of at least 0"),
+    ],
+)
+def test_a_refusal_says_what_there_is(name: str, value: Any, said: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} is .*; it must be {said} "):
+        Settings(**{name: value})

@@ -48,6 +48,7 @@ def test_a_flow_is_this_data() -> None:
             "maxRunning": None,
             "priority": 0,
             "fairnessBy": None,
+            "retention": None,
         },
         "steps": [
             {

@@ -102,6 +102,7 @@ def test_a_job_is_one_step() -> None:
         "maxRunning": 7,
         "priority": -1,
         "fairnessBy": ["user", "id"],
+        "retention": None,
     }
     [only] = data["steps"]
     assert (only["slug"], only["initial"]) == ("perform", True)

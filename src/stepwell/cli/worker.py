@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -39,6 +39,13 @@ def worker(
     queues: Annotated[
         str | None, Parameter(help="Serve only these queues, separated by commas.")
     ] = None,
+    wake: Annotated[
+        Literal["notify", "poll"] | None,
+        Parameter(help="Default: notify (it listens, and polls)."),
+    ] = None,
+    health_port: Annotated[
+        int | None, Parameter(help="Port of the health endpoint; else there is none.")
+    ] = None,
     name: Annotated[str | None, Parameter(help="What to call this worker.")] = None,
     dsn: Dsn = None,
     logs: Annotated[
@@ -63,6 +70,8 @@ def worker(
         grace=grace,
         poll=poll,
         queues=queues,
+        wake=wake,
+        health_port=health_port,
     )
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     say = subscriber(logs, level)

@@ -29,9 +29,16 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Prunable:
+class Retention:
+    """`kept_days` 0: for ever."""
+
     flow_slug: str
-    days: float
+    kept_days: float
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    done: str | None
 
 
 def prune(days: float) -> Call[Pruned]:
@@ -54,6 +61,16 @@ def prune_runs(
     )
 
 
-def prunable_flows(days: float) -> Call[Prunable]:
-    """The definitions whose runs may go, with the days that each keeps them."""
-    return Call("select * from pgflow.prunable_flows(days => %s::float8)", (days,), Prunable)
+def retentions(days: float) -> Call[Retention]:
+    """How many days the runs of each definition are kept."""
+    return Call("select * from pgflow.retentions(days => %s::float8)", (days,), Retention)
+
+
+def note_pruned(flow_slug: str, before: datetime, runs: int, actor: str | None) -> Call[Noted]:
+    """Leave a row in the audit."""
+    return Call(
+        "select pgflow.note_pruned(flow_slug => %s, before => %s::timestamptz, runs => %s::int,"
+        " actor => %s::text)::text as done",
+        (flow_slug, before, runs, actor),
+        Noted,
+    )

@@ -124,9 +124,14 @@ language sql set search_path = '' as $$
   select count(*)::int from gone;
 $$;
 
--- For who prunes by hand: the definitions whose runs may go; those that are to be kept for ever are left out.
-create or replace function pgflow.prunable_flows(days float8 default 30) returns table (flow_slug text, days float8)
+-- For who prunes by hand: the days that runs of each definition are kept; 0: for ever.
+create or replace function pgflow.retentions(days float8 default 30) returns table (flow_slug text, kept_days float8)
 language sql stable set search_path = '' as $$
-  select f.flow_slug, coalesce(f.opt_retention, prunable_flows.days)
-  from pgflow.flows f where coalesce(f.opt_retention, prunable_flows.days) > 0 order by f.flow_slug;
+  select f.flow_slug, coalesce(f.opt_retention, days) from pgflow.flows f order by f.flow_slug;
+$$;
+
+-- That somebody pruned, in the audit.
+create or replace function pgflow.note_pruned(flow_slug text, before timestamptz, runs int, actor text default null) returns void
+language sql set search_path = '' as $$
+  select pgflow.write_audit(pgflow.now(), actor, 'prune', 'flow', flow_slug, null, jsonb_build_object('before', before, 'runs', runs));
 $$;

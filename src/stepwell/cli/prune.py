@@ -1,0 +1,58 @@
+"""`stepwell prune`: forget runs that ended long ago."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from stepwell.cli.database import AsJson, Dsn
+from stepwell.cli.exits import Exit, UsageError
+from stepwell.cli.output import note, print_json
+from stepwell.cli.runs import Actor, connected
+
+UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+LONGEST = 36500 * 86400
+
+
+async def prune(
+    *,
+    older_than: Annotated[
+        str | None, Parameter(help="30d, 12h, 2w or 90m; default: each definition's retention.")
+    ] = None,
+    flow: Annotated[
+        tuple[str, ...], Parameter(help="Only of this flow, machine or job; may be repeated.")
+    ] = (),
+    actor: Actor = None,
+    dsn: Dsn = None,
+    json: AsJson = False,
+) -> int:
+    """Forget ended runs now, with all that they left; live ones stay.
+
+    Workers do this all the time with what is past its retention. With --older-than, what ended
+    longer ago goes, but for definitions whose runs are to be kept for ever: those only with --flow.
+    """
+    age = None if older_than is None else age_of(older_than)
+    async with connected(dsn) as client:
+        gone = await client.prune(*flow, older_than=age, actor=actor)
+    if json:
+        print_json({"deleted": gone})
+    elif gone:
+        for slug, count in gone.items():
+            print(f"{count} {slug}")
+    else:
+        note("nothing to forget")
+    return Exit.OK
+
+
+def age_of(text: str) -> timedelta:
+    """A number and a unit; without a unit it could be anything."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([mhdw])", text.strip().lower())
+    seconds = float(found[1]) * UNITS[found[2]] if found else -1
+    if not 0 <= seconds <= LONGEST:
+        raise UsageError(
+            f"--older-than is {text!r}; write a number and a unit: 90m, 12h, 30d or 2w"
+        )
+    return timedelta(seconds=seconds)

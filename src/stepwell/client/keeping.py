@@ -1,0 +1,60 @@
+"""Who works, and what is kept: workers, draining and pruning. For Client."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from datetime import timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+from stepwell.client.definition import Definition
+from stepwell.client.prunes import pruning
+from stepwell.client.run import Session
+from stepwell.db.call import Call
+from stepwell.db.workers import WorkerInfo, drain_workers, is_served, worker_health
+
+Out = TypeVar("Out")
+
+
+class Keeping:
+    """What keeps a fleet and its database in shape."""
+
+    _session: Session
+    _retention: float
+
+    async def workers(self, stopped_within: timedelta = timedelta()) -> list[WorkerInfo]:
+        """Workers of all programs, newest first; also those that stopped within that time."""
+        return await self._session.pool.run(worker_health(stopped_within))
+
+    async def is_served(self, queue: str) -> bool:
+        """Whether a healthy worker takes on what is in a queue. That of a flow, machine or job is
+        called like it, unless it says another."""
+        return (await self._session.pool.run(is_served(queue)))[0].served
+
+    async def drain(self, *workers: UUID, actor: str | None = None) -> list[UUID]:
+        """Tell workers to take nothing new, to end what runs, and to go; answers with those that
+        had not been told before. They hear of it with their next heartbeat."""
+        call = drain_workers(workers, actor or self._session.actor)
+        return [row.worker_id for row in await self._session.pool.run(call)]
+
+    async def prune(
+        self,
+        *flows: Definition | str,
+        older_than: timedelta | None = None,
+        actor: str | None = None,
+    ) -> dict[str, int]:
+        """Forget ended runs now, some at a time; answers how many of which definition. Without
+        `older_than` those past their retention; with it those that ended longer ago: of the flows,
+        machines and jobs that are named, else of all that are not to be kept for ever."""
+        actor = actor or self._session.actor
+        return await self._all(pruning(older_than, flows, self._retention, actor))
+
+    async def _all(self, calls: Generator[Call[Any], list[Any], Out]) -> Out:
+        """Run what comes, call by call."""
+        answer: list[Any] | None = None
+        while True:
+            try:
+                call = next(calls) if answer is None else calls.send(answer)
+            except StopIteration as end:
+                return end.value
+            answer = await self._session.pool.run(call)
