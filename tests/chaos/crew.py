@@ -80,8 +80,11 @@ class Crew:
 
     def start(self, app: str | None = None, **settings: Any) -> Member:
         knobs = {"dsn": self._dsn, "lease": 3.0, "grace": 5.0, "poll": 0.5, **settings}
+        return self.launch("tests.chaos.member", json.dumps(knobs), str(self.log), app or self._app)
+
+    def launch(self, *program: str) -> Member:
+        """A module of ours as a process, with its arguments."""
         output = self._folder / f"member-{next(self._number)}"
-        program = ["tests.chaos.member", json.dumps(knobs), str(self.log), app or self._app]
         with output.open("wb") as file:
             process = subprocess.Popen(
                 [sys.executable, "-m", *program],
