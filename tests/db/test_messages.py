@@ -93,6 +93,15 @@ def test_the_queue_of_a_flow_is_not_for_queue_workers(hands: Hands) -> None:
         ensure_queue("orders").on_sync(hands.conn)
 
 
+def test_a_flow_that_takes_the_name_later_keeps_its_tasks(hands: Hands) -> None:
+    queue = Queue(hands.conn, "orders")
+    assert queue.make()
+    hands.define(single("orders"))
+    hands.start("orders")
+    with pytest.raises(DefinitionError, match=r"'orders' is that of a flow"):
+        queue.read()
+
+
 def test_messages_are_sent_in_their_order_all_or_none(queue: Queue) -> None:
     ids = queue.send({"n": 1}, [2], None, "three", False)
     assert ids == sorted(ids) and len(ids) == 5

@@ -8,16 +8,18 @@ declare
   relation constant text := pgmq.format_table_name(ensure_queue.queue, 'q');
 begin
   perform pg_advisory_xact_lock(hashtext('stepwell.ensure_queue'), hashtext(relation));
-  if exists (select from pg_class c where c.oid = to_regclass(format('pgmq.%I', relation)) and c.relkind = 'v') then
-    perform pgflow.raise('PF422', format('queue %L is that of a flow: its messages are tasks, which only its steps handle',
-      ensure_queue.queue), 'Give the queue another name.');
-  end if;
+  perform pgflow.check_no_flow(ensure_queue.queue, relation);
   created := to_regclass(format('pgmq.%I', relation)) is null;
   if created then
     perform pgmq.create(ensure_queue.queue);
   end if;
   if to_regprocedure('pgmq.enable_notify_insert(text, integer)') is not null then
-    perform pgmq.enable_notify_insert(ensure_queue.queue, 250);
+    -- ours counts who wants to hear; the extension would make its trigger anew, and wait for all who send
+    if pgflow.owns_pgmq() or not exists (
+      select from pg_trigger t where t.tgrelid = to_regclass(format('pgmq.%I', relation)) and t.tgname like '%notify%')
+    then
+      perform pgmq.enable_notify_insert(ensure_queue.queue, 250);
+    end if;
     channel := format('pgmq.%s.INSERT', pgmq.format_table_name(ensure_queue.queue, 'q'));
   end if;
   return next;
@@ -41,7 +43,8 @@ exception when undefined_table then
 end
 $$;
 
--- What is visible, hidden from everybody else for `vt` seconds; nothing of a queue that is paused.
+-- What is visible, hidden from everybody else for `vt` seconds; nothing of a queue that is paused. The name of an empty queue
+-- may have become a flow's since it was made.
 create or replace function pgflow.read_messages(queue text, vt int, qty int)
 returns table (msg_id bigint, read_ct int, enqueued_at timestamptz, visible_at timestamptz, message text, headers text)
 language plpgsql set search_path = '' as $$
@@ -50,6 +53,7 @@ begin
   if exists (select from pgflow.pauses p where p.kind = 'queue' and p.name = read_messages.queue) then
     return;
   end if;
+  perform pgflow.check_no_flow(read_messages.queue, pgmq.format_table_name(read_messages.queue, 'q'));
   return query select m.msg_id, m.read_ct, m.enqueued_at, m.vt, m.message::text, m.headers::text
   from pgmq.read(read_messages.queue, read_messages.vt, read_messages.qty) m order by m.msg_id;
 end
@@ -124,5 +128,16 @@ language plpgsql as $$
 begin
   perform pgflow.raise('PF404', format('no queue %L in this database', queue),
     'Make it: client.create_queue(), `stepwell queues create`, or select pgmq.create().');
+end
+$$;
+
+-- The queue of a flow is a view of its tasks.
+create or replace function pgflow.check_no_flow(queue text, relation text) returns void
+language plpgsql set search_path = '' as $$
+begin
+  if exists (select from pg_class c where c.oid = to_regclass(format('pgmq.%I', relation)) and c.relkind = 'v') then
+    perform pgflow.raise('PF422', format('queue %L is that of a flow: its messages are tasks, which only its steps handle', queue),
+      'Give the queue another name.');
+  end if;
 end
 $$;
