@@ -50,6 +50,13 @@ def mail(user: {type}) -> None: ...
 app = Stepwell(machines=[Parcel], jobs=[mail])
 """
 
+HANDLERS = """
+from stepwell import Stepwell, handler
+
+async def work(input): return 1
+
+app = Stepwell(handlers=[handler("acct_*_sync", {code})])
+"""
 EVERYTHING = """
 from datetime import timedelta
 from stepwell import ConcurrencyLimit, Done, Flow, Machine, RateLimit, Stepwell, job, key_by, step
@@ -275,6 +282,23 @@ def test_runs_of_other_programs_are_ignored_when_told(
     found = data(capsys, "check-deploy", flow(tmp_path), code=1)
     assert found["runs"][0]["reason"] == "this code has no flow 'billing_eu'"
     told(capsys, "check-deploy", flow(tmp_path), "--ignore", "other", "--ignore", "billing_*")
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [("work", None), ("{'a': work}", None), ("{'b': work}", "there is no function for it")],
+)
+def test_flows_made_from_data_are_finished_by_their_handlers(
+    database: str, tmp_path: Path, capsys: Out, code: str, reason: str | None
+) -> None:
+    rows(database, "select pgflow.create_flow('acct_1_sync'), pgflow.add_step('acct_1_sync', 'a')")
+    rows(database, "select pgflow.start_flow('acct_1_sync', '{}')")
+    program = write_program(tmp_path, HANDLERS.format(code=code))
+    if reason is None:
+        assert told(capsys, "check-deploy", program) == "all 1 live runs can end on this code\n"
+    else:
+        [stuck] = data(capsys, "check-deploy", program, code=1)["runs"]
+        assert reason in stuck["reason"]
 
 
 def test_machines_and_jobs_are_looked_at_one_by_one(

@@ -16,6 +16,7 @@ from stepwell.define.job import Job
 from stepwell.define.machine import MachineDef
 from stepwell.define.registry import Registry
 from stepwell.define.slug import JOB_STEP
+from stepwell.errors import DefinitionError
 
 PAGE = 1000
 
@@ -53,7 +54,7 @@ class Unserved:
 
 async def unserved(runs: Runs, app: Stepwell) -> list[Unserved]:
     """The versions that live runs are on and this code could not serve. No run is read for it."""
-    found = [(each, why_not(app.registry, each)) for each in await runs.run(live_versions())]
+    found = [(each, why_not(app, each)) for each in await runs.run(live_versions())]
     return [Unserved(version, reason) for version, reason in found if reason]
 
 
@@ -69,7 +70,7 @@ async def check_runs(
         if any(fnmatchcase(version.flow_slug, pattern) for pattern in ignore):
             continue
         live += version.live
-        count, first = await _check_version(runs, app.registry, version, most)
+        count, first = await _check_version(runs, app, version, most)
         if count:
             counts[version.flow_slug, version.version] = count
             told += first
@@ -77,18 +78,18 @@ async def check_runs(
 
 
 async def _check_version(
-    runs: Runs, registry: Registry, version: LiveVersion, most: int
+    runs: Runs, app: Stepwell, version: LiveVersion, most: int
 ) -> tuple[int, list[Unfinished]]:
     """Runs are read one by one only where the code has something for their version, but perhaps
     not for where they stand."""
-    if reason := why_not(registry, version):
+    if reason := why_not(app, version):
         first = await runs.run(live_runs(version.version_id, most=most)) if most else []
         return version.live, [_told(version, run, reason) for run in first]
     if version.kind == "flow":
         return 0, []
     count, found = 0, list[Unfinished]()
     async for run in _all_live(runs, version):
-        if reason := _reason(registry, version, run):
+        if reason := _reason(app.registry, version, run):
             count += 1
             if count <= most:
                 found.append(_told(version, run, reason))
@@ -131,8 +132,24 @@ def _unread(code: MachineDef | Job[..., Any, ...], run: LiveRun) -> str | None:
     return None
 
 
-def why_not(registry: Registry, stored: LiveVersion) -> str | None:
-    """What keeps this code from serving a version at all; None where it does."""
+def why_not(app: Stepwell, stored: LiveVersion) -> str | None:
+    """What keeps this code from serving a version at all; None where it does. What the code of a
+    flow itself does not serve, a handler may."""
+    reason = _in_registry(app.registry, stored)
+    if reason is None or stored.kind != "flow":
+        return reason
+    refusals: list[str] = []
+    for each in app.handlers:
+        if each.matches(stored.flow_slug):
+            try:
+                each.flow(stored.flow_slug, stored.structure)
+                return None
+            except DefinitionError as error:
+                refusals.append(str(error))
+    return refusals[0] if refusals else reason
+
+
+def _in_registry(registry: Registry, stored: LiveVersion) -> str | None:
     kind = kind_in(registry, stored.flow_slug)
     if kind is None:
         return f"this code has no {stored.kind} {stored.flow_slug!r}"
