@@ -129,10 +129,10 @@ language sql stable as $$
     where p.pronamespace = to_regnamespace(quote_ident(schema_name)) and p.proname = function_name);
 $$;
 
-create or replace function pgflow.need_extension(found boolean, extension text, hint text default null) returns void
+create or replace function pgflow.need_extension(is_there boolean, extension text, hint text default null) returns void
 language plpgsql as $$
 begin
-  if not found then
+  if not is_there then
     perform pgflow.raise('0A000', format('%s is not installed in this database', extension), coalesce(hint, 'Install it first.'));
   end if;
 end
