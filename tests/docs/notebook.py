@@ -18,6 +18,7 @@ from stepwell import Flow, Settings, Stepwell, Worker
 from stepwell.define.job import Job
 from stepwell.define.limits import ConcurrencyLimit, QueueLimit, RateLimit
 from stepwell.define.machine import Machine
+from stepwell.define.queue_worker import QueueWorker
 from stepwell.define.schedule import Schedule
 from tests.docs.pages import Block, name_of
 
@@ -89,6 +90,8 @@ class Notebook:
                 served.machines[each.__machine__.slug, each.__machine__.version] = each
             elif isinstance(each, Job):
                 served.jobs[each.slug] = each
+            elif isinstance(each, QueueWorker):
+                served.queues[each.queue] = each
             elif isinstance(each, Schedule):
                 served.schedules[each.name] = each
             elif isinstance(each, LIMITS):
@@ -102,7 +105,8 @@ class Notebook:
             return
         if self._serving is not None:
             self._serving.stop()
-        self._serving = Serving(served, self._dsn) if served.app.registry.slugs else None
+        some = served.app.registry.slugs or served.app.queues
+        self._serving = Serving(served, self._dsn) if some else None
 
 
 @dataclass
@@ -114,6 +118,7 @@ class Served:
     jobs: dict[Any, Any] = field(default_factory=dict[Any, Any])
     schedules: dict[Any, Any] = field(default_factory=dict[Any, Any])
     limits: dict[Any, Any] = field(default_factory=dict[Any, Any])
+    queues: dict[Any, Any] = field(default_factory=dict[Any, Any])
 
     @property
     def app(self) -> Stepwell:
@@ -123,6 +128,7 @@ class Served:
             jobs=self.jobs.values(),
             schedules=self.schedules.values(),
             limits=self.limits.values(),
+            queues=self.queues.values(),
         )
 
 
@@ -132,6 +138,7 @@ def contents(values: Iterable[object]) -> Iterator[object]:
         yield each
         if isinstance(each, Stepwell):
             yield from (*each.flows, *each.machines, *each.jobs, *each.schedules, *each.limits)
+            yield from each.queues
 
 
 class Serving:

@@ -22,6 +22,7 @@ from stepwell.observe.events import Event
 from stepwell.observe.logs import log_event
 
 Style = Literal["human", "json", "steps"]
+MessageEvent = events.MessageArchived | events.MessageFailed | events.MessageReleased
 REMEMBERED = 1000  # runs whose id was printed; an old one is simply told again
 
 
@@ -57,7 +58,7 @@ class JsonLines(logging.Formatter):
 
 
 class StepLines:
-    """One line per finished task, and one with the id when a run first shows up."""
+    """One line per finished task or message, and one with the id when a run first shows up."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -76,7 +77,7 @@ class StepLines:
             case events.DatabaseBack():
                 self._line("database back after ", seconds(event.seconds), style="green")
             case _:
-                pass
+                self._of_queue(event)
 
     def _ended(self, event: events.TaskEvent) -> None:
         match event:
@@ -93,6 +94,30 @@ class StepLines:
                 self._task(event, "↩", "yellow", "given back, runs again")
             case _:
                 pass
+
+    def _of_queue(self, event: Event) -> None:
+        match event:
+            case events.QueueOpened():
+                self._line("reading queue ", event.queue, style="bold")
+            case events.QueueFailed():
+                self._line(f"queue {event.queue}: ", shortened(event.error, 200), style="red")
+            case events.MessageArchived():
+                self._message(event, "✓", "green", seconds(event.seconds))
+            case events.MessageFailed(retry_in=None):
+                self._message(event, "✗", "red", f"is a dead letter {error_of(event)}")
+            case events.MessageFailed():
+                said = f"try {event.read_ct} failed, tries again {error_of(event)}"
+                self._message(event, "✗", "yellow", said)
+            case events.MessageReleased():
+                self._message(event, "↩", "yellow", "given back, is read again")
+            case _:
+                pass
+
+    def _message(self, event: MessageEvent, mark: str, style: str, said: str) -> None:
+        what = f" message {event.msg_id} of {event.queue}  "
+        self._console.print(
+            Text.assemble((clock(), "dim"), "  ", (mark, style), what, (said, style))
+        )
 
     def _introduce(self, event: events.TaskEvent) -> None:
         if event.run_id in self._seen:
@@ -119,7 +144,7 @@ class StepLines:
         self._console.print(Text.assemble((clock(), "dim"), "  ", (first, style), rest))
 
 
-def error_of(event: events.TaskFailed | events.ErrorHandled) -> str:
+def error_of(event: events.TaskFailed | events.ErrorHandled | events.MessageFailed) -> str:
     return f"({event.error_type}: {shortened(event.message, 200)})"
 
 
