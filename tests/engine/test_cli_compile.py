@@ -14,6 +14,7 @@ from stepwell.db.define import ensure_flow
 from tests.engine.cli_programs import write_program
 
 Out = pytest.CaptureFixture[str]
+pytestmark = pytest.mark.timeout(90)
 PLAIN = """
 from stepwell import Flow
 

@@ -12,6 +12,7 @@ from stepwell.cli.main import run
 from tests.engine.cli_programs import write_program
 
 Out = pytest.CaptureFixture[str]
+pytestmark = pytest.mark.timeout(90)
 FLOW = """
 from stepwell import Flow, Stepwell
 
