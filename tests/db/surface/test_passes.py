@@ -9,6 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 from psycopg import errors
 
+from tests.db import realtime
+
 from .calls import Caller
 
 CREATE: LiteralString = """
@@ -84,6 +86,34 @@ def test_in_pgflow_s_order_they_come_to_what_start_flow_comes_to(bare: Caller, n
         told = {s: [row[c] for c in columns] for s, row in bare.steps(each).items()}
         assert told == {s: [row[c] for c in columns] for s, row in bare.steps(started).items()}
         assert set(bare.tasks(each)) == set(bare.tasks(started))
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_they_tell_what_start_flow_tells(bare: Caller, name: str) -> None:
+    """But that the run has started."""
+    realtime.install(bare.conn)
+    bare.flow("flow", *FLOWS[name])
+    started, run = bare.start("flow", []), created(bare, "flow", [])
+    if resolve(bare, run):
+        complete_empty(bare, run)
+        start_ready(bare, run)
+        maybe_complete(bare, run)
+    assert ["run:started", *events(bare, run)] == events(bare, started)
+
+
+def test_a_forced_skip_is_told_from_the_top_down(bare: Caller) -> None:
+    realtime.install(bare.conn)
+    bare.flow("flow", ("zz", ""), ("mm", "zz"), ("aa", "mm"), ("bb", "aa"))
+    run = created(bare, "flow")
+    force_skip(bare, run, "zz")
+    assert events(bare, run) == [f"step:{slug}:skipped" for slug in ("zz", "mm", "aa", "bb")]
+
+
+def events(caller: Caller, run: UUID) -> list[str]:
+    query: LiteralString = (
+        "select event from realtime.sent where topic = 'pgflow:run:' || %s order by place"
+    )
+    return [row["event"] for row in caller.rows(query, run)]
 
 
 # --- start_ready_steps ---

@@ -37,6 +37,7 @@ begin
       order by d.step_index);
     exit when empty = '{}';
     perform pgflow.complete_empty(empty, at);
+    if pgflow.somebody_listens() then perform pgflow.tell_steps('empty', empty); end if;
     perform pgflow.release_children(empty);
     perform pgflow.count_off(run.run_id, cardinality(empty));
     completed := completed + cardinality(empty);
@@ -96,6 +97,7 @@ begin
     where s.run_id = run.run_id and s.step_slug = _cascade_force_skip_steps.step_slug and s.status in ('created', 'started'));
   perform pgflow.skip_steps(skipped, _cascade_force_skip_steps.skip_reason, at);
   skipped := skipped || pgflow.skip_below(array[root], at);
+  if pgflow.somebody_listens() then perform pgflow.tell_steps('skipped', skipped); end if;
   perform pgflow.close_steps(skipped);
   perform pgflow.count_off(run.run_id, cardinality(skipped));
   return cardinality(skipped);
