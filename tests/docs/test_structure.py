@@ -10,7 +10,7 @@ from tests.docs.pages import DECISIONS, README, ROOT, all_pages, fenced, name_of
 
 ARCHITECTURE = ROOT / "ARCHITECTURE.md"
 HOSTS = {"example.com", "example.org", "db.example", "www.apache.org", "keepachangelog.com"}
-LOCAL = {"localhost", "127.0.0.1", "db", "@"}
+LOCAL = {"localhost", "127.0.0.1", "db", "@", "kong"}
 # written so that this file does not match itself
 MACHINE = re.compile(r"(?<![\w.])/(?:wor[k]|far[m]|hom[e]/\w|User[s]/\w|tmp/pg1[8]|tmp/pla[n])\b")
 REGISTRY = re.compile(

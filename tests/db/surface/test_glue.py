@@ -10,6 +10,7 @@ from psycopg import errors
 from .calls import Caller
 from .test_utilities import SECRET
 
+HOST = "project.supabase.co"
 CRON: LiteralString = """
 create schema cron;
 create table cron.job (
@@ -112,7 +113,7 @@ def test_who_has_no_worker_is_asked_for_and_not_again_at_once(project: Caller) -
     assert ensure(project) == ["mails", "orders"]
     headers = {"Content-Type": "application/json", "Authorization": "Bearer role"}
     assert asked(project) == [
-        {"url": f"https://project.supabase.co/functions/v1/{n}", "body": {}, "headers": headers}
+        {"url": f"https://{HOST}/functions/v1/{n}", "body": {}, "headers": headers}
         for n in ("mails", "orders")
     ]
     assert ensure(project) == []
