@@ -7,7 +7,7 @@ import asyncio
 import inspect
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from types import ModuleType, TracebackType
 from typing import Any, Self
@@ -15,6 +15,7 @@ from typing import Any, Self
 import psycopg
 
 from stepwell import Flow, Settings, Stepwell, Worker
+from stepwell.define.handler import PatternHandler
 from stepwell.define.job import Job
 from stepwell.define.limits import ConcurrencyLimit, QueueLimit, RateLimit
 from stepwell.define.machine import Machine
@@ -22,7 +23,24 @@ from stepwell.define.queue_worker import QueueWorker
 from stepwell.define.schedule import Schedule
 from tests.docs.pages import Block, name_of
 
-LIMITS = (ConcurrencyLimit, QueueLimit, RateLimit)
+
+def machine_name(cls: Any) -> tuple[str, int] | None:
+    """None for a class that is no machine, or the base of all."""
+    is_one = issubclass(cls, Machine) and cls is not Machine
+    return (cls.__machine__.slug, cls.__machine__.version) if is_one else None
+
+
+KINDS: list[tuple[Any, str, Callable[[Any], Any]]] = [
+    (Flow, "flows", lambda flow: flow.slug if flow.steps else None),
+    (type, "machines", machine_name),
+    (Job, "jobs", lambda job: job.slug),
+    (QueueWorker, "queues", lambda worker: worker.queue),
+    (PatternHandler, "handlers", lambda handler: handler.pattern),
+    (Schedule, "schedules", lambda schedule: schedule.name),
+    (QueueLimit, "limits", lambda limit: (QueueLimit, limit.queue)),
+    (ConcurrencyLimit, "limits", lambda limit: (ConcurrencyLimit, limit.name)),
+    (RateLimit, "limits", lambda limit: (RateLimit, limit.name)),
+]
 MODULE = "stepwell_docs_page"
 
 
@@ -84,20 +102,9 @@ class Notebook:
         """What was written anew takes the place of the old one."""
         served = Served()
         for each in contents(vars(self._module).values()):
-            if isinstance(each, Flow) and each.steps:
-                served.flows[each.slug] = each
-            elif isinstance(each, type) and issubclass(each, Machine) and each is not Machine:
-                served.machines[each.__machine__.slug, each.__machine__.version] = each
-            elif isinstance(each, Job):
-                served.jobs[each.slug] = each
-            elif isinstance(each, QueueWorker):
-                served.queues[each.queue] = each
-            elif isinstance(each, Schedule):
-                served.schedules[each.name] = each
-            elif isinstance(each, LIMITS):
-                served.limits[
-                    type(each), each.queue if isinstance(each, QueueLimit) else each.name
-                ] = each
+            for kind, place, name in KINDS:
+                if isinstance(each, kind) and name(each) is not None:
+                    getattr(served, place)[name(each)] = each
         return served
 
     def _serve(self, served: Served) -> None:
@@ -105,7 +112,8 @@ class Notebook:
             return
         if self._serving is not None:
             self._serving.stop()
-        some = served.app.registry.slugs or served.app.queues
+        app = served.app
+        some = app.registry.slugs or app.queues or app.handlers
         self._serving = Serving(served, self._dsn) if some else None
 
 
@@ -119,6 +127,7 @@ class Served:
     schedules: dict[Any, Any] = field(default_factory=dict[Any, Any])
     limits: dict[Any, Any] = field(default_factory=dict[Any, Any])
     queues: dict[Any, Any] = field(default_factory=dict[Any, Any])
+    handlers: dict[Any, Any] = field(default_factory=dict[Any, Any])
 
     @property
     def app(self) -> Stepwell:
@@ -129,6 +138,7 @@ class Served:
             schedules=self.schedules.values(),
             limits=self.limits.values(),
             queues=self.queues.values(),
+            handlers=self.handlers.values(),
         )
 
 
@@ -138,7 +148,7 @@ def contents(values: Iterable[object]) -> Iterator[object]:
         yield each
         if isinstance(each, Stepwell):
             yield from (*each.flows, *each.machines, *each.jobs, *each.schedules, *each.limits)
-            yield from each.queues
+            yield from (*each.queues, *each.handlers)
 
 
 class Serving:

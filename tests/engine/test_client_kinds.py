@@ -172,8 +172,10 @@ async def test_every_kind_can_be_started_by_name(client: Client) -> None:
 
 async def test_what_is_no_start_is_refused_in_words(client: Client) -> None:
     wrong: Any = send
-    with pytest.raises(DefinitionError, match=r"\.call\(\.\.\.\)"):
+    with pytest.raises(PayloadError, match="missing a required argument: 'user_id'"):
         await client.enqueue(wrong)
+    with pytest.raises(DefinitionError, match=r"\.call\(\.\.\.\)"):
+        await client.start(wrong)
     wrong = Checkout
     with pytest.raises(DefinitionError, match=r"give it its fields: Checkout\(\.\.\.\)"):
         await client.start(wrong)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stepwell import Client, InvalidArgument, PayloadError, Stepwell, job
+from stepwell import Client, DefinitionError, InvalidArgument, PayloadError, Stepwell, job
 from stepwell.client.run import Run
 
 from .workshop import Workshop
@@ -110,7 +110,7 @@ async def test_arguments_are_checked_before_anything_is_started(dsn: str) -> Non
             await client.enqueue(greet, {"nane": "Ada"})
         with pytest.raises(PayloadError, match="give them by name"):
             await client.enqueue(greet, wrong)
-        with pytest.raises(PayloadError, match="is no job"):
+        with pytest.raises(DefinitionError, match="enqueue: no run can be started of"):
             await client.enqueue(wrong)
         with pytest.raises(TypeError, match="has its input already"):
             await enqueue(greet.call(name="Ada"), wrong)

@@ -19,7 +19,10 @@ queues = App(
     name="queues",
     help="List, pause and resume queues; send messages, and look after dead letters.",
 )
-flows = App(name="flows", help="List, pause and resume flows, machines and jobs.")
+flows = App(
+    name="flows",
+    help="List, pause and resume flows, machines and jobs; make flows from data, and delete them.",
+)
 
 Queue = Annotated[str, Parameter(help="The name of a queue.")]
 Slug = Annotated[str, Parameter(help="The slug of a flow, machine or job.")]

@@ -32,7 +32,10 @@ COMMANDS = {
         "stepwell.cli.messages:queues",
         "List, pause and resume queues; send messages, and look after dead letters.",
     ),
-    "flows": ("stepwell.cli.lanes:flows", "List, pause and resume flows, machines and jobs."),
+    "flows": (
+        "stepwell.cli.flows:flows",
+        "List, pause and resume flows, machines and jobs; make flows from data, and delete them.",
+    ),
     "workers": ("stepwell.cli.workers:workers", "List workers, and tell them to go."),
     "prune": ("stepwell.cli.prune:prune", "Forget runs that ended long ago."),
     "audit": ("stepwell.cli.audit:audit", "List what was done by hand."),

@@ -9,7 +9,7 @@ from typing import Any, TypedDict, cast
 from stepwell.client.batch import Batch, batch_of_one
 from stepwell.define.duration import Duration, seconds
 from stepwell.define.job import Job, JobCall
-from stepwell.define.startable import Startable
+from stepwell.define.startable import Startable, check_startable
 from stepwell.errors import DefinitionError, InvalidArgument, PayloadError
 
 Arguments = Mapping[str, Any]
@@ -31,11 +31,8 @@ def batch_of_job(job: object, arguments: object, choices: Mapping[str, Any]) -> 
     if isinstance(job, Job):
         job = cast("Job[..., Any]", job).call(**arguments_of(job.slug, arguments))
         arguments = None
-    if not isinstance(job, Startable):
-        raise PayloadError(
-            f"{job!r} is no job; give a job with its arguments, job.call(...), or its name"
-        )
-    return batch_of_one(cast("JobCall[Any]", job), arguments, rest | when)
+    check_startable(job, "enqueue")
+    return batch_of_one(cast("Startable", job), arguments, rest | when)
 
 
 def arguments_of(slug: str, arguments: object) -> dict[str, Any]:
