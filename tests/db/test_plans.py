@@ -18,6 +18,7 @@ import pytest
 
 from stepwell.db.claim import release_held
 from stepwell.db.maintain import promote_tasks
+from tests.chaos.foreign import ForeignWorker, Message
 from tests.servers import DatabaseServer
 
 from .bulk import BIG, RUNNING, fill, lap, prepare, template
@@ -113,6 +114,26 @@ def test_a_claim_reads_what_it_takes(bulk: Hands, batch: int) -> None:
     check(bulk, "claim, four lanes", batch, lambda: bulk.claim(batch), lambda: bulk.claim(batch))
     only(bulk, "one")
     check(bulk, "claim, one lane", batch, lambda: bulk.claim(batch), lambda: bulk.claim(batch))
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_a_foreign_worker_reads_what_it_takes(bulk: Hands, batch: int) -> None:
+    worker = ForeignWorker(bulk.conn, "one", batch=batch)
+    worker.register()
+    bulk.promote()  # of other flows
+    taken: list[list[Message]] = []
+
+    def read() -> None:
+        taken.append(worker.poll())
+
+    check(bulk, "foreign read", batch, read, read)
+    assert [len(messages) for messages in taken] == [batch, batch]
+    check(bulk, "foreign start", batch, *(partial(worker.start, messages) for messages in taken))
+    hide = "select * from pgflow.set_vt_batch('one', %s, %s)"
+    more = worker.poll()
+    ids = [message.msg_id for message in more]
+    moved = partial(worker.rows, hide, ids, [60] * len(ids))
+    check(bulk, "foreign set_vt", batch, moved, moved)
 
 
 @pytest.mark.parametrize("batch", BATCHES)

@@ -186,7 +186,11 @@ begin
   perform pgflow.put_aside(startable.ids, taken, coalesce(tokens, '{}'));
   return query
   select t.flow_slug, t.run_id, t.step_slug,
-    case when s.step_type = 'map' then t.input else pgflow.outputs_for(t.run_id, t.version_id, t.step_slug) end,
+    case when s.step_type = 'map' then t.input when s.deps_count = 0 then '{}' else (   -- as describe_tasks
+      select coalesce(jsonb_object_agg(d.dep_slug, coalesce(o.output, 'null')), '{}')
+      from pgflow.deps d
+      join pgflow.step_states o on o.run_id = t.run_id and o.step_slug = d.dep_slug and o.status = 'completed'
+      where d.version_id = t.version_id and d.step_slug = t.step_slug) end,
     t.message_id, t.task_index,
     case when s.step_type = 'single' and s.deps_count = 0 then (select r.input from pgflow.runs r where r.run_id = t.run_id) end
   from unnest(taken) i

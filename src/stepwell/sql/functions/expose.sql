@@ -120,6 +120,13 @@ begin
 end
 $$;
 
+-- Whose tasks a queue of pgmq, ours or the extension's, shows; null: it is a plain one, or none.
+create or replace function pgflow.flow_of_queue(queue_name text) returns text
+language sql stable set search_path = '' as $$
+  select pg_catalog.obj_description(c.oid, 'pg_class') from pg_catalog.pg_class c
+  where c.oid = to_regclass(format('pgmq.%I', pgmq.format_table_name(queue_name, 'q'))) and c.relkind = 'v';
+$$;
+
 -- Writes to pgmq.q_<slug>: of a message that is ready or delayed, vt and read_ct can be set. A row that does not change is left
 -- out of the answer.
 create or replace function pgflow.move_message() returns trigger

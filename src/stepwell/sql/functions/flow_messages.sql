@@ -73,8 +73,9 @@ begin
 end
 $$;
 
+-- (`stable`, as what it calls is: else it would be called and not inlined.)
 create or replace function pgflow.message_of(flow_slug text, run_id uuid, step_slug text, task_index int) returns jsonb
-language sql immutable parallel safe as $$
+language sql stable parallel safe as $$
   select jsonb_build_object('flow_slug', flow_slug, 'run_id', run_id, 'step_slug', step_slug, 'task_index', task_index);
 $$;
 
@@ -89,8 +90,8 @@ language sql stable as $$
   order by t.message_id;
 $$;
 
--- Each of these messages is visible from its time on; those that are not ready or delayed are left out. `reads`: their new
--- read_ct.
+-- Each of these messages is visible from its time on; those that are not ready or delayed, or in somebody's hands just now,
+-- are left out. `reads`: their new read_ct.
 create or replace function pgflow.hide_tasks(slug text, ids bigint[], times timestamptz[], reads int[] default null)
 returns table (msg_id bigint, read_ct int, enqueued_at timestamptz, vt timestamptz, message jsonb, headers jsonb)
 language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan
@@ -100,12 +101,18 @@ declare
   at constant timestamptz := pgflow.now();
   moved bigint[];
 begin
-  with hidden as (
-    update pgflow.step_tasks t
-    set stage = case when u.visible_at > at then 'delayed' else 'ready' end, ready_at = u.visible_at,
-        read_ct = coalesce(u.reads, t.read_ct)
+  with held as (
+    select t.message_id, u.visible_at, u.reads
     from unnest(ids, times, reads) u (id, visible_at, reads)
-    where t.message_id = any (array[u.id]) and t.stage || '' in ('ready', 'delayed') and not t.waiting and t.flow_slug = slug
+    cross join lateral (
+      select t.message_id from pgflow.step_tasks t
+      where t.message_id = u.id and t.stage || '' in ('ready', 'delayed') and not t.waiting and t.flow_slug = slug
+      for update skip locked) t
+  ), hidden as (
+    update pgflow.step_tasks t
+    set stage = case when h.visible_at > at then 'delayed' else 'ready' end, ready_at = h.visible_at,
+        read_ct = coalesce(h.reads, t.read_ct)
+    from held h where t.message_id = any (array[h.message_id])
     returning t.message_id
   )
   select array_agg(h.message_id) into moved from hidden h;

@@ -43,7 +43,7 @@ create or replace function pgflow.free_lost_slots() returns text[]
 language sql as $$
   select pgflow.free_slots(coalesce(array_agg(s.claim_token), '{}'))
   from pgflow.slots s left join pgflow.workers w on w.worker_id = s.worker_id
-  where w.worker_id is null and s.worker_id is not null or w.stopped_at is not null
+  where w.worker_id is null and s.worker_id is not null or (w.stopped_at is not null and w.lease is not null)
     or (w.lease is null and (
       select true from pgflow.step_tasks t where t.message_id = s.message_id and t.claim_token = s.claim_token limit 1) is null);
 $$;
@@ -61,7 +61,8 @@ language sql as $$
 $$;
 
 -- Running tasks whose worker is gone (lost), or that are past their timeout by more than a margin. A foreign worker has no
--- lease and nobody stops its bodies, so of one that is past its timeout we only know that it does not answer: it is lost.
+-- lease and nobody stops its bodies, so of one that is past its timeout we only know that it does not answer: it is lost. One
+-- that says it stopped may still end what it has in hand.
 create or replace function pgflow.stalled_tasks(at timestamptz, margin interval)
 returns table (message_id bigint, claim_token bigint, step_slug text, requeued_count int, max_crashes int, timeout int, lost boolean)
 language sql stable as $$
@@ -73,7 +74,7 @@ language sql stable as $$
   cross join lateral (select coalesce(s.opt_timeout, f.opt_timeout) as timeout) d
   cross join lateral (select t.started_at + make_interval(secs => d.timeout) + margin < at as overdue) o
   cross join lateral (
-    select t.last_worker_id is not null and (w.worker_id is null or w.stopped_at is not null)
+    select t.last_worker_id is not null and (w.worker_id is null or w.stopped_at is not null and w.lease is not null)
       or o.overdue and w.lease is null as lost) g
   where t.stage = 'running' and (g.lost or o.overdue);
 $$;

@@ -4,6 +4,10 @@
 create or replace function pgflow.set_vt_batch(queue_name text, msg_ids bigint[], vt_offsets int[])
 returns table (msg_id bigint, read_ct int, enqueued_at timestamptz, vt timestamptz, message jsonb, headers jsonb)
 language plpgsql set search_path = '' as $$
+declare
+  ids bigint[];
+  times timestamptz[];
+  flow text;
 begin
   if msg_ids is null or vt_offsets is null then
     return;
@@ -12,12 +16,18 @@ begin
   elsif msg_ids = '{}' then
     return;
   end if;
+  select array_agg(o.id), array_agg(pgflow.now() + make_interval(secs => o.secs)) into ids, times
+  from (select distinct on (u.id) u.id, u.secs from unnest(msg_ids, vt_offsets) with ordinality u (id, secs, place)
+    order by u.id, u.place desc) o;
+  flow := pgflow.flow_of_queue(queue_name);
+  if flow is not null then
+    return query select * from pgflow.hide_tasks(flow, ids, times);
+    return;
+  end if;
   return query execute format(
-    'update pgmq.%I q set vt = $3 + make_interval(secs => o.secs)
-     from (select distinct on (u.id) u.id, u.secs from unnest($1, $2) with ordinality u (id, secs, place) order by u.id, u.place desc) o
-     where q.msg_id = o.id
+    'update pgmq.%I q set vt = o.visible_at from unnest($1, $2) o (id, visible_at) where q.msg_id = o.id
      returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers', pgmq.format_table_name(queue_name, 'q'))
-  using msg_ids, vt_offsets, pgflow.now();
+  using ids, times;
 end
 $$;
 

@@ -1,10 +1,12 @@
 -- SURFACE, workers: what pgflow does about tasks and workers that went missing. Our workers see to that by themselves; a fleet
 -- of foreign ones alone needs a sweep from outside, which is what the functions with pg_cron and pg_net are for.
 
--- Take back the tasks whose workers are lost (maintain.sql); answers with how many go on.
+-- Take back the tasks whose workers are lost (maintain.sql); answers with how many go on. What is due becomes ready: foreign
+-- workers read what is due of their own flow alone, and what waited for a signal until now is none of their messages.
 create or replace function pgflow.requeue_stalled_tasks() returns int
 language plpgsql security definer set search_path = '' as $$
 begin
+  perform pgflow.promote_tasks(10000);
   return (select r.requeued from pgflow.reclaim_tasks() r);
 end
 $$;
