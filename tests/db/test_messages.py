@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from stepwell.db.inspect import QueueInfo, list_queues
 from stepwell.db.messages import (
     Ending,
     Message,
@@ -138,6 +139,31 @@ def test_nothing_is_read_of_a_paused_queue(queue: Queue) -> None:
     assert queue.read() == []
     resume_queue("tasks").on_sync(queue.conn)
     assert len(queue.read()) == 1
+
+
+def test_queues_of_messages_are_listed_among_the_others(hands: Hands) -> None:
+    hands.define(single("orders"))
+    queue, other = Queue(hands.conn), Queue(hands.conn, "orders2")
+    assert queue.make() and other.make()
+    pause_queue("tasks", reason="why").on_sync(hands.conn)
+    assert [listed_as(row) for row in list_queues().on_sync(hands.conn)] == [
+        ("orders", 0, 0, None),
+        ("orders2", 0, 0, None),
+        ("tasks", 0, 0, "why"),
+    ]
+    resume_queue("tasks").on_sync(hands.conn)
+    queue.send(1, 2, 3)
+    queue.send(4, delay=3600)
+    queue.read(qty=2)
+    hands.start("orders")
+    found = {row.queue: row for row in list_queues().on_sync(hands.conn)}
+    assert listed_as(found["tasks"]) == ("tasks", 1, 2, None)
+    assert listed_as(found["orders"]) == ("orders", 1, 0, None)
+    assert found["tasks"].oldest_at is not None and found["orders2"].oldest_at is None
+
+
+def listed_as(row: QueueInfo) -> tuple[str, int, int, str | None]:
+    return row.queue, row.ready, row.running, row.reason
 
 
 # --- how it ends ---

@@ -79,6 +79,15 @@ def test_wrong_usage_is_explained(command: Command, words: list[str], says: str)
     assert (code, out) == (Exit.USAGE, "") and says in err
 
 
+def test_a_queue_of_messages_is_listed_paused_and_resumed(command: Command) -> None:
+    command("queues", "create", "tasks")
+    command("queues", "send", "tasks", "1")
+    assert command("queues", "pause", "tasks", "--reason", "full") == (0, "paused tasks\n", "")
+    [row] = json.loads(command("queues", "list", "--json")[1])
+    assert (row["queue"], row["ready"], row["running"], row["reason"]) == ("tasks", 1, 0, "full")
+    assert command("queues", "resume", "tasks")[:2] == (0, "resumed tasks\n")
+
+
 def test_dead_letters_are_listed_sent_again_and_forgotten(command: Command, dsn: str) -> None:
     command("queues", "create", "tasks")
     assert "no dead letters" in command("queues", "dead")[2]

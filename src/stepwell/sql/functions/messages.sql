@@ -123,6 +123,35 @@ begin
 end
 $$;
 
+-- Queues of messages, as list_queues tells of queues: `running` counts those in hand or between two tries. What the role may
+-- not read is left out.
+create or replace function pgflow.message_queues(most int default 10000)
+returns table (queue text, ready int, oldest_at timestamptz, running int)
+language plpgsql stable set search_path = '' as $$
+declare
+  at constant timestamptz := pgflow.now();
+  q record;
+begin
+  if to_regprocedure('pgmq.list_queues()') is null then
+    return;
+  end if;
+  for q in
+    select l.queue_name as name, c.relname as relation
+    from pgmq.list_queues() l
+    join pg_class c on c.oid = to_regclass(format('pgmq.%I', pgmq.format_table_name(l.queue_name::text, 'q')))
+    where c.relkind <> 'v' and has_table_privilege(c.oid, 'select')
+  loop
+    return query execute format($sql$
+      select $1, r.ready, r.oldest_at, h.held
+      from (select count(*)::int, min(v.vt) from (
+        select m.vt from pgmq.%1$I m where m.vt <= $2 order by m.vt limit $3) v) r (ready, oldest_at),
+      (select count(*)::int from (
+        select from pgmq.%1$I m where m.vt > $2 and m.read_ct > 0 limit $3) w) h (held)
+    $sql$, q.relation) using q.name::text, at, most;
+  end loop;
+end
+$$;
+
 create or replace function pgflow.no_queue(queue text) returns void
 language plpgsql as $$
 begin
