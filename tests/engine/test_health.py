@@ -98,6 +98,10 @@ async def probed(
         served = Serving(worker, events)
     try:
         yield served, Probe(knobs["health_port"])
+    except TimeoutError:  # the reason, if it ended
+        if served.task.done():
+            served.task.result()
+        raise
     finally:
         served.stop(now=True)
         await asyncio.wait({served.task}, timeout=PATIENCE)

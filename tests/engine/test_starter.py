@@ -83,6 +83,10 @@ async def serving(
         served = Serving(Worker(app, Settings(**knobs | settings), backoff=backoff), events)
     try:
         yield served
+    except TimeoutError:  # the reason, if it ended
+        if served.task.done():
+            served.task.result()
+        raise
     finally:
         served.stop(now=True)
         await asyncio.wait({served.task}, timeout=PATIENCE)
@@ -252,6 +256,34 @@ async def test_who_looks_at_the_workers_sees_what_each_serves(workshop: Workshop
                 "select 1 from pgflow.workers where queue_name = 'echo,light,orders'",
                 patience=PATIENCE,
             )
+
+
+async def test_what_is_registered_later_is_served_and_what_is_taken_back_is_not(
+    workshop: Workshop,
+) -> None:
+    app = Stepwell(jobs=[echo])
+    async with serving(workshop, app, lease=3.0) as served:
+        starter = served.worker.starter
+        await starter.await_ready(PATIENCE)
+        flow = orders()
+        app.registry.register(flow)
+        run = await workshop.client.start(flow, 4)
+        assert await run.result(PATIENCE) == {"pack": 4}
+        await starter.await_ready(PATIENCE)
+        assert [m.module for m in starter.status().modules] == ["echo", "orders"]
+
+        app.registry.unregister(echo)
+        await workshop.until(
+            "select 1 from pgflow.workers where queue_name = 'orders' and stopped_at is null",
+            patience=PATIENCE,
+        )
+        assert starter.module_status(echo) is None
+        await workshop.client.enqueue(echo.call(n=1))
+        run = await workshop.client.start(flow, 5)
+        assert await run.result(PATIENCE) == {"pack": 5}
+        assert workshop.rows("select status from pgflow.runs where flow_slug = 'echo'") == [
+            ("started",)
+        ]
 
 
 async def test_stopping_before_anything_came_up_is_quick(workshop: Workshop) -> None:

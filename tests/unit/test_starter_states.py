@@ -249,17 +249,24 @@ async def test_nothing_to_bring_up_is_ready_and_healthy() -> None:
     assert ready.modules == 0
 
 
-async def test_a_module_may_come_later() -> None:
+async def test_modules_may_come_change_and_go() -> None:
     phases = Phases()
-    starter = Starter(modules("a"), phases.phases)
+    phases.does["c", "worker"] = fails(ConnectionError("no"))
+    starter = Starter(modules("a"), phases.phases, backoff=AT_ONCE)
     async with running(starter):
         await starter.await_ready(20)
-        starter.add(Module("b", "job"))
+        assert not starter.keep_to(modules("a"))
+        assert starter.keep_to([*modules("a", "c"), Module("b", "flow")])
         assert not starter.ready()
-        await starter.await_ready(20)
-        assert is_up(starter, "b")
-        starter.add(Module("b", "job"))
+        await until(lambda: is_up(starter, "b"))
+        assert starter.keep_to([*modules("a"), Module("b", "job")])
+        await starter.await_ready(20)  # the one that never came up is gone
+        assert starter.module_status("c") is None
         await until(lambda: phases.calls.count(("b", "worker")) == 2)
+        assert phases.calls.count(("a", "worker")) == 1
+        tries = phases.calls.count(("c", "worker"))
+        await asyncio.sleep(0.05)
+        assert phases.calls.count(("c", "worker")) <= tries + 1
 
 
 async def test_await_ready_without_a_limit_waits() -> None:

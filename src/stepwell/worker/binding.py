@@ -1,4 +1,4 @@
-"""What runs for each task, found once for all: the definitions of an app, ready to be called."""
+"""What runs for each task, found beforehand: the definitions of an app, ready to be called."""
 
 from __future__ import annotations
 
@@ -24,12 +24,17 @@ class Bindings:
     each job; those of flows that handlers adopted are made when they are first needed."""
 
     def __init__(self, app: Stepwell, adopted: Adopted | None = None) -> None:
-        registry, limits = app.registry, app.known_limits
-        self.slugs = (*registry.slugs, *(each.pattern for each in app.handlers))
         self.queues = app.queues
+        self._app = app
         self._adopted = adopted or Adopted()
-        self._limits = limits
+        self._limits = app.known_limits
         self._bodies: WeakKeyDictionary[AnyFlow, dict[str, Body]] = WeakKeyDictionary()
+        self.renew()
+
+    def renew(self) -> None:
+        """Definitions were registered, or are no more."""
+        registry, limits = self._app.registry, self._limits
+        self.slugs = (*registry.slugs, *(each.pattern for each in self._app.handlers))
         self._steps: dict[tuple[str, str], Body] = {
             (flow.slug, step.slug): body_of(flow, step, limits)
             for flow in registry.flows.values()

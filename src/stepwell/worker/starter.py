@@ -67,20 +67,34 @@ class Starter:
         self._started_at = now()
         self._look()
         async with asyncio.TaskGroup() as group:
-            for track in self._tracks.values():
-                group.create_task(self._keep(track))
             self._group = group
+            for track in self._tracks.values():
+                track.timer = group.create_task(self._keep(track))
             await asyncio.Event().wait()
 
-    def add(self, module: Module) -> None:
-        """One more, which begins at once; known ones are attempted again."""
-        if module.name in self._tracks:
-            self.retry_now(module.name)
+    def keep_to(self, modules: Iterable[Module]) -> bool:
+        """From now on these, and no others: new ones begin at once, changed ones are attempted
+        again. True when that changes anything."""
+        wanted = {each.name: each for each in modules}
+        gone = self._tracks.keys() - wanted.keys()
+        for name in gone:
+            if timer := self._tracks.pop(name).timer:
+                timer.cancel()
+        known = {name: track.module for name, track in self._tracks.items()}
+        fresh = [each for name, each in wanted.items() if known.get(name) != each]
+        for each in fresh:
+            self._take_in(each)
+        self._look()
+        return bool(gone or fresh)
+
+    def _take_in(self, module: Module) -> None:
+        if track := self._tracks.get(module.name):
+            track.module = module
+            track.poked.set()
             return
         track = self._tracks[module.name] = Track(module)
-        self._look()
         if self._group is not None:
-            self._group.create_task(self._keep(track))
+            track.timer = self._group.create_task(self._keep(track))
 
     def status(self) -> StarterStatus:
         """All modules as they are now."""
@@ -204,6 +218,7 @@ class Track:
     state: ModuleState = field(init=False)
     poked: asyncio.Event = field(default_factory=asyncio.Event)
     given_up: Exception | None = None
+    timer: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
         self.state = ModuleState(self.module.name, self.module.type, "pending", 0, None, now())

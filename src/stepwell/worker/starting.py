@@ -18,6 +18,7 @@ from stepwell.db.call import Call
 from stepwell.db.connect import hopeless
 from stepwell.db.pool import Pool
 from stepwell.define.app import Stepwell
+from stepwell.define.limited import limits_of
 from stepwell.errors import DatabaseUnavailable, SchemaError, StepwellError
 from stepwell.settings import Settings
 from stepwell.worker.modules import ErrorClass, Module, Phase
@@ -86,7 +87,8 @@ class Starting:
         for each in waiting:
             if not each.done():
                 each.set_result(None)
-        if self.started or self._app.handlers or not self._app.registry.slugs:
+        app = self._app
+        if self.started or app.handlers or app.queues or not app.registry.slugs:
             self.some.set()
 
     async def close(self) -> None:
@@ -102,7 +104,8 @@ class Starting:
             async with self._pool.connection() as conn:
                 once = Once(conn)
                 await self.check_schema(conn)
-                await deploy_limits(once, self._app.limits)
+                limits = limits_of(self._app.limits, self._app.registry)  # it may have grown
+                await deploy_limits(once, limits.values())
                 await deploy_shapes(once, self._shapes[module.name])
                 await deploy_schedules(once, self._schedules_of(module.name))
         except psycopg.OperationalError as error:

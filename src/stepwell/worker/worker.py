@@ -60,6 +60,7 @@ class Worker:
         self._ears = Ears(self._settings.listen_dsn or self._settings.dsn) if listens else None
         self._starting = Starting(self._app, self._settings, self._ears)
         self._starter = Starter(modules_of(self._app), self._starting.phases, backoff=backoff)
+        self._bindings: Bindings | None = None
         self._vitals = Vitals(self._name, self._starter, self._lanes, self._outage)
 
     def stop(self, *, now: bool = False) -> None:
@@ -119,14 +120,14 @@ class Worker:
 
     async def _give_up(self) -> None:
         await self._starter.await_ready(None)
-        if not (self._starter.healthy() or self._app.handlers) and (
-            error := self._starter.first_error()
-        ):
+        others = self._app.handlers or self._app.queues
+        error = self._starter.first_error()
+        if error and not others and not self._starter.healthy():
             raise error
 
     async def _serve(self) -> None:
         """One incarnation after the other: a lapsed lease is never taken up again."""
-        bindings = Bindings(self._app, self._adopted)
+        self._bindings = bindings = Bindings(self._app, self._adopted)
         while not self._stopping.is_set():
             current = Incarnation(self._settings, self._name, bindings, self._lanes, self._outage)
             self._vitals.current = current
@@ -139,12 +140,21 @@ class Worker:
         await link.keep(self._starting.check_schema)
         self._starter.retry_waiting()  # the database is there
         while True:
+            self._take_in()
             waiting = self._starting.looking()
             changed = await self._refresh(link)
             if changed and (current := self._vitals.current):
                 current.lanes_changed()
             self._starting.seen(waiting)
             await before(self._starting.look, self._lanes.stale(after=self._settings.lease / 3))
+
+    def _take_in(self) -> None:
+        """Definitions may be registered, or taken back, while we run."""
+        modules = modules_of(self._app)
+        if self._starter.keep_to(modules):
+            self._starting.started &= {each.name for each in modules}
+            if self._bindings:
+                self._bindings.renew()
 
     async def _refresh(self, link: Link) -> bool:
         coming = set(self._app.registry.slugs) - self._starting.started
