@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stepwell.client.client import Client as Client
+    from stepwell.client.events import RunEvent as RunEvent
     from stepwell.client.run import Run as Run
     from stepwell.client.sync import SyncClient as SyncClient
     from stepwell.define.app import Stepwell as Stepwell
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from stepwell.errors import DatabaseUnavailable as DatabaseUnavailable
     from stepwell.errors import DefinitionError as DefinitionError
     from stepwell.errors import EmbeddedError as EmbeddedError
+    from stepwell.errors import EventsMissed as EventsMissed
     from stepwell.errors import InvalidArgument as InvalidArgument
     from stepwell.errors import InvalidDefinition as InvalidDefinition
     from stepwell.errors import NoTarget as NoTarget
@@ -76,6 +78,7 @@ __all__ = [
     "DefinitionError",
     "Done",
     "EmbeddedError",
+    "EventsMissed",
     "Flow",
     "InvalidArgument",
     "InvalidDefinition",
@@ -98,6 +101,7 @@ __all__ = [
     "RetryPolicy",
     "Run",
     "RunCancelled",
+    "RunEvent",
     "RunFailed",
     "RunTimeout",
     "Schedule",
@@ -135,6 +139,7 @@ _HOME = {
     "DefinitionError": "errors",
     "Done": "define.outcome",
     "EmbeddedError": "errors",
+    "EventsMissed": "errors",
     "Flow": "define.flow",
     "InvalidArgument": "errors",
     "InvalidDefinition": "errors",
@@ -157,6 +162,7 @@ _HOME = {
     "RetryPolicy": "define.retry_policy",
     "Run": "client.run",
     "RunCancelled": "errors",
+    "RunEvent": "client.events",
     "RunFailed": "errors",
     "RunTimeout": "errors",
     "Schedule": "define.schedule",

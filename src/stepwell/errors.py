@@ -16,6 +16,7 @@ StepwellError
 ├── RunFailed            you awaited a run that failed
 │   └── RunCancelled     you awaited a run that somebody cancelled
 ├── RunTimeout           the run had not ended when your timeout had (also a TimeoutError)
+├── EventsMissed         who read the events of all runs was away for so long that some are gone
 ├── NotReady             the worker's starter had not converged in time (also a TimeoutError)
 └── PermanentError       raise it in a handler: the task fails at once, without a retry
 
@@ -166,6 +167,16 @@ class RunTimeout(StepwellError, TimeoutError):
         return (
             f"run {self.run_id} had not ended after {self.timeout:g} s; "
             "it goes on: wait again, or cancel it"
+        )
+
+
+class EventsMissed(StepwellError):
+    """Who read the events of all runs was away for so long that some of them are gone."""
+
+    def __str__(self) -> str:
+        return (
+            "events were not read for minutes, so some are gone; begin a new stream, and then read "
+            "the runs as they are now"
         )
 
 

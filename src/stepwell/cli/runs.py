@@ -16,6 +16,7 @@ from stepwell.cli.exits import Exit, UsageError
 from stepwell.cli.follow import follow, pictures
 from stepwell.cli.output import complain, console, note, plain, print_json
 from stepwell.cli.show import Picture, as_data, attempt_list, described, run_table
+from stepwell.cli.watch import print_events
 from stepwell.client.client import Client
 from stepwell.client.reading import LONGEST_LIST
 from stepwell.client.run import Run
@@ -98,6 +99,15 @@ def how_many(shown: Picture) -> str:
     if shown.attempts_cut:
         return f"more than {many} failed attempts"
     return "1 failed attempt" if many == 1 else f"{many} failed attempts"
+
+
+@runs.command
+async def watch(run: RunId, *, dsn: Dsn = None, json: AsJson = False) -> int:
+    """Print what happens to a run, a line per event, until it ends; exit 1 unless it completed.
+    With --json one object per line."""
+    async with connected(dsn) as client:
+        end = await print_events(client, await resolve(client, run), console(), json)
+    return Exit.OK if end.status == "completed" else Exit.FAILED
 
 
 @runs.command

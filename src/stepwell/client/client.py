@@ -7,6 +7,8 @@ from typing import Any, Self, TypeVar, overload
 from uuid import UUID
 
 from stepwell.client.definition import AnyFlow, AnyJob, Definition
+from stepwell.client.feed import Feed
+from stepwell.client.following import Following
 from stepwell.client.identity import Target, actor_of, run_id_of
 from stepwell.client.keeping import Keeping
 from stepwell.client.messaging import Messaging
@@ -28,7 +30,7 @@ from stepwell.settings import Settings
 Out = TypeVar("Out")
 
 
-class Client(Signalling, Steering, Messaging, Keeping):
+class Client(Signalling, Steering, Following, Messaging, Keeping):
     """Starts runs and waits for them. It opens connections when it needs them, so making one
     costs nothing; close it, or use it in `async with`.
 
@@ -42,7 +44,9 @@ class Client(Signalling, Steering, Messaging, Keeping):
     def __init__(self, dsn: str | None = None, *, settings: Settings | None = None) -> None:
         self._settings = settings_of(dsn, settings)
         pool = self._open_pool(self._settings)
-        self._session = Session(pool, Waiter(pool), Wakes(pool), actor_of(self._settings))
+        self._session = Session(
+            pool, Waiter(pool), Wakes(pool), Feed(pool), actor_of(self._settings)
+        )
         self._versions = Versions()
         self._retention = self._settings.retention
 
@@ -63,8 +67,9 @@ class Client(Signalling, Steering, Messaging, Keeping):
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections. Whoever waits for a run gets an error."""
+        """Close the connections. Whoever waits for a run or its events gets an error."""
         await self._session.waiter.close()
+        await self._session.feed.close()
         await self._session.wakes.close()
         await self._session.pool.close()
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from typing_extensions import TypeVar
 
+from stepwell.client.feed import Feed
 from stepwell.client.options import checked_priority
 from stepwell.client.reading import (
     ChildInfo,
@@ -24,6 +25,7 @@ from stepwell.client.reading import (
     step_of,
 )
 from stepwell.client.signals import SignalInfo, inbox_of, signal_of
+from stepwell.client.stream import EventStream
 from stepwell.client.waiter import Waiter
 from stepwell.client.wakes import Wakes, to_queues
 from stepwell.db.call import Call
@@ -54,6 +56,7 @@ class Session:
     pool: Pool
     waiter: Waiter
     wakes: Wakes
+    feed: Feed
     actor: str | None = None
 
 
@@ -76,6 +79,15 @@ class Run(Generic[Out]):
     async def wait(self, timeout: float | None = None) -> RunInfo:
         """The run once it has ended, however it ended."""
         return info_of(await self._ended(timeout))
+
+    def events(self) -> EventStream:
+        """What happens to it from now on, to the event that ends it; when it has ended that one
+        alone."""
+
+        async def found() -> UUID:
+            return self.id
+
+        return EventStream(self._session.feed, found)
 
     async def info(self) -> RunInfo:
         """The run as it is now; NotFound when there is none."""

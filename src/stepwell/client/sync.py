@@ -9,6 +9,7 @@ from stepwell.client.definition import AnyFlow, AnyJob, Definition
 from stepwell.client.identity import Target, actor_of, run_id_of
 from stepwell.client.reading import LONGEST_LIST, RunInfo, checked_limit, listed, reader_of
 from stepwell.client.schedules import SyncSchedules
+from stepwell.client.sync_following import SyncFollowing
 from stepwell.client.sync_keeping import SyncKeeping
 from stepwell.client.sync_messaging import SyncMessaging
 from stepwell.client.sync_run import SyncRun, SyncSession
@@ -25,7 +26,7 @@ from stepwell.settings import Settings
 Out = TypeVar("Out")
 
 
-class SyncClient(SyncSignalling, SyncSteering, SyncMessaging, SyncKeeping):
+class SyncClient(SyncSignalling, SyncSteering, SyncFollowing, SyncMessaging, SyncKeeping):
     """What Client is, with blocking calls; `Client.sync(dsn)` makes one. With `conn`, a connection
     of psycopg or a session or connection of SQLAlchemy on it, a start or a signal is part of your
     transaction."""

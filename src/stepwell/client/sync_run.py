@@ -25,6 +25,7 @@ from stepwell.client.reading import (
     step_of,
 )
 from stepwell.client.signals import SignalInfo, inbox_of, signal_of
+from stepwell.client.sync_events import SyncEventStream
 from stepwell.client.waiter import GROWTH, LONGEST, OUTAGE, SHORTEST
 from stepwell.client.wakes import SyncWakes, to_queues
 from stepwell.db.call import Call, Row
@@ -74,6 +75,11 @@ class SyncRun(Generic[Out]):
     def wait(self, timeout: float | None = None) -> RunInfo:
         """The run once it has ended, however it ended."""
         return info_of(self._ended(timeout))
+
+    def events(self) -> SyncEventStream:
+        """What happens to it from now on, to the event that ends it; when it has ended that one
+        alone."""
+        return SyncEventStream(self._session.pool, lambda: self.id)
 
     def info(self) -> RunInfo:
         """The run as it is now; NotFound when there is none."""

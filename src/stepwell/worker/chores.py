@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from stepwell.db import maintain
+from stepwell.db.events import prune_events
 from stepwell.db.link import Link
 from stepwell.db.prune import prune as prune_some
 from stepwell.observe.emit import emit
@@ -66,8 +67,8 @@ async def reclaim(
 
 
 async def tidy(link: Link, every: float, due: Callable[[Sequence[str]], None]) -> None:
-    """End what was to end with its parent, and tell who waits for a slot that nobody told them is
-    free."""
+    """End what was to end with its parent, tell who waits for a slot that nobody told them is
+    free, and forget events that are old."""
     gate, rounds = "", 0
     while True:
         while (await link.run(maintain.end_orphans()))[0].cancelled:
@@ -76,6 +77,8 @@ async def tidy(link: Link, every: float, due: Callable[[Sequence[str]], None]) -
         gate = stuck.last_gate or ""
         if stuck.queues:
             due(stuck.queues)
+        while (await link.run(prune_events()))[0].count:
+            pass
         if rounds % RARELY == 0:
             await link.run(maintain.forget_shares())
         rounds += 1
