@@ -96,13 +96,17 @@ def test_which_versions_a_pattern_means(hands: Hands) -> None:
     three = upsert(hands.conn, "acct_2_sync", A).version_id
     upsert(hands.conn, "acct_2", A)
     upsert(hands.conn, "Acct_3_sync", A)
-    rows = versions_like(["^acct_.*_sync$", "^nobody$"], [one, 999]).on_sync(hands.conn)
+    rows = versions_like(["^acct_.*_sync$", "^nobody$"], [one, 999], [1, 1]).on_sync(hands.conn)
     found = {row.version_id: row for row in rows}
     assert found.keys() == {one, two, three}
-    assert found[one].structure is None  # it is known, and never changes
+    assert found[one].structure is None
     assert [step["slug"] for step in found[two].structure or []] == ["a", "b"]
     assert (found[three].flow_slug, found[three].queue) == ("acct_2_sync", "acct_2_sync")
-    assert versions_like([], []).on_sync(hands.conn) == []
+    assert versions_like([], [], []).on_sync(hands.conn) == []
+    for steps, is_told in ((1, True), (2, False), (-1, False)):
+        rows = versions_like(["^acct_1_sync$"], [one, two], [1, steps]).on_sync(hands.conn)
+        told = [row.version_id for row in rows if row.structure is not None]
+        assert told == ([two] if is_told else [])
 
 
 def test_steps_get_the_input_that_their_handlers_want(hands: Hands) -> None:

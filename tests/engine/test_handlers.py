@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from stepwell import Context, Flow, Stepwell, handler
+from stepwell import Client, Context, Flow, Stepwell, handler
 from stepwell.client.upserting import StepData
+from stepwell.compile import deploy
+from stepwell.compile.adopt import Adopted
+from stepwell.db.pool import Pool
 from stepwell.observe.events import FlowNotServed, TaskStarted, WorkerStarted
+from stepwell.testing import Kit
 
 from .workshop import Workshop
 
@@ -202,3 +206,42 @@ async def test_a_worker_finds_them_without_listening(workshop: Workshop) -> None
         await workshop.client.upsert_flow("acct_1", steps=[{"slug": "only"}])
         run = await workshop.client.start_flow_sync("acct_1", 1, timeout=PATIENCE)
         assert run.status == "completed"
+
+
+async def test_a_flow_that_grows_a_step_after_it_was_found(workshop: Workshop) -> None:
+    app = Stepwell(handlers=[handler("acct_*", call_tool)])
+    workshop.rows("select pgflow.create_flow('acct_sql')")
+    async with workshop.worker(app=app, wake="poll", lease=3.0, poll=0.2):
+        workshop.rows("select pgflow.add_step('acct_sql', 'a')")  # the worker may look in between
+        workshop.rows("select pgflow.add_step('acct_sql', 'b', array['a'])")
+        run = await workshop.client.start_flow_sync("acct_sql", 1, timeout=PATIENCE)
+        assert list(run.output) == ["b"]
+
+
+async def test_what_was_adopted_follows_the_database(workshop: Workshop) -> None:
+    async with Client(workshop.dsn) as client:
+        app, adopted = Stepwell(handlers=[handler("acct_*", call_tool)]), Adopted()
+        pool = Pool(workshop.dsn)
+        workshop.rows("select pgflow.create_flow('acct_1')")
+        for step, slugs in ((None, []), ("a", ["a"]), ("b", ["a", "b"])):
+            if step:
+                workshop.rows("select pgflow.add_step('acct_1', %s)", step)
+            queues, [version] = await deploy.lanes(pool, app, adopted=adopted)
+            assert queues == ["acct_1"]
+            flow = adopted.flow(version)
+            assert flow is not None and list(flow.steps) == slugs
+            again = await deploy.lanes(pool, app, adopted=adopted)
+            assert (again, adopted.flow(version)) == ((queues, [version]), flow)
+        assert await client.delete_flow("acct_1")
+        assert await deploy.lanes(pool, app, adopted=adopted) == ([], [])
+        assert adopted.flow(version) is None
+        await pool.close()
+
+
+async def test_the_testing_kit_runs_them(workshop: Workshop) -> None:
+    app = Stepwell(handlers=[handler("acct_*", call_tool)])
+    async with Kit(app, workshop.dsn) as kit:
+        await kit.client.upsert_flow("acct_1", steps=[{"slug": "only"}])
+        run = await kit.client.start_flow("acct_1", 7)
+        assert (await kit.drain()).completed == 1
+        assert (await kit.client.get_run(run)).output["only"]["got"] == 7

@@ -176,7 +176,7 @@ async def test_a_run_is_looked_up_by_its_id(workshop: Workshop) -> None:
     client = workshop.client
     started = await client.start_flow(patient, {"n": 1}, key="k")
     run = await client.get_run(started.id)
-    assert run == await client.get_run(str(started.id))
+    assert run == await client.get_run(str(started.id)) == await client.get_run(started)
     assert (run.run_id, run.status, run.input, run.output) == (
         started.id,
         "started",

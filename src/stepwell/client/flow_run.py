@@ -146,6 +146,7 @@ def _state(run: FlowRun, row: StepRow) -> StepState:
 
 def id_of(run_id: object) -> UUID:
     """InvalidArgument (`invalid_id`) for what is no id of a run."""
+    run_id = getattr(run_id, "id", run_id)  # of a handle
     if isinstance(run_id, UUID):
         return run_id
     try:

@@ -23,6 +23,7 @@ from stepwell.client.flow_run import (
     wait_of,
     with_steps_of,
 )
+from stepwell.client.identity import Handle
 from stepwell.client.options import StartChoices
 from stepwell.client.run import Run
 from stepwell.client.upserting import (
@@ -114,13 +115,13 @@ class Flows(Enqueuing):
         check_completed(found, await run.info())
         return found
 
-    async def get_run(self, run_id: UUID | str) -> FlowRun:
+    async def get_run(self, run_id: UUID | str | Handle) -> FlowRun:
         """A run as it is now; NotFound when there is none, InvalidArgument (`invalid_id`) for what
         is no id."""
         wanted = id_of(run_id)
         return run_in(await self._session.pool.run(get_run(wanted)), wanted)
 
-    async def get_run_with_states(self, run_id: UUID | str) -> FlowRunWithStates:
+    async def get_run_with_states(self, run_id: UUID | str | Handle) -> FlowRunWithStates:
         """The same, with the states of its steps, all of one moment."""
         wanted = id_of(run_id)
         pool = self._session.pool

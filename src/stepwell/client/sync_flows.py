@@ -21,6 +21,7 @@ from stepwell.client.flow_run import (
     wait_of,
     with_steps_of,
 )
+from stepwell.client.identity import Handle
 from stepwell.client.options import StartChoices
 from stepwell.client.sync_enqueuing import SyncEnqueuing
 from stepwell.client.sync_run import SyncRun
@@ -113,13 +114,13 @@ class SyncFlows(SyncEnqueuing):
         check_completed(found, run.info())
         return found
 
-    def get_run(self, run_id: UUID | str) -> FlowRun:
+    def get_run(self, run_id: UUID | str | Handle) -> FlowRun:
         """A run as it is now; NotFound when there is none, InvalidArgument (`invalid_id`) for what
         is no id."""
         wanted = id_of(run_id)
         return run_in(self._session.pool.run(get_run(wanted)), wanted)
 
-    def get_run_with_states(self, run_id: UUID | str) -> FlowRunWithStates:
+    def get_run_with_states(self, run_id: UUID | str | Handle) -> FlowRunWithStates:
         """The same, with the states of its steps, all of one moment."""
         wanted = id_of(run_id)
         pool = self._session.pool

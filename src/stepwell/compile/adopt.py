@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -31,59 +31,68 @@ class Lane:
     version_id: int
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A version as it was with so many steps. `flow` is None: no handler has code for it."""
+
+    steps: int
+    flow: Flow[Any, Any] | None
+
+
 class Adopted:
-    """The flows that handlers serve, by version. A version is bound once, when it is first seen,
-    and forgotten when it is deleted."""
+    """The flows that handlers serve, by version. A version is bound when it is first seen, again
+    when it has grown a step, and forgotten when it is deleted."""
 
     def __init__(self) -> None:
-        self._flows: dict[int, Flow[Any, Any]] = {}
-        self._refused: set[int] = set()
+        self._seen: dict[int, Seen] = {}
         self._handlers: tuple[PatternHandler, ...] = ()
 
     def flow(self, version_id: int) -> Flow[Any, Any] | None:
         """The flow of a version with its code; None: no handler serves it."""
-        return self._flows.get(version_id)
+        seen = self._seen.get(version_id)
+        return None if seen is None else seen.flow
 
     async def look(
         self, pool: Runs, handlers: tuple[PatternHandler, ...], served: Collection[int] = ()
     ) -> list[Lane]:
         """Where their tasks wait. Versions that are `served` already are left alone: code for one
         flow goes before code for many."""
-        if not handlers and not self._handlers:
+        if not handlers:
             return []
         if handlers != self._handlers:  # another one may serve what none did
-            self._handlers, self._refused = handlers, set()
-        known = {*self._flows, *self._refused, *served}
+            self._handlers = handlers
+            self._seen = {id: seen for id, seen in self._seen.items() if seen.flow}
+        known = {id: seen.steps for id, seen in self._seen.items()} | dict.fromkeys(served, -1)
         patterns = [each.expression for each in handlers]
-        rows = await pool.run(versions_like(patterns, sorted(known)))
-        there = {row.version_id for row in rows} - {*served}
-        self._flows = {id: flow for id, flow in self._flows.items() if id in there}
-        self._refused &= there
-        await self._take(pool, [row for row in rows if row.version_id in there])
-        return [Lane(r.queue, r.version_id) for r in rows if r.version_id in self._flows]
+        rows = await pool.run(versions_like(patterns, [*known], [*known.values()]))
+        there = {row.version_id: row for row in rows if row.version_id not in served}
+        fresh = {id: self._bound(row) for id, row in there.items() if row.structure is not None}
+        await want(pool, fresh)  # their tasks are claimed only after this
+        seen = {**self._seen, **fresh}
+        self._seen = {id: seen[id] for id in there if id in seen}
+        return [Lane(row.queue, id) for id, row in there.items() if self.flow(id)]
 
-    async def _take(self, pool: Runs, rows: list[MatchingVersion]) -> None:
-        """Their tasks are claimed only after this: then what the handlers look at is there."""
-        fresh = {r.version_id: self._bound(r) for r in rows if r.structure is not None}
-        wanting = [
-            (version_id, step.slug)
-            for version_id, flow in fresh.items()
-            for step in (flow.steps.values() if flow else ())
-            if step.takes_input
-        ]
-        if wanting:
-            await pool.run(want_inputs([v for v, _ in wanting], [slug for _, slug in wanting]))
-        self._flows |= {version_id: flow for version_id, flow in fresh.items() if flow}
-        self._refused |= {version_id for version_id, flow in fresh.items() if not flow}
-
-    def _bound(self, row: MatchingVersion) -> Flow[Any, Any] | None:
+    def _bound(self, row: MatchingVersion) -> Seen:
         """With the first handler that has code for all of it."""
+        structure = row.structure or []
         refusals: list[str] = []
         for each in self._handlers:
             if each.matches(row.flow_slug):
                 try:
-                    return each.flow(row.flow_slug, row.structure or ())
+                    return Seen(len(structure), each.flow(row.flow_slug, structure))
                 except DefinitionError as error:
                     refusals.append(str(error))
         emit(FlowNotServed(row.flow_slug, row.version, "; ".join(refusals)))
-        return None
+        return Seen(len(structure), None)
+
+
+async def want(pool: Runs, fresh: Mapping[int, Seen]) -> None:
+    """Their handlers get the flow's input where they look at it, whatever the flow said."""
+    wanting = [
+        (id, step.slug)
+        for id, seen in fresh.items()
+        for step in (seen.flow.steps.values() if seen.flow else ())
+        if step.takes_input
+    ]
+    if wanting:
+        await pool.run(want_inputs([id for id, _ in wanting], [slug for _, slug in wanting]))

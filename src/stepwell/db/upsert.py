@@ -29,7 +29,7 @@ class Exists:
 
 @dataclass(frozen=True, slots=True)
 class MatchingVersion:
-    """A version of a flow. `structure` is None where the caller said that it is known."""
+    """A version of a flow. `structure` is None where the caller knows it."""
 
     flow_slug: str
     version_id: int
@@ -66,11 +66,15 @@ def flow_exists(flow_slug: str) -> Call[Exists]:
     return Call('select pgflow.flow_exists(flow_slug => %s) as "exists"', (flow_slug,), Exists)
 
 
-def versions_like(patterns: Sequence[str], known: Sequence[int]) -> Call[MatchingVersion]:
-    """All versions of the flows whose slugs match one of these regular expressions."""
+def versions_like(
+    patterns: Sequence[str], known: Sequence[int], steps: Sequence[int]
+) -> Call[MatchingVersion]:
+    """All versions of the flows whose slugs match one of these regular expressions. `known` and
+    `steps` are parallel: versions, and how many steps each was seen with; -1: whatever it has."""
     return Call(
-        "select * from pgflow.versions_like(patterns => %s::text[], known => %s::int[])",
-        (list(patterns), list(known)),
+        "select * from pgflow.versions_like(patterns => %s::text[], known => %s::int[],"
+        " steps => %s::int[])",
+        (list(patterns), list(known), list(steps)),
         MatchingVersion,
     )
 

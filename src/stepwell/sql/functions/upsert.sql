@@ -50,19 +50,20 @@ begin
 end
 $$;
 
--- The versions of all flows whose slug matches one of these regular expressions. Of a version in `known` the structure, which
--- never changes, is null.
-create or replace function pgflow.versions_like(patterns text[], known int[])
+-- The versions of all flows whose slug matches one of these regular expressions. Who asks has the structures of those in
+-- `known`, with so many steps (add_step may have added one since), or -1: does not want it. There it is null.
+create or replace function pgflow.versions_like(patterns text[], known int[], steps int[])
 returns table (flow_slug text, version_id int, version int, queue text, kind text, structure jsonb)
 language plpgsql stable set search_path = '' as $$
 #variable_conflict use_column
 begin
   return query
   select f.flow_slug, v.version_id, v.version, coalesce(v.queue, v.flow_slug), f.kind,
-    case when k.id is null then pgflow.structure_of(v.version_id) end
+    case when k.id is null or k.steps >= 0 and k.steps <> (select count(*) from pgflow.steps s where s.version_id = v.version_id)
+      then pgflow.structure_of(v.version_id) end
   from pgflow.flows f
   join pgflow.versions v on v.flow_slug = f.flow_slug
-  left join (select distinct i from unnest(known) i) k (id) on k.id = v.version_id
+  left join unnest(known, versions_like.steps) k (id, steps) on k.id = v.version_id
   where f.kind = 'flow' and f.flow_slug collate "C" ~ any (patterns);
 end
 $$;
