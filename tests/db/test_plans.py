@@ -21,7 +21,7 @@ from stepwell.db.maintain import promote_tasks
 from tests.chaos.foreign import ForeignWorker, Message
 from tests.servers import DatabaseServer
 
-from .bulk import BIG, RUNNING, fill, lap, prepare, template
+from .bulk import BIG, READY, RUNNING, fill, lap, prepare, template
 from .explain import Statement, explained
 from .hands import Connection, Hands
 from .shapes import single, spread
@@ -134,6 +134,16 @@ def test_a_foreign_worker_reads_what_it_takes(bulk: Hands, batch: int) -> None:
     ids = [message.msg_id for message in more]
     moved = partial(worker.rows, hide, ids, [60] * len(ids))
     check(bulk, "foreign set_vt", batch, moved, moved)
+
+
+def test_the_queue_of_a_flow_is_read_past_what_is_closed(server: DatabaseServer) -> None:
+    with true_statistics(server) as conn:
+        hands = Hands(conn)
+        length = partial(hands.value, "select count(*) from pgmq.q_one where vt <= now()")
+        assert length() >= READY - RUNNING
+        [statement] = explained(conn, length)
+        scans = {scan.kind for scan in statement.scans if scan.table in BIG}
+        assert scans == {"Bitmap Heap Scan"}, statement.plan
 
 
 @pytest.mark.parametrize("batch", BATCHES)
