@@ -200,3 +200,8 @@ async def test_the_command_line_prunes(
 
     await asyncio.to_thread(by_hand)
     assert left(workshop) == {"kept": 3}
+
+
+async def test_a_flow_from_data_says_how_long_its_runs_are_kept(workshop: Workshop) -> None:
+    await workshop.client.upsert_flow("acct", steps=[{"slug": "a"}], retention=timedelta(days=2))
+    assert workshop.rows("select opt_retention from pgflow.flows") == [(2.0,)]

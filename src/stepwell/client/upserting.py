@@ -13,7 +13,7 @@ from stepwell.compile.shape import Shape
 from stepwell.db.call import Call
 from stepwell.db.upsert import Exists, delete_flow, flow_exists, upsert_flow
 from stepwell.db.upsert import Upserted as Row
-from stepwell.define.duration import WholeDuration
+from stepwell.define.duration import Days, WholeDuration
 from stepwell.observe.emit import emit
 from stepwell.observe.events import FlowDeleted, FlowEnsured
 
@@ -56,6 +56,7 @@ class FlowData(TypedDict, total=False):
     queue: str | None
     max_running: int | None
     priority: int
+    retention: Days | None
 
 
 @dataclass(frozen=True, slots=True)

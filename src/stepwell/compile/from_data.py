@@ -37,7 +37,7 @@ STEP_KEYS = (
 )
 FLOW_OPTIONS = (
     *("max_attempts", "base_delay", "timeout", "max_delay", "jitter", "backoff", "max_crashes"),
-    *("queue", "max_running", "priority"),
+    *("queue", "max_running", "priority", "retention"),
 )
 
 
