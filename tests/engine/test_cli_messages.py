@@ -8,10 +8,19 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from rich.console import Console
 
 from stepwell.cli.exits import Exit
+from stepwell.cli.logs import StepLines
 from stepwell.cli.main import run
 from stepwell.db.messages import Ending, close_messages, read_messages
+from stepwell.observe.events import (
+    MessageArchived,
+    MessageFailed,
+    MessageReleased,
+    QueueFailed,
+    QueueOpened,
+)
 
 Answer = tuple[int, str, str]
 Command = Callable[..., Answer]
@@ -110,3 +119,22 @@ def test_dead_letters_are_listed_sent_again_and_forgotten(command: Command, dsn:
     assert (code, out) == (0, "") and "no dead letters of tasks" in err
     code, out, _ = command("queues", "forget", "tasks", "--all", "--json")
     assert json.loads(out) == {"queue": "tasks", "forgotten": 0}
+
+
+def test_a_line_says_what_became_of_a_message(capsys: pytest.CaptureFixture[str]) -> None:
+    say = StepLines(Console(width=200))
+    say(QueueOpened("tasks", True))
+    say(MessageArchived("tasks", 7, 1, 0.25))
+    say(MessageFailed("tasks", 8, 2, 0.5, "OSError", "no route", 6))
+    say(MessageFailed("tasks", 8, 3, 0.5, "OSError", "no route", None))
+    say(MessageReleased("tasks", 9, 1))
+    say(QueueFailed("mail", "it is gone"))
+    said = [line.split("  ", 1)[1] for line in capsys.readouterr().out.splitlines()]
+    assert said == [
+        "reading queue tasks",
+        "✓ message 7 of tasks  250 ms",
+        "✗ message 8 of tasks  try 2 failed, tries again (OSError: no route)",
+        "✗ message 8 of tasks  is a dead letter (OSError: no route)",
+        "↩ message 9 of tasks  given back, is read again",
+        "queue mail: it is gone",
+    ]

@@ -52,7 +52,7 @@ async def test_what_ends_within_the_grace_period_is_archived(workshop: Workshop)
         done.set()
         await serving.stopped(PATIENCE)
     assert workshop.rows("select message from pgmq.a_tasks") == [(1,)]
-    assert workshop.rows("select message, read_ct from pgmq.q_tasks") == [(2, 0)]
+    assert workshop.rows("select message from pgmq.q_tasks where vt <= now()") == [(2,)]
 
 
 async def test_a_message_that_was_read_too_often_is_not_tried_again(workshop: Workshop) -> None:

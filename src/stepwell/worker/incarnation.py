@@ -267,10 +267,10 @@ class Incarnation:
         while True:
             await self._lanes_new.wait()
             self._lanes_new.clear()
-            await link.run(presence.serve_queues(self.id, self._names))
+            await link.run(presence.serve_queues(self.id, self.queue_names))
 
     @property
-    def _names(self) -> list[str]:
+    def queue_names(self) -> list[str]:
         """The queues that it serves, of tasks and of messages."""
         return sorted({*self._lanes.queues, *self._queues.names})
 
@@ -284,7 +284,7 @@ class Incarnation:
         return presence.register_worker(
             self.id,
             self._name,
-            self._names,
+            self.queue_names,
             self._settings.lease * SILENCE,
             socket.gethostname(),
             os.getpid(),

@@ -46,6 +46,6 @@ class Vitals:
             "database": "up" if self._outage.since is None else "away",
             "worker_id": current.id if current else None,
             "running": current.running if current else 0,
-            "queues": sorted(set(self._lanes.queues)),
+            "queues": current.queue_names if current else sorted(set(self._lanes.queues)),
             "starter": starter,
         }
