@@ -6,18 +6,14 @@ create or replace function pgflow.delete_flow_and_data(p_flow_slug text) returns
 language plpgsql set search_path = '' set enable_seqscan = off as $$
 declare
   ids uuid[];
-  forgotten int := 0;
 begin
   perform pg_advisory_xact_lock(1, hashtext(p_flow_slug));
   perform pg_advisory_xact_lock(2, hashtext(p_flow_slug));   -- a start that is under way (hold_flow) ends before
   perform pgflow.cancel_runs(array(
     select r.run_id from pgflow.runs r where r.flow_slug = p_flow_slug and r.status || '' = 'started'), 'its flow was deleted');
-  loop
-    ids := array(
-      select r.run_id from pgflow.runs r where r.flow_slug = p_flow_slug order by r.run_id limit 10000 for update);
-    exit when ids = '{}';
-    perform pgflow.forget_runs(ids);
-    forgotten := forgotten + cardinality(ids);
+  ids := array(select r.run_id from pgflow.runs r where r.flow_slug = p_flow_slug order by r.run_id for update);
+  for n in 1 .. cardinality(ids) by 10000 loop
+    perform pgflow.forget_runs(ids[n : n + 9999]);
   end loop;
   delete from pgflow.deps d where d.flow_slug = p_flow_slug;
   delete from pgflow.steps s where s.flow_slug = p_flow_slug;
@@ -29,7 +25,7 @@ begin
   delete from pgflow.flows f where f.flow_slug = p_flow_slug;
   if found then
     perform pgflow.write_audit(
-      pgflow.now(), null, 'delete', 'flow', p_flow_slug, null, jsonb_build_object('runs', forgotten));
+      pgflow.now(), null, 'delete', 'flow', p_flow_slug, null, jsonb_build_object('runs', cardinality(ids)));
   end if;
 end
 $$;
@@ -61,11 +57,12 @@ $$;
 -- Forget workers that have not been heard of, and runs that ended, for longer than this. What a live parent may still ask for
 -- stays, and so does a run whose key is taken until a time of its own; one that somebody holds is left for the next time.
 create or replace function pgflow.prune_data_older_than(retention_interval interval) returns void
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = '' set enable_seqscan = off as $$
 declare
   at constant timestamptz := pgflow.now();
   cutoff constant timestamptz := at - retention_interval;
   ids uuid[];
+  last uuid := '00000000-0000-0000-0000-000000000000';
 begin
   delete from pgflow.workers w
   where w.worker_id = any (array(
@@ -73,12 +70,13 @@ begin
   loop
     ids := array(
       select r.run_id from pgflow.runs r
-      where r.status <> 'started' and coalesce(r.completed_at, r.failed_at, r.cancelled_at) < cutoff
+      where r.run_id > last and r.status <> 'started' and coalesce(r.completed_at, r.failed_at, r.cancelled_at) < cutoff
         and (r.key_guard is null or coalesce(r.key_until, 'infinity') = 'infinity' or r.key_until <= at)
         and not exists (select from pgflow.runs p where p.run_id = r.parent_run_id and p.status = 'started')
       order by r.run_id limit 10000 for update of r skip locked);
     exit when ids = '{}';
     perform pgflow.forget_runs(ids);
+    last := ids[cardinality(ids)];
   end loop;
 end
 $$;
