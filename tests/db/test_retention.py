@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from stepwell.db.prune import Page, Pruned, prune, prune_runs
+from tests.servers import DatabaseServer
 
 from .hands import Hands
 from .kinds import child, id_of, job, machine, says
@@ -26,6 +27,11 @@ OWNED: tuple[LiteralString, ...] = (
     "select 1 from pgflow.signals",
 )
 DAY = 86400.0
+
+
+@pytest.fixture(scope="session")
+def server(any_server: DatabaseServer) -> DatabaseServer:
+    return any_server
 
 
 def later(hands: Hands, days: float) -> None:

@@ -10,9 +10,15 @@ import pytest
 
 from stepwell.db.presence import serve_queues
 from stepwell.db.workers import WorkerInfo, drain_workers, is_served, worker_health
+from tests.servers import DatabaseServer
 
 from .hands import Hands
 from .shapes import single
+
+
+@pytest.fixture(scope="session")
+def server(any_server: DatabaseServer) -> DatabaseServer:
+    return any_server
 
 
 @pytest.fixture

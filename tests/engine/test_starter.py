@@ -232,6 +232,20 @@ async def test_a_worker_that_only_polls_has_no_connection_that_listens(workshop:
             assert conn.execute(listening.encode()).fetchall() == [(1,)]
 
 
+async def test_the_connections_of_the_start_are_closed_when_all_is_up(workshop: Workshop) -> None:
+    """Two for turns, one each for chores, versions, the heartbeat and LISTEN; the heartbeat comes
+    with the first beat."""
+    query = (
+        "select 1 from pg_stat_activity where datname = current_database() and application_name in"
+        " ('stepwell worker', 'stepwell listen', 'stepwell heartbeat') having count(*) = 6"
+    )
+    async with serving(workshop, all_kinds(), lease=3.0) as served:
+        await served.worker.starter.await_ready(PATIENCE)
+        run = await workshop.client.enqueue(echo.call(n=1))
+        assert await run.result(PATIENCE) == 1
+        await workshop.until(query, patience=PATIENCE)
+
+
 async def test_schedules_come_up_with_what_they_start(workshop: Workshop) -> None:
     flow = orders()
     schedules = [

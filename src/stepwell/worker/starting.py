@@ -53,6 +53,7 @@ class Starting:
         self._ears = ears
         self._shapes: dict[str, list[str]] = {}
         self._checked = False
+        self._deploying = 0
         self._waiting: list[asyncio.Future[None]] = []
         self._pool = Pool(
             settings.dsn,
@@ -100,23 +101,30 @@ class Starting:
 
     async def _deploy(self, module: Module) -> None:
         """The database knows it, and this worker claims of it."""
+        self._deploying += 1
         try:
             async with self._pool.connection() as conn:
-                once = Once(conn)
-                await self.check_schema(conn)
-                limits = limits_of(self._app.limits, self._app.registry)  # it may have grown
-                await deploy_limits(once, limits.values())
-                await deploy_shapes(once, self._shapes[module.name])
-                await deploy_schedules(once, self._schedules_of(module.name))
+                await self._tell(Once(conn), module.name)
         except psycopg.OperationalError as error:
             if hopeless(error):
                 raise DatabaseUnavailable(str(error).strip()) from error
             raise
+        finally:
+            self._deploying -= 1
+            if not self._deploying:  # once all is up, nobody needs these connections
+                await self._pool.close()
         self.started.add(module.name)
         seen = asyncio.get_running_loop().create_future()
         self._waiting.append(seen)
         self.look.set()
         await seen
+
+    async def _tell(self, once: Once, name: str) -> None:
+        await self.check_schema(once.conn)
+        limits = limits_of(self._app.limits, self._app.registry)  # it may have grown
+        await deploy_limits(once, limits.values())
+        await deploy_shapes(once, self._shapes[name])
+        await deploy_schedules(once, self._schedules_of(name))
 
     async def _listen(self, _: Module) -> None:
         """Its queues are heard of as soon as somebody names them."""
