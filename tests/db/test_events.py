@@ -10,6 +10,7 @@ import pytest
 
 from stepwell.db import events
 from stepwell.errors import NotFound
+from tests.servers import DatabaseServer
 
 from .explain import explained
 from .hands import Connection, Hands
@@ -22,6 +23,11 @@ LEASE = timedelta(minutes=1)
 Connect = Callable[[], Connection]
 PAST = "update pgflow.listeners set until = pgflow.now() - interval '1 second'"
 ALONE = ["run:started", "step:s0:started", "step:s0:completed", "run:completed"]
+
+
+@pytest.fixture(scope="session")
+def server(any_server: DatabaseServer) -> DatabaseServer:
+    return any_server
 
 
 class Reader:

@@ -9,18 +9,31 @@ import threading
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 
-from stepwell import Client, EventsMissed, Flow, NotFound, RunEvent, StepwellError
+from stepwell import (
+    Client,
+    EventsMissed,
+    Flow,
+    NotFound,
+    RunEvent,
+    Settings,
+    Stepwell,
+    StepwellError,
+)
 from stepwell.client import feed, sync_events
 from stepwell.client.run import Run
+from stepwell.testing import Kit
 from tests.db.hands import Connection
 from tests.engine.client_hands import Worker, single
+from tests.engine.test_client_outage import Switch
 from tests.engine.workshop import workshop_on
+from tests.servers import DatabaseServer
 
 pytestmark = pytest.mark.timeout(120)
 PATIENCE = 30.0
@@ -163,6 +176,34 @@ async def test_a_broken_connection_is_opened_again_and_nothing_is_missed(
         conn.execute(GONE)
         assert [event.name async for event in events] == ALL[2:]
         assert [(await anext(everything)).name for _ in range(2)] == ALL[2:]
+
+
+async def test_who_listens_sits_an_outage_out(
+    dsn: str, server: DatabaseServer, conn: Connection
+) -> None:
+    async with Client(settings=Settings(dsn=dsn, connect_timeout=0.2)) as client:
+        run = await start(client)
+        async with client.all_events() as everything, run.events() as events:
+            with Switch(server, dsn).outage():
+                await asyncio.sleep(1)
+            with psycopg.connect(dsn, autocommit=True) as again:
+                Worker(again).complete()
+            assert [event.name async for event in events] == ALL[2:]
+            assert [(await anext(everything)).name for _ in range(2)] == ALL[2:]
+
+
+async def test_a_clock_that_a_test_moves_does_not_end_a_lease() -> None:
+    flow = Flow[int, Any]("later", base_delay=0)
+
+    @flow.step
+    def done(flow_input: int) -> int:
+        return flow_input
+
+    async with Kit(Stepwell(flows=[flow])) as kit:
+        run = await kit.client.start(flow, 1, delay=timedelta(days=30))
+        async with run.events() as events:
+            await kit.advance(days=31)
+            assert [event.name async for event in events][-1] == "run:completed"
 
 
 async def test_who_listens_on_a_client_that_is_closed_hears_of_it(

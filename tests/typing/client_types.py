@@ -22,6 +22,7 @@ from stepwell import (
     MachineContext,
     RateLimit,
     Run,
+    RunEvent,
     Snooze,
     SyncClient,
     job,
@@ -66,6 +67,17 @@ orders: Flow[Order, Shipped] = Flow("orders")
 nightly: Flow[None, Shipped] = Flow("nightly")
 anything = Flow("anything")
 openai = RateLimit("openai", 60)
+
+
+async def follow(client: Client, sync: SyncClient, run: Run[Shipped]) -> None:
+    async for event in run.events():
+        assert_type(event, RunEvent)
+        assert_type((event.step, event.at), tuple[str | None, datetime])
+    async with client.events("order:42") as events, client.all_events() as everything:
+        assert_type(await anext(events), RunEvent)
+        assert_type([event async for event in everything], list[RunEvent])
+    with sync.events(run.id) as told:
+        assert_type([event.output for event in told], list[Any])
 
 
 async def start(client: Client, conn: AsyncConnection[Any], sync_conn: Connection[Any]) -> None:

@@ -3,6 +3,7 @@
 --
 -- The events of a run are in the order of their ids, because whoever moves a run holds it. A listener that begins takes the
 -- same lock for a moment: what moved the run before has ended, what moves it next sees the listener.
+-- A lease is about a program that reads, so it goes by the real clock, also where a test moves that of the runs.
 -- Locks: who tells takes none; listen_to the run; the others listeners only.
 
 -- What every place asks before it tells, anew and in a statement of its own: it has to see who came while a lock was waited for.
@@ -15,7 +16,7 @@ begin
   if not exists (select from pgflow.listeners) then
     return false;
   end if;
-  return exists (select from pgflow.listeners l where l.until > pgflow.now());
+  return exists (select from pgflow.listeners l where l.until > clock_timestamp());
 end
 $$;
 
@@ -122,8 +123,8 @@ begin
   insert into pgflow.events (run_id, event, payload, at)
   select t.run_id, t.event, t.payload, pgflow.now()
   from unnest(told) with ordinality as t (run_id, event, payload, place)
-  where exists (select from pgflow.listeners l where l.run_id is null and l.until > pgflow.now())
-    or t.run_id in (select l.run_id from pgflow.listeners l where l.run_id is not null and l.until > pgflow.now())
+  where exists (select from pgflow.listeners l where l.run_id is null and l.until > clock_timestamp())
+    or t.run_id in (select l.run_id from pgflow.listeners l where l.run_id is not null and l.until > clock_timestamp())
   order by t.place;
   if to_regprocedure('realtime.send(jsonb,text,text,boolean)') is not null then
     perform pgflow.broadcast(told);
@@ -174,7 +175,7 @@ begin
       return;
     end if;
   end if;
-  insert into pgflow.listeners (listener_id, run_id, until) values (listener, run, pgflow.now() + lease)
+  insert into pgflow.listeners (listener_id, run_id, until) values (listener, run, clock_timestamp() + lease)
   on conflict (listener_id) do update set until = excluded.until;
   seen := pg_current_snapshot();
 end
@@ -185,8 +186,8 @@ create or replace function pgflow.keep_listening(listeners uuid[], lease interva
 language plpgsql set search_path = '' as $$
 begin
   return query
-  update pgflow.listeners l set until = pgflow.now() + lease
-  where l.listener_id = any (listeners) and l.until > pgflow.now()
+  update pgflow.listeners l set until = clock_timestamp() + lease
+  where l.listener_id = any (listeners) and l.until > clock_timestamp()
   returning l.listener_id;
 end
 $$;
@@ -243,7 +244,7 @@ declare
   pruned int;
 begin
   delete from pgflow.listeners l where l.listener_id in (
-    select l.listener_id from pgflow.listeners l where l.until <= pgflow.now() for update skip locked);
+    select l.listener_id from pgflow.listeners l where l.until <= clock_timestamp() for update skip locked);
   delete from pgflow.events e where e.ctid = any (array(
     select o.ctid from (select e.ctid, e.at from pgflow.events e order by e.xid limit most) o
     where o.at < pgflow.now() - keep));
