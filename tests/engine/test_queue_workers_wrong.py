@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
+from uuid import uuid4
 
 import pytest
 
 from stepwell import DefinitionError, RetryPolicy, Stepwell, Worker, queue_worker
+from stepwell.db.messages import Message
 from stepwell.observe.events import MessageReleased, QueueFailed, QueueOpened
+from stepwell.worker.queue_reader import QueueReader
 
 from .queue_hands import PATIENCE, archived, create, failed, send
 from .workshop import Workshop
@@ -140,3 +144,18 @@ async def test_a_send_in_plain_sql_wakes_the_worker(workshop: Workshop) -> None:
 def test_an_app_with_nothing_to_run_is_refused() -> None:
     with pytest.raises(DefinitionError, match=r"queues=\[\.\.\.\]"):
         Worker(Stepwell())
+
+
+async def test_a_handler_that_is_cut_off_before_it_began_gives_its_message_back() -> None:
+    @queue_worker("tasks")
+    async def handle(number: int) -> None: ...
+
+    reader = QueueReader(handle, uuid4(), 1.0, lambda: None)
+    now = datetime.now(UTC)
+    reader._begin(Message(7, 1, now, now, "1", None))  # pyright: ignore[reportPrivateUsage]
+    reader.close()
+    reader.cut_off()
+    await asyncio.wait(reader.bodies)
+    await asyncio.sleep(0)
+    [ended] = reader._ended  # pyright: ignore[reportPrivateUsage]
+    assert (ended.ending.outcome, ended.ending.delay, reader.bodies) == ("retry", 0, set())

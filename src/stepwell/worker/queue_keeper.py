@@ -49,15 +49,17 @@ class Keeper:
                     if conn is None or conn.closed:
                         conn = psycopg.connect(**self._options)
                     self._extend(conn, reader)
-                except (psycopg.Error, StepwellError, RuntimeError):  # or the dict changed just now
+                except (psycopg.OperationalError, RuntimeError):  # or the dict changed just now
                     pause = min(1.0, self._every / 5)
                     if conn is not None:
                         conn.close()
+                except (psycopg.Error, StepwellError):
+                    continue  # the queue is gone, say: its reader tells
         if conn is not None:
             conn.close()
 
     def _extend(self, conn: psycopg.Connection[Any], reader: QueueReader) -> None:
-        held = [each for each in reader.holding.values() if not each.gone]
+        held = [each for each in list(reader.holding.values()) if not each.gone]
         if not held:
             return
         call = extend_messages(

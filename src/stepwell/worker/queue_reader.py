@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -161,7 +162,7 @@ class QueueReader:
             return
         held.body = asyncio.create_task(self._handle(held))
         self.bodies.add(held.body)
-        held.body.add_done_callback(self.bodies.discard)
+        held.body.add_done_callback(partial(self._over, held))
 
     async def _handle(self, held: Held) -> None:
         began = time.perf_counter()
@@ -170,6 +171,11 @@ class QueueReader:
             ending = await handle(held, self._threads)
         finally:
             self._end(Handled(held, ending, time.perf_counter() - began))
+
+    def _over(self, held: Held, body: asyncio.Task[None]) -> None:
+        self.bodies.discard(body)
+        if not held.over:  # cut off before it began
+            self._end(Handled(held, back(held), 0.0))
 
     def _end(self, handled: Handled) -> None:
         handled.held.over = True
