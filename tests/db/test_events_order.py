@@ -357,17 +357,21 @@ def test_machines_and_jobs_tell_their_beginning_and_their_end(hands: Hands) -> N
     hands.define(machine("shop", "first", "second"))
     hands.define(job("mail"))
     bought, sold, posted = hands.begin("shop", {"n": 1}), hands.begin("shop"), hands.begin("mail")
+    dropped = hands.begin("mail")
     first = {task.run_id: task for task in hands.claim()}
     hands.commit(
         [
             says(first[bought], "next", step="second"),
             says(first[sold], "stop", error="sold out"),
             says(first[posted], "completed"),
+            says(first[dropped], "cancelled", error="not any more"),
         ]
     )
     assert names(hands, bought) == ["run:started"]
     assert names(hands, sold) == ["run:started", "run:failed"]
     assert names(hands, posted) == ["run:started", "run:completed"]
+    assert names(hands, dropped) == ["run:started", "run:cancelled"]
+    assert sent(hands, dropped)[-1][0]["error_message"] == "not any more"
     hands.commit([says(task_of(hands, "second"), "done", result={"paid": True})])
     payload, event = sent(hands, bought)[-1]
     assert event == "run:completed"

@@ -232,6 +232,40 @@ async def test_a_lease_that_lapsed_is_begun_anew_for_a_run_and_told_of_all_runs(
             await anext(everything)
 
 
+async def test_a_run_that_was_deleted_meanwhile_harms_no_other_stream(
+    client: Client, conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, stays = await start(client), await start(client)
+    async with gone.events() as none, stays.events() as events:
+        conn.execute(LAPSE)
+        await gone.cancel()
+        await gone.delete()
+        monkeypatch.setattr(feed, "RENEWED", 0.0)
+        with pytest.raises(NotFound):
+            await anext(none)
+        await until(conn, LISTENERS + " where until > now()", 1)
+        Worker(conn).complete()
+        assert [event.name async for event in events] == ALL[2:]
+
+
+async def test_who_listens_to_all_begins_when_what_could_not_know_of_it_has_ended(
+    client: Client, dsn: str, conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "SETTLING", PATIENCE)
+    run = await start(client)
+    with psycopg.connect(dsn) as other:  # a transaction until it is committed
+        Worker(other).complete()
+        events = client.all_events()
+        entering = asyncio.create_task(events.__aenter__())
+        await until(conn, LISTENERS, 1)
+        await asyncio.sleep(0.1)
+        assert not entering.done()
+        other.commit()
+    await entering
+    assert (await client.get(run)).status == "completed"
+    await events.aclose()
+
+
 async def test_a_lease_is_renewed_while_nothing_happens(
     client: Client, conn: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -170,7 +170,12 @@ class Feed:
             self._streams.discard(stream)
             stream.fail(EventsMissed())
             return
-        [begun] = await listen_to(place.listener, place.run_id, LEASE).on(conn)
+        try:
+            [begun] = await listen_to(place.listener, place.run_id, LEASE).on(conn)
+        except StepwellError as error:  # it was deleted meanwhile
+            self._streams.discard(stream)
+            stream.fail(error)
+            return
         last = place.resume(begun)
         if last is not None:
             self._streams.discard(stream)
