@@ -139,9 +139,22 @@ def test_machines_and_jobs_are_found_too(write: Write) -> None:
     with pytest.raises(UsageError, match="is no flow"):
         load_flow(f"{path}:send")
     with pytest.raises(
-        UsageError, match="neither a Stepwell app nor a flow, machine, job or queue worker"
+        UsageError, match="neither a Stepwell app nor a flow, machine, job, handler or queue"
     ):
         load_app(f"{path}:Base")
+
+
+def test_a_handler_can_be_served_alone(write: Write) -> None:
+    path = write(
+        """
+from stepwell import handler
+
+@handler("acct_*")
+def call_tool(input): ...
+"""
+    )
+    for typed in (path, f"{path}:call_tool"):
+        assert [each.pattern for each in load_app(typed).handlers] == ["acct_*"]
 
 
 def test_several_flows_ask_which(write: Write) -> None:

@@ -15,6 +15,7 @@ from stepwell.cli.exits import LoadError, UsageError
 from stepwell.client.definition import AnyFlow, Definition, slug_of
 from stepwell.define.app import Stepwell
 from stepwell.define.flow import Flow
+from stepwell.define.handler import PatternHandler
 from stepwell.define.job import Job
 from stepwell.define.machine import Machine, machine_of
 from stepwell.define.queue_worker import QueueWorker
@@ -73,11 +74,10 @@ def load_app(typed: str) -> Stepwell:
                 f"say which: {target.where}:{next(iter(apps))}"
             )
         return apps.get("app") or next(iter(apps.values()))
-    definitions, queue_workers = defined(module), workers(module)
-    if definitions or queue_workers:
-        return app_of(definitions.values(), queue_workers.values())
+    if served := [each for each in found(module, object).values() if is_served(each)]:
+        return app_of(served)
     raise UsageError(
-        f"{target.where} has no Stepwell app and no flow, machine, job or queue worker; "
+        f"{target.where} has no Stepwell app and no flow, machine, job, handler or queue worker; "
         "add: app = Stepwell(flows=[...])"
     )
 
@@ -125,16 +125,16 @@ def in_app(app: Stepwell) -> dict[str, Definition]:
     return {slug_of(each): each for each in (*app.flows, *machines, *app.jobs)}
 
 
-def app_of(
-    definitions: Iterable[Definition], queue_workers: Iterable[QueueWorker[..., Any]] = ()
-) -> Stepwell:
+def app_of(served: Iterable[object]) -> Stepwell:
     """An app of these alone."""
-    every = list(definitions)
+    every = list(served)
+    queues: list[Any] = [each for each in every if isinstance(each, QueueWorker)]
     return Stepwell(
-        flows=[each for each in every if isinstance(each, Flow)],
-        machines=[each for each in every if isinstance(each, type)],
-        jobs=[each for each in every if isinstance(each, Job)],
-        queues=queue_workers,
+        flows=[cast("AnyFlow", each) for each in every if isinstance(each, Flow)],
+        machines=[cast("type[Machine]", each) for each in every if isinstance(each, type)],
+        jobs=[cast("Job[..., Any]", each) for each in every if isinstance(each, Job)],
+        queues=queues,
+        handlers=[each for each in every if isinstance(each, PatternHandler)],
     )
 
 
@@ -144,11 +144,9 @@ def defined(module: ModuleType) -> dict[str, Definition]:
     return {name: cast("Definition", value) for name, value in every if is_definition(value)}
 
 
-def workers(module: ModuleType) -> dict[str, QueueWorker[..., Any]]:
-    """The queue workers of a module by variable name."""
-    return cast(
-        "dict[str, QueueWorker[..., Any]]", found(module, cast("type[object]", QueueWorker))
-    )
+def is_served(value: object) -> bool:
+    """What a worker can serve without an app around it."""
+    return is_definition(value) or isinstance(value, QueueWorker | PatternHandler)
 
 
 def is_definition(value: object) -> bool:
@@ -176,14 +174,12 @@ def as_app(value: object, target: Target) -> Stepwell:
     match value:
         case Stepwell():
             return value
-        case QueueWorker():
-            return app_of([], [cast("QueueWorker[..., Any]", value)])
-        case _ if is_definition(value):
-            return app_of([cast("Definition", value)])
+        case _ if is_served(value):
+            return app_of([value])
         case _:
             raise UsageError(
-                f"{target.typed} is {value!r}, neither a Stepwell app nor a flow, machine, job or "
-                "queue worker"
+                f"{target.typed} is {value!r}, neither a Stepwell app nor a flow, machine, job, "
+                "handler or queue worker"
             )
 
 
