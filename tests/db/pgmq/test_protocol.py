@@ -145,3 +145,48 @@ def test_ours_and_a_foreign_worker_take_turns_in_one_run(hands: Hands) -> None:
             hands.complete(hands.claim(), number)
     assert hands.rows("select status, output from pgflow.runs") == [("completed", {"s3": 3})]
     assert hands.status(run) == "completed"
+
+
+def test_a_rate_holds_for_foreign_workers_too(hands: Hands) -> None:
+    worker = foreign(hands, flow("flow", step("s", rate="api")))
+    hands.limit("rate", "api", 1, per_second=0.1)
+    hands.start("flow", 1, 2, 3)
+    assert len(worker.start(read(worker))) == 1
+    assert read(worker) == []
+    hands.at("11 seconds")
+    assert len(worker.start(read(worker))) == 1
+
+
+def test_a_shared_queue_is_shared_by_foreign_workers_too(hands: Hands) -> None:
+    worker = foreign(hands, single("flow", fairnessBy=["tenant"]))
+    hands.start("flow", *[{"tenant": "many"}] * 8, *[{"tenant": "few"}] * 2)
+    tenants = [task.flow_input["tenant"] for task in worker.start(read(worker, qty=4))]
+    assert sorted(tenants) == ["few", "few", "many", "many"]
+
+
+def test_what_was_cancelled_between_the_read_and_the_start_is_not_started(hands: Hands) -> None:
+    worker = foreign(hands, single("flow"))
+    gone, here = hands.start("flow", 1, 2)
+    messages = read(worker)
+    assert hands.cancel(gone)
+    assert [task.run_id for task in worker.start(messages)] == [here]
+
+
+def test_an_outcome_of_a_task_that_is_not_its_own_any_more_is_that_of_who_has_it(
+    hands: Hands,
+) -> None:
+    """pgflow's calls name a task and no claim: the first outcome counts, and there is no second."""
+    worker = foreign(hands, single("flow", timeout=60))
+    hands.register()
+    run = hands.begin("flow")
+    [task] = worker.start(read(worker))
+    hands.at("91 seconds")
+    hands.reclaim()
+    [again] = hands.claim()
+    worker.complete(task, "first")
+    assert hands.complete([again], "second").stale == {again.message_id}
+    assert hands.rows("select output from pgflow.runs where run_id = %s", run) == [
+        ({"s0": "first"},)
+    ]
+    worker.fail(task, "late")
+    assert hands.status(run) == "completed"

@@ -32,9 +32,12 @@ declare
   relation text;
 begin
   perform pgmq.check_queue_name(name);
-  perform pg_advisory_xact_lock(hashtext('stepwell.pgmq'));
   if exists (select from pgmq.meta m where m.queue_name = name) then
     return;
+  end if;
+  perform pg_advisory_xact_lock(hashtext('stepwell.pgmq'));
+  if exists (select from pgmq.meta m where m.queue_name = name) then
+    return;                                  -- somebody was faster
   end if;
   relation := pgmq.free_relation(name);
   execute format($sql$
