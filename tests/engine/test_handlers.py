@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from stepwell import Client, Context, Flow, Stepwell, handler
+import pytest
+
+from stepwell import Client, Context, Flow, NotFound, Stepwell, handler
 from stepwell.client.upserting import StepData
 from stepwell.compile import deploy
 from stepwell.compile.adopt import Adopted
@@ -245,3 +247,64 @@ async def test_the_testing_kit_runs_them(workshop: Workshop) -> None:
         run = await kit.client.start_flow("acct_1", 7)
         assert (await kit.drain()).completed == 1
         assert (await kit.client.get_run(run)).output["only"]["got"] == 7
+
+
+async def test_a_flow_whose_code_is_on_its_way_is_not_adopted(workshop: Workshop) -> None:
+    special = Flow("acct_special")
+
+    @special.step
+    def only(flow_input: Any) -> str:
+        return "its own"
+
+    app = Stepwell(flows=[special], handlers=[handler("acct_*", call_tool)])
+    async with Pool(workshop.dsn) as pool:
+        [deployed] = await deploy.deploy(pool, app)
+        assert await deploy.lanes(pool, app, without={"acct_special"}) == ([], [])
+        assert await deploy.lanes(pool, app) == (["acct_special"], [deployed.version_id])
+    assert only.slug == "only"
+
+
+async def test_a_flow_that_is_deleted_while_it_runs(workshop: Workshop) -> None:
+    client, gate = workshop.client, asyncio.Event()
+
+    async def step(input: Any) -> str:
+        await gate.wait()
+        return "done"
+
+    async with workshop.worker(app=Stepwell(handlers=[handler("acct_*", step)])) as serving:
+        await client.upsert_flow("acct_1", steps=[{"slug": "a"}])
+        gone = await client.start_flow("acct_1", {})
+        await serving.events.until(lambda: bool(serving.events.of(TaskStarted)), PATIENCE)
+        await client.delete_flow("acct_1")
+        gate.set()
+        with pytest.raises(NotFound):
+            await gone.info()
+        await client.upsert_flow("acct_1", steps=[{"slug": "b"}])
+        run = await client.start_flow_sync("acct_1", {}, timeout=PATIENCE)
+        assert run.output == {"b": "done"}
+
+
+async def test_flows_that_change_while_they_are_started(workshop: Workshop) -> None:
+    """Each run ends on the shape that it was started with, whatever comes meanwhile."""
+    client = workshop.client
+    shapes: list[list[StepData]] = [
+        [{"slug": "a"}],
+        [{"slug": "a"}, {"slug": "b", "deps": ["a"]}],
+        [{"slug": "list"}, {"slug": "each", "deps": ["list"], "step_type": "map"}],
+    ]
+
+    async def work(input: Any, ctx: Context) -> Any:
+        return [1, 2] if ctx.step == "list" else ctx.step
+
+    async def change_and_start(number: int) -> dict[str, Any]:
+        slug = f"acct_{number % 4}"
+        await client.upsert_flow(slug, steps=shapes[number % 3])
+        run = await client.start_flow_sync(slug, {}, timeout=PATIENCE)
+        return run.output
+
+    app = Stepwell(handlers=[handler("acct_*", work)])
+    async with workshop.worker(app=app), workshop.worker(app=app):
+        outputs = await asyncio.gather(*(change_and_start(n) for n in range(24)))
+    possible = [{"a": "a"}, {"b": "b"}, {"each": ["each", "each"]}]
+    assert all(output in possible for output in outputs)
+    assert workshop.rows("select count(*) from pgflow.versions") == [(12,)]
