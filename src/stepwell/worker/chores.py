@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 
 from stepwell.db import maintain
 from stepwell.db.events import prune_events
@@ -85,10 +85,23 @@ async def tidy(link: Link, every: float, due: Callable[[Sequence[str]], None]) -
         await asyncio.sleep(every)
 
 
-async def prune(link: Link, days: float) -> None:
-    """Let go of what ended long ago, a bit at a time."""
+async def prune(connected: Callable[[], AbstractAsyncContextManager[Link]], days: float) -> None:
+    """Let go of what ended long ago, a bit at a time. It has a connection of its own while it does:
+    a large run takes a while, and timers are on time."""
     while True:
-        swept = (await link.run(prune_some(days)))[0]
-        if swept.deleted or swept.workers:
-            emit(RunsPruned(swept.deleted, swept.workers))
-        await asyncio.sleep(max(swept.again, BREATH))
+        rest = await prune_round(connected, days)
+        await asyncio.sleep(rest)
+
+
+async def prune_round(
+    connected: Callable[[], AbstractAsyncContextManager[Link]], days: float
+) -> float:
+    """Answers with the seconds until there is more to do."""
+    async with connected() as link:
+        while True:
+            swept = (await link.run(prune_some(days)))[0]
+            if swept.deleted or swept.workers:
+                emit(RunsPruned(swept.deleted, swept.workers))
+            if swept.again:
+                return swept.again
+            await asyncio.sleep(BREATH)

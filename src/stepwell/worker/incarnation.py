@@ -181,7 +181,7 @@ class Incarnation:
         yield chores.reclaim(link, settings.lease * BEAT, self._desk.wake, self._due)
         yield chores.tidy(link, settings.lease * BEAT, self._due)
         yield self._pokes.send(link)
-        yield chores.prune(link, settings.retention)
+        yield chores.prune(self._link, settings.retention)
         yield self._tell_queues(link)
 
     def _begin(self, turn: Turn) -> None:
