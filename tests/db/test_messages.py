@@ -23,12 +23,18 @@ from stepwell.db.messages import (
 )
 from stepwell.db.steer import pause_queue, resume_queue
 from stepwell.errors import DefinitionError, NotFound
+from tests.servers import DatabaseServer
 
 from .hands import Connection, Hands
 from .shapes import single
 from .waiting import held_up, transaction, waits_for_none
 
 Connect = Callable[[], Connection]
+
+
+@pytest.fixture(scope="session")
+def server(any_server: DatabaseServer) -> DatabaseServer:
+    return any_server
 
 
 class Queue:
