@@ -9,6 +9,7 @@ import re
 import typing
 from collections.abc import Callable, Iterator
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, LiteralString, cast
 from uuid import UUID, uuid4
 
@@ -131,6 +132,12 @@ def test_a_function_of_pgflow_has_its_signature_and_result(hands: Hands, functio
         function,
     )
     assert [tuple(row) for row in rows] == [FUNCTIONS[function]]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_of_pgflow_is_called_by_a_test_of_its_contract(function: str) -> None:
+    tests = Path(__file__).parent / "surface"
+    assert any(f"pgflow.{function}(" in path.read_text() for path in tests.glob("*.py"))
 
 
 def test_who_runs_with_the_rights_of_the_owner_has_an_empty_search_path(hands: Hands) -> None:
