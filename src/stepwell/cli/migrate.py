@@ -62,7 +62,9 @@ async def show_status(dsn: str, json: bool) -> int:
             print(f"applied {name}")
         for name in missing:
             print(f"missing {name}")
-        if not missing:
+        if not missing and found.functions == schema.functions_digest():
+            print("there is no schema pgmq")
+        elif not missing:
             print(f"the functions are those of {found.library}, not of this {schema.LIBRARY} code")
         print("run: stepwell migrate")
     return Exit.OK if current else Exit.SCHEMA

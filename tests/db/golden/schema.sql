@@ -350,6 +350,10 @@ CREATE TABLE pgflow.flows (
 --
 
 --
+-- Name: announce_tasks(text[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: apply_entries(pgflow.entry[], timestamp with time zone, uuid, text[], integer[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -446,6 +450,10 @@ CREATE TABLE pgflow.limits (
 
 --
 -- Name: check_limits(text[], text[], double precision[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: check_no_flow(text, text); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -793,6 +801,10 @@ WITH (fillfactor='85');
 --
 
 --
+-- Name: flow_of_queue(text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: foreign_queue_for_flow(text); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -1098,6 +1110,10 @@ WITH (fillfactor='50');
 
 --
 -- Name: message_of(text, uuid, text, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: message_queues(integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1606,7 +1622,7 @@ WITH (fillfactor='70');
 --
 
 --
--- Name: versions_like(text[], integer[]); Type: FUNCTION; Schema: pgflow; Owner: -
+-- Name: versions_like(text[], integer[], integer[]); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --

@@ -119,6 +119,16 @@ def test_tasks_of_a_flow_are_announced_too(connect: Connect) -> None:
     assert heard(listener) == []
 
 
+def test_a_flow_runs_although_the_schema_that_announced_it_is_gone(connect: Connect) -> None:
+    hands = Hands(connect())
+    hands.define(single("flow"))
+    hands.rows("select pgmq.enable_notify_insert('flow', 0)")
+    hands.conn.execute("drop schema pgmq cascade")
+    hands.register()
+    hands.begin("flow")
+    assert hands.drain() == 1
+
+
 def test_a_dropped_queue_is_forgotten(listener: Queues, sender: Queues) -> None:
     listener.rows("select pgmq.enable_notify_insert('tasks', 0)")
     listener.rows("select pgmq.drop_queue('tasks')")

@@ -11,12 +11,18 @@ from psycopg.types.json import Jsonb
 
 from tests.db.conftest import Connect
 from tests.db.waiting import transaction, waits_for_none
+from tests.servers import DatabaseServer
 
 from .queues import Queues
 
 NAMES = ["tasks", "Tasks", "my-queue", "with space", 'quo"ted', "ü" * 30, "x" * 128, "select"]
 BAD = ["", "x" * 129, "a;b", "a$b", "a--b", "it's"]
 Q: LiteralString = "select * from pgmq."
+
+
+@pytest.fixture(scope="session")
+def server(any_server: DatabaseServer) -> DatabaseServer:
+    return any_server
 
 
 @pytest.fixture

@@ -14,10 +14,16 @@ from tests.db.hands import Hands
 from tests.db.kinds import job
 from tests.db.shapes import chain, flow, single, spread, step
 from tests.db.waiting import transaction, waits_for_none
+from tests.servers import DatabaseServer
 
 from .flows import foreign, read
 
 START: LiteralString = "select * from pgflow.start_tasks(%s, %s, %s)"
+
+
+@pytest.fixture(scope="session")
+def server(any_server: DatabaseServer) -> DatabaseServer:
+    return any_server
 
 
 def test_a_worker_registers_with_an_insert_and_hears_that_it_shall_stop(hands: Hands) -> None:

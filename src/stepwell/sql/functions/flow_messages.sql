@@ -136,6 +136,16 @@ begin
 end
 $$;
 
+-- New tasks of flows whose queues are announced. The schema that does it may be gone meanwhile.
+create or replace function pgflow.announce_tasks(flow_slugs text[]) returns void
+language plpgsql as $$
+begin
+  if to_regprocedure('pgmq.announce(text[])') is not null then
+    perform pgmq.announce(flow_slugs);
+  end if;
+end
+$$;
+
 -- How many tasks of a flow are stored, open and closed.
 create or replace function pgflow.count_tasks(slug text) returns bigint
 language sql stable set search_path = '' as $$

@@ -187,7 +187,7 @@ begin
   into handed, woken, listeners, announced
   from inserted i;
   if announced is not null then
-    perform pgmq.announce(announced);
+    perform pgflow.announce_tasks(announced);
   end if;
   if listeners is not null then
     perform pgflow.receive_signals(listeners, at);
