@@ -905,6 +905,10 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: hold_queue(text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: hold_run(uuid); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 

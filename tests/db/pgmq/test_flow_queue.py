@@ -11,7 +11,7 @@ from tests.chaos.foreign import ForeignWorker
 from tests.db.conftest import Connect
 from tests.db.hands import Hands
 from tests.db.shapes import chain, flow, single, spread, step
-from tests.db.waiting import transaction, waits_for_none
+from tests.db.waiting import held_up, transaction, waits_for_none
 
 from .flows import foreign, read, steps
 
@@ -375,3 +375,24 @@ def test_metrics_of_a_flow_count_its_tasks(hands: Hands) -> None:
     assert metrics == [(3, 4, 2)]
     names = hands.rows("select queue_name from pgmq.metrics_all()")
     assert names == [("flow",), ("other",)]
+
+
+def test_deploys_of_different_flows_wait_for_none(connect: Connect) -> None:
+    """Two that deploy several flows each, in an order of their own, could wait in a circle."""
+    first, second = Hands(connect()), Hands(connect())
+    with transaction(first.conn):
+        first.define(single("one"))
+        waits_for_none(lambda: second.define(single("two")), second.conn)
+        first.define(single("two"))
+
+
+def test_names_that_differ_in_case_alone_take_turns(connect: Connect) -> None:
+    first, second = Hands(connect()), Hands(connect())
+    with transaction(first.conn):
+        first.define(single("One"))
+        later = held_up(lambda: second.define(single("one")), second.conn, first.conn)
+    later.result(30)
+    relations = second.rows(
+        "select pgmq.format_table_name(n, 'q') from unnest('{One,one}'::text[]) n"
+    )
+    assert len(set(relations)) == 2

@@ -1,7 +1,7 @@
 -- EXPOSE: a flow's tasks under the names of a pgmq queue: the views pgmq.q_<slug> and pgmq.a_<slug>. In a schema pgmq that is
 -- the extension's, they are made beside its tables, so that its functions read and move them too (docs/decisions/0021-pgmq.md).
 -- The only SQL that is put together from names, which are the very thing that is asked for here: by format() alone.
--- Locks: all that makes and drops queues takes turns.
+-- Locks: what makes and drops queues takes turns, name by name: a deploy of several flows waits for no other's.
 
 -- The views of a flow; made again as this version has them. Says in a notice why it made none.
 create or replace function pgflow.expose_flow(slug text) returns void
@@ -13,7 +13,7 @@ begin
   if ours is null then
     return;
   end if;
-  perform pg_advisory_xact_lock(hashtext('stepwell.pgmq'));
+  perform pgflow.hold_queue(slug);
   relation := case when ours then pgflow.queue_for_flow(slug) else pgflow.foreign_queue_for_flow(slug) end;
   if relation is not null then
     perform pgflow.make_views(slug, relation);
@@ -22,6 +22,12 @@ exception when insufficient_privilege then
   raise notice 'flow % has no queue in schema pgmq: %', slug, sqlerrm
     using hint = 'Grant create on schema pgmq to the owner of schema pgflow, then run stepwell migrate.';
 end
+$$;
+
+-- Names that differ in case alone are one to the extension, and to who looks for a free relation.
+create or replace function pgflow.hold_queue(name text) returns void
+language sql set search_path = '' as $$
+  select pg_advisory_xact_lock(hashtext('stepwell.pgmq'), hashtext(lower(name)));
 $$;
 
 -- Whether schema pgmq is one of ours; null: there is none.
@@ -182,7 +188,7 @@ begin
   if pgflow.owns_pgmq() is null then
     return;
   end if;
-  perform pg_advisory_xact_lock(hashtext('stepwell.pgmq'));
+  perform pgflow.hold_queue(slug);
   for relation in
     select c.relname from pg_catalog.pg_class c
     where c.relnamespace = 'pgmq'::regnamespace and c.relkind = 'v' and pg_catalog.obj_description(c.oid, 'pg_class') = slug

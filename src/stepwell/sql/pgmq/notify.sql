@@ -12,7 +12,7 @@ begin
   if throttle_interval_ms < 0 then
     perform pgflow.raise('PF422', format('throttle_interval_ms is 0 or more, unlike %s', throttle_interval_ms));
   end if;
-  perform pg_advisory_xact_lock(hashtext('stepwell.pgmq'), hashtext(relation));
+  perform pgflow.hold_queue(queue.queue_name);
   if queue.flow_slug is not null then
     insert into pgflow.announced (flow_slug) values (queue.flow_slug) on conflict do nothing;
   elsif not exists (
@@ -37,7 +37,7 @@ declare
   relation constant text := pgmq.format_table_name(disable_notify_insert.queue_name, 'q');
   others int;
 begin
-  perform pg_advisory_xact_lock(hashtext('stepwell.pgmq'), hashtext(relation));
+  perform pgflow.hold_queue(queue.queue_name);
   update pgmq.notify_insert_throttle n set callers = n.callers - 1 where n.queue_name = queue.queue_name returning n.callers into others;
   if others > 0 then
     return;

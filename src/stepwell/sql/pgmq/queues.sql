@@ -1,6 +1,6 @@
 -- QUEUES: a plain queue is two tables of its own, for its messages and for its archive. A flow's queue is views of its tasks,
--- made by pgflow.expose_flow. Names are data; what a relation is called is in meta. Locks: all that makes and drops queues
--- takes turns.
+-- made by pgflow.expose_flow. Names are data; what a relation is called is in meta. Locks: what makes and drops queues takes
+-- turns, name by name.
 
 create or replace function pgmq.create(queue_name text) returns void
 language plpgsql set search_path = '' as $$
@@ -35,7 +35,7 @@ begin
   if exists (select from pgmq.meta m where m.queue_name = name) then
     return;
   end if;
-  perform pg_advisory_xact_lock(hashtext('stepwell.pgmq'));
+  perform pgflow.hold_queue(name);
   if exists (select from pgmq.meta m where m.queue_name = name) then
     return;                                  -- somebody was faster
   end if;
@@ -71,7 +71,7 @@ language plpgsql set search_path = '' as $$
 declare
   queue pgmq.meta;
 begin
-  perform pg_advisory_xact_lock(hashtext('stepwell.pgmq'));
+  perform pgflow.hold_queue(drop_queue.queue_name);
   queue := pgmq.plain_queue(drop_queue.queue_name, 'drop', 'Delete the flow: pgflow.delete_flow_and_data().');
   if queue.relation is null then
     raise notice 'there is no queue %', quote_literal(drop_queue.queue_name);
