@@ -158,7 +158,15 @@ async def test_a_database_that_comes_back_ends_every_pause(workshop: Workshop) -
             events = served.events
             await events.until(lambda: len(events.of(StarterRetryScheduled)) == 3, PATIENCE)
             proxy.refusing = False
-            await served.worker.starter.await_ready(PATIENCE)
+            starter = served.worker.starter
+            await starter.await_ready(PATIENCE)
+            for _ in range(2):  # later ones too
+                proxy.refusing = True
+                proxy.cut_all()
+                starter.retry_now("echo")
+                await events.until(lambda: not starter.ready(), PATIENCE)
+                proxy.refusing = False
+                await starter.await_ready(PATIENCE)
 
 
 async def test_one_that_cannot_come_up_delays_no_other(workshop: Workshop) -> None:

@@ -264,6 +264,8 @@ async def test_modules_may_come_change_and_go() -> None:
         assert starter.module_status("c") is None
         await until(lambda: phases.calls.count(("b", "worker")) == 2)
         assert phases.calls.count(("a", "worker")) == 1
+        changed = starter.module_status("b")
+        assert changed and changed.type == "job"
         tries = phases.calls.count(("c", "worker"))
         await asyncio.sleep(0.05)
         assert phases.calls.count(("c", "worker")) <= tries + 1

@@ -90,6 +90,7 @@ class Starter:
     def _take_in(self, module: Module) -> None:
         if track := self._tracks.get(module.name):
             track.module = module
+            track.state = replace(track.state, type=module.type)
             track.poked.set()
             return
         track = self._tracks[module.name] = Track(module)
@@ -140,7 +141,7 @@ class Starter:
     def retry_waiting(self) -> None:
         """Attempt at once what failed for a reason that may be gone now."""
         for track in self._tracks.values():
-            if track.state.status == "retrying":
+            if track.state.status == "retrying" and not track.trying:
                 track.poked.set()
 
     def first_error(self) -> Exception | None:
@@ -152,7 +153,9 @@ class Starter:
         """One module's timer: an attempt, a pause, an attempt; a poke ends the pause."""
         while True:
             track.poked.clear()
+            track.trying = True
             pause = await self._attempt(track)
+            track.trying = False
             try:
                 async with asyncio.timeout(pause):
                     await track.poked.wait()
@@ -219,6 +222,7 @@ class Track:
     poked: asyncio.Event = field(default_factory=asyncio.Event)
     given_up: Exception | None = None
     timer: asyncio.Task[None] | None = None
+    trying: bool = False
 
     def __post_init__(self) -> None:
         self.state = ModuleState(self.module.name, self.module.type, "pending", 0, None, now())

@@ -27,6 +27,7 @@ from stepwell.worker.wake import Ears
 Row = TypeVar("Row")
 
 CONNECTIONS = 4
+LONGEST_LOOK = 10.0  # seconds; by then the database is away, and the next attempt will tell
 # what no later try mends: values, constraints, names and rights, features
 PERMANENT = ("22", "23", "42", "0A")
 
@@ -117,7 +118,11 @@ class Starting:
         seen = asyncio.get_running_loop().create_future()
         self._waiting.append(seen)
         self.look.set()
-        await seen
+        try:
+            async with asyncio.timeout(LONGEST_LOOK):
+                await seen
+        except TimeoutError:
+            raise TimeoutError("the database did not say which versions there are") from None
 
     async def _tell(self, once: Once, name: str) -> None:
         await self.check_schema(once.conn)

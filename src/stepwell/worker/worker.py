@@ -105,8 +105,9 @@ class Worker:
             yield self._ears.run(self._woken)
 
     def _woken(self, queue: str) -> None:
-        if not queue:  # there may be a version that nobody had before
+        if not queue:  # there may be a version that nobody had before; and the database is there
             self._lanes.look()
+            self._starter.retry_waiting()
         if current := self._vitals.current:
             current.woken(queue)
 
