@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from stepwell.define.app import Stepwell
 from stepwell.observe.emit import subscribed
@@ -19,8 +21,17 @@ from stepwell.observe.events import Event, WorkerStarted
 from stepwell.settings import Settings
 from stepwell.worker.worker import Worker
 
+Answer = tuple[int, str, str]  # exit code, stdout, stderr
+Command = Callable[..., Answer]
 PATIENCE = 30.0  # seconds; a machine under load starts a Python slowly
 _number = itertools.count()
+
+
+def asked(command: Command, *words: str) -> Any:
+    """What a command answers with --json."""
+    code, out, err = command(*words, "--json")
+    assert code == 0, err
+    return json.loads(out)
 
 
 def write_program(folder: Path, text: str) -> str:

@@ -14,17 +14,10 @@ from stepwell.cli.main import run
 from tests.dev.conftest import new_home as new_home
 from tests.engine.cli_programs import Program, environment, working, write_program
 
+pytestmark = pytest.mark.usefixtures("alone")
 Out = pytest.CaptureFixture[str]
 PROGRAM = 'from stepwell import Flow\nflow = Flow("f")\n@flow.step\ndef one() -> int: return 1\n'
 NOWHERE = "host=/nowhere user=nobody"
-
-
-@pytest.fixture(autouse=True)
-def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("DATABASE_URL", "STEPWELL_DSN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("STEPWELL_HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
 
 
 def test_migrate_says_what_it_applied_and_then_that_it_is_up_to_date(

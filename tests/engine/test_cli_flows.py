@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from stepwell.cli.exits import Exit
-from stepwell.cli.main import run
 
-Answer = tuple[int, str, str]
-Command = Callable[..., Answer]
+from .cli_programs import Command
+
 STEPS = '[{"slug": "reshape"}]'
 MORE = '{"steps": [{"slug": "reshape"}, {"slug": "create", "deps": ["reshape"]}], "timeout": 9}'
-
-
-@pytest.fixture
-def command(
-    dsn: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Command:
-    """Run a command line on the test's database: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def command(*words: str) -> Answer:
-        code = run([*words, "--dsn", dsn])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return command
 
 
 def test_a_flow_is_made_changed_and_deleted(command: Command, tmp_path: Path) -> None:

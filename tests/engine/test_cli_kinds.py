@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -15,10 +14,10 @@ from rich.console import Console
 from stepwell.cli.exits import Exit
 from stepwell.cli.load import load_app
 from stepwell.cli.logs import StepLines
-from stepwell.cli.main import run
 from stepwell.observe.events import ErrorHandled
-from tests.engine.cli_programs import working, write_program
+from tests.engine.cli_programs import Command, asked, working, write_program
 
+pytestmark = pytest.mark.usefixtures("alone")
 PROGRAM = """
 from stepwell import Await, Done, Machine, Spawn, Stepwell, Stop, job, step
 
@@ -48,29 +47,6 @@ async def send(user_id: int, note: str = "hello") -> str:
 app = Stepwell(machines=[Checkout], jobs=[send])
 """
 
-Answer = tuple[int, str, str]
-Command = Callable[..., Answer]
-
-
-@pytest.fixture(autouse=True)
-def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("DATABASE_URL", "STEPWELL_DSN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("STEPWELL_HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def command(dsn: str, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run a command line on the test's database: exit code, stdout, stderr."""
-
-    def command(*words: str) -> Answer:
-        code = run([*words, "--dsn", dsn])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return command
-
 
 @pytest.fixture
 def program(tmp_path: Path) -> str:
@@ -82,12 +58,6 @@ def worker(dsn: str, program: str) -> Generator[str]:
     """A worker that serves the program; the program's path."""
     with working(load_app(program), dsn):
         yield program
-
-
-def asked(command: Command, *words: str) -> Any:
-    code, out, err = command(*words, "--json")
-    assert code == 0, err
-    return json.loads(out)
 
 
 def test_a_job_is_enqueued_by_its_code_and_by_its_name(command: Command, worker: str) -> None:

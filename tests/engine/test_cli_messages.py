@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -12,7 +11,6 @@ from rich.console import Console
 
 from stepwell.cli.exits import Exit
 from stepwell.cli.logs import StepLines
-from stepwell.cli.main import run
 from stepwell.db.messages import Ending, close_messages, read_messages
 from stepwell.observe.events import (
     MessageArchived,
@@ -22,28 +20,7 @@ from stepwell.observe.events import (
     QueueOpened,
 )
 
-Answer = tuple[int, str, str]
-Command = Callable[..., Answer]
-
-
-@pytest.fixture(autouse=True)
-def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("DATABASE_URL", "STEPWELL_DSN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("STEPWELL_HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def command(dsn: str, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run a command line on the test's database: exit code, stdout, stderr."""
-
-    def command(*words: str) -> Answer:
-        code = run([*words, "--dsn", dsn])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return command
+from .cli_programs import Command
 
 
 def bury(dsn: str) -> None:

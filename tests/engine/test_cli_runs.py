@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,9 +13,9 @@ import pytest
 from stepwell.cli import show
 from stepwell.cli.exits import Exit
 from stepwell.cli.load import load_app
-from stepwell.cli.main import run
-from tests.engine.cli_programs import working, write_program
+from tests.engine.cli_programs import Answer, Command, asked, working, write_program
 
+pytestmark = pytest.mark.usefixtures("alone")
 PROGRAM = """
 from dataclasses import dataclass
 from stepwell import Flow, PermanentError, Stepwell
@@ -49,29 +49,6 @@ async def total(price: list[int]) -> int:
 app = Stepwell(flows=[orders])
 """
 
-Answer = tuple[int, str, str]
-Command = Callable[..., Answer]
-
-
-@pytest.fixture(autouse=True)
-def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("DATABASE_URL", "STEPWELL_DSN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("STEPWELL_HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def command(dsn: str, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run a command line on the test's database: exit code, stdout, stderr."""
-
-    def command(*words: str) -> Answer:
-        code = run([*words, "--dsn", dsn])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return command
-
 
 @pytest.fixture
 def program(tmp_path: Path) -> str:
@@ -83,12 +60,6 @@ def worker(dsn: str, program: str) -> Generator[str]:
     """A worker that serves the program; the program's path."""
     with working(load_app(program), dsn):
         yield program
-
-
-def asked(command: Command, *words: str) -> Any:
-    code, out, err = command(*words, "--json")
-    assert code == 0, err
-    return json.loads(out)
 
 
 def only_id(found: list[dict[str, Any]]) -> str:

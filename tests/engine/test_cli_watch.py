@@ -6,7 +6,6 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -17,15 +16,8 @@ from stepwell.cli.exits import Exit
 from stepwell.cli.main import run
 from tests.engine.client_hands import Worker, single
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("alone")]
 PATIENCE = 60.0
-
-
-@pytest.fixture(autouse=True)
-def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("DATABASE_URL", "STEPWELL_DSN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("STEPWELL_HOME", str(tmp_path / "home"))
 
 
 def once_watched(dsn: str, act: Callable[[Worker], object]) -> threading.Thread:

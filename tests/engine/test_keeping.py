@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from datetime import timedelta
 from typing import LiteralString
 
@@ -16,7 +15,7 @@ from stepwell.cli.exits import Exit
 from stepwell.cli.main import run
 from stepwell.observe.events import RunsPruned, WorkerStarted
 from stepwell.settings import Settings
-from tests.engine.cli_programs import working
+from tests.engine.cli_programs import Command, working
 
 from .workshop import Workshop
 
@@ -25,7 +24,6 @@ OLD: LiteralString = (
     "update pgflow.runs set started_at = now() - interval '41 days',"
     " completed_at = now() - interval '40 days' where status = 'completed'"
 )
-Command = Callable[..., tuple[int, str, str]]
 
 
 @job
@@ -145,21 +143,6 @@ async def test_a_worker_that_is_told_to_go_ends_what_runs(workshop: Workshop) ->
 
 
 # --- the command line ---
-
-
-@pytest.fixture
-def command(
-    dsn: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Command:
-    for name in ("DATABASE_URL", "STEPWELL_DSN"):
-        monkeypatch.delenv(name, raising=False)
-
-    def command(*words: str) -> tuple[int, str, str]:
-        code = run([*words, "--dsn", dsn])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return command
 
 
 def test_the_command_line_lists_and_drains_workers(command: Command, dsn: str) -> None:
