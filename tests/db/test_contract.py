@@ -140,13 +140,15 @@ def test_a_function_of_pgflow_is_called_by_a_test_of_its_contract(function: str)
     assert any(f"pgflow.{function}(" in path.read_text() for path in tests.glob("*.py"))
 
 
-def test_who_runs_with_the_rights_of_the_owner_has_an_empty_search_path(hands: Hands) -> None:
+def test_who_runs_with_the_rights_of_the_owner_has_a_search_path_without_holes(
+    hands: Hands,
+) -> None:
     rows = hands.rows(
         "select proname, proconfig from pg_proc where pronamespace = 'pgflow'::regnamespace"
         " and prosecdef"
     )
     assert {name for name, _ in rows} == SECURITY_DEFINERS
-    assert all('search_path=""' in settings for _, settings in rows)
+    assert all("search_path=pg_catalog, pg_temp" in settings for _, settings in rows)
 
 
 def test_the_record_of_a_started_task_is_that_of_pgflow(hands: Hands) -> None:

@@ -5,7 +5,7 @@
 -- A lane is a queue and a version; lane_queues and lane_versions are parallel arrays.
 create or replace function pgflow.claim_tasks(worker uuid, lane_queues text[], lane_versions int[], want int)
 returns setof pgflow.claimed_task
-language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
   -- a statement of its own: the one that describes must see what this one wrote
@@ -168,7 +168,7 @@ $$;
 -- pgflow's claim: of these messages, those that are still to be had. Nothing of a queue or a flow that is paused.
 create or replace function pgflow.start_tasks(flow_slug text, msg_ids bigint[], worker_id uuid)
 returns setof pgflow.step_task_record
-language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare

@@ -20,7 +20,7 @@ create or replace function pgflow.commit_tasks(
   error_types text[] default null, error_messages text[] default null, tracebacks text[] default null,
   lane_queues text[] default '{}', lane_versions int[] default '{}', want int default 0
 ) returns table (message_id bigint, verdict text, queue text)
-language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
@@ -47,7 +47,7 @@ create or replace function pgflow.commit_and_claim(
   verdict text, queue text, message_id bigint, claim_token bigint, run_id uuid, flow_slug text, version_id int,
   step_slug text, task_index int, attempt int, max_attempts int, timeout int, started_at timestamptz,
   input text, flow_input text, kind text, key text, crashes int, signals text, children text, version int)
-language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 set lock_timeout = '1s' set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare

@@ -4,7 +4,7 @@
 create or replace function pgflow.create_flow(
   flow_slug text, max_attempts int default null, base_delay int default null, timeout int default null
 ) returns pgflow.flows
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
   flow pgflow.flows;
@@ -24,7 +24,7 @@ $$;
 
 -- One more version of a flow, without steps yet, and the one that a start by name gets from now on.
 create or replace function pgflow.add_version(flow_slug text) returns int
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
   added int;
@@ -40,7 +40,7 @@ $$;
 
 -- The same steps in a version of its own, which is the flow's current one from now on.
 create or replace function pgflow.copy_version(flow_slug text, version int) returns int
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
   copied constant int := pgflow.add_version(copy_version.flow_slug);
@@ -64,7 +64,7 @@ create or replace function pgflow.add_step(
   step_type text default 'single', required_input_pattern jsonb default null,
   forbidden_input_pattern jsonb default null, when_unmet text default 'skip', when_exhausted text default 'fail'
 ) returns pgflow.steps
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
   parents constant text[] := array(select distinct d from unnest(deps_slugs) d);
@@ -111,7 +111,7 @@ $$;
 
 -- The shape of a version: what two versions of a flow differ in. Options are no part of it.
 create or replace function pgflow.structure_of(version int) returns jsonb
-language sql stable set search_path = ''
+language sql stable set search_path = pg_catalog, pg_temp
 begin atomic
   select coalesce(jsonb_agg(jsonb_build_object(
       'slug', s.step_slug,

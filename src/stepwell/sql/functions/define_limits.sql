@@ -24,7 +24,7 @@ end;
 
 -- What the code says of its limits. A limit that the code no longer names stays: others may use it.
 create or replace function pgflow.ensure_limits(limits jsonb) returns void
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   at constant timestamptz := pgflow.now();
   changed text[];

@@ -4,7 +4,7 @@
 -- what it says of the flow counts. A flow that is new here is current in any case.
 create or replace function pgflow.ensure_flow(shape jsonb, make_current boolean default true)
 returns table (version_id int, version int, status text)
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
   slug constant text := shape ->> 'slug';
@@ -61,7 +61,7 @@ $$;
 -- at cannot go. The highest version is the current one, so that an old worker that starts late takes nothing back.
 create or replace function pgflow.ensure_machine(shape jsonb, make_current boolean)
 returns table (version_id int, version int, status text)
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
   slug constant text := shape ->> 'slug';
@@ -129,7 +129,7 @@ $$;
 
 -- The structural part of a shape: what `structure_of` says of a stored version.
 create or replace function pgflow.structure_in(shape jsonb) returns jsonb
-language sql immutable set search_path = ''
+language sql immutable set search_path = pg_catalog, pg_temp
 begin atomic
   select coalesce(jsonb_agg(jsonb_strip_nulls(s.step - 'options' - 'takesInput' - 'initial' - 'requiredInputPattern'
     - 'forbiddenInputPattern') || jsonb_build_object('requiredInputPattern', s.step -> 'requiredInputPattern',
@@ -138,7 +138,7 @@ begin atomic
 end;
 
 create or replace function pgflow.create_version(shape jsonb) returns int
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
   slug constant text := shape ->> 'slug';
@@ -183,7 +183,7 @@ $$;
 
 -- Options follow the code when the code changed; a value tuned in the table stays until then.
 create or replace function pgflow.apply_flow_options(shape jsonb) returns void
-language sql set search_path = ''
+language sql set search_path = pg_catalog, pg_temp
 begin atomic
   update pgflow.flows f
   set kind = coalesce(shape ->> 'kind', 'flow'),
@@ -212,7 +212,7 @@ begin atomic
 end;
 
 create or replace function pgflow.apply_step_options(shape jsonb, version int) returns void
-language sql set search_path = ''
+language sql set search_path = pg_catalog, pg_temp
 begin atomic
   update pgflow.steps s
   set takes_input = coalesce(s.takes_input, false) or (o.said ->> 'takesInput')::boolean,
@@ -246,7 +246,7 @@ end;
 -- New code also serves older versions, and older code newer ones: once a handler of a step wants the flow's input, every
 -- version of the step gets it.
 create or replace function pgflow.want_input(shape jsonb) returns void
-language sql set search_path = ''
+language sql set search_path = pg_catalog, pg_temp
 begin atomic
   update pgflow.steps s set takes_input = true
   from jsonb_array_elements(shape -> 'steps') e

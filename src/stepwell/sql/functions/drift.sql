@@ -4,7 +4,7 @@
 -- The options that a version goes by, in the words of a shape; the first row, without a step, is what the definition says for
 -- all of them. `deployed` is what the code said last: another value was tuned by hand.
 create or replace function pgflow.stored_options(version int) returns table (step_slug text, options jsonb, deployed jsonb)
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select null::text, jsonb_strip_nulls(jsonb_build_object(
       'maxAttempts', f.opt_max_attempts, 'baseDelay', f.opt_base_delay, 'timeout', f.opt_timeout, 'maxDelay', f.opt_max_delay,
       'jitter', f.opt_jitter, 'maxCrashes', f.opt_max_crashes, 'backoff', f.opt_backoff, 'priority', f.opt_priority,
@@ -22,7 +22,7 @@ $$;
 
 -- The code's options are what counts from now on, also where somebody tuned them in the table.
 create or replace function pgflow.apply_options(shape jsonb, version int) returns void
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   update pgflow.flows f set deployed_options = null where f.flow_slug = shape ->> 'slug';
   update pgflow.steps s set deployed_options = null where s.version_id = apply_options.version;
@@ -34,7 +34,7 @@ $$;
 -- Every version that live runs are on, with how many there are. Reads all of runs: for people and their deploys.
 create or replace function pgflow.live_versions()
 returns table (flow_slug text, kind text, version_id int, version int, structure jsonb, live bigint)
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select v.flow_slug, f.kind, v.version_id, v.version, pgflow.structure_of(v.version_id), r.live
   from (select r.version_id, count(*) as live from pgflow.runs r where r.status = 'started' group by 1) r
   join pgflow.versions v on v.version_id = r.version_id
@@ -46,7 +46,7 @@ $$;
 -- read: a machine's state, a job's arguments.
 create or replace function pgflow.live_runs(version int, after uuid default null, most int default 1000)
 returns table (run_id uuid, started_at timestamptz, steps text[], payload jsonb)
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select r.run_id, r.started_at,
     array(select distinct t.step_slug from pgflow.step_tasks t where t.run_id = r.run_id and t.stage <> 'closed' order by 1),
     case r.kind when 'machine' then r.state when 'job' then r.input end

@@ -157,7 +157,7 @@ $$;
 create or replace function pgflow.listen_to(
   listener uuid, run uuid default null, lease interval default '5 minutes',
   out after bigint, out seen text, out event text, out payload text, out at timestamptz
-) language plpgsql set search_path = '' as $$
+) language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
   found_run pgflow.runs;
@@ -183,7 +183,7 @@ $$;
 
 -- Renew these leases; answers with those that had not lapsed. Events of the others may be gone.
 create or replace function pgflow.keep_listening(listeners uuid[], lease interval default '5 minutes') returns setof uuid
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   return query
   update pgflow.listeners l set until = clock_timestamp() + lease
@@ -193,7 +193,7 @@ end
 $$;
 
 create or replace function pgflow.stop_listening(listeners uuid[]) returns int
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   stopped int;
 begin
@@ -206,7 +206,7 @@ $$;
 -- What happened to these runs after these events, in order, at most so many of each run.
 create or replace function pgflow.events_of(runs uuid[], after bigint[], most int default 500)
 returns table (event_id bigint, run_id uuid, event text, payload text, at timestamptz)
-language plpgsql stable set search_path = '' set enable_seqscan = off set enable_bitmapscan = off as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 begin
   return query
@@ -222,7 +222,7 @@ $$;
 -- says what that was. More than `most`: go on with the same `until`, after the last event. Without events one row of nulls.
 create or replace function pgflow.events_between(seen text, until text default null, after bigint default 0, most int default 500)
 returns table (snapshot text, event_id bigint, run_id uuid, event text, payload text, at timestamptz)
-language plpgsql stable set search_path = '' set enable_seqscan = off set enable_bitmapscan = off as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 begin
   return query
@@ -239,7 +239,7 @@ $$;
 
 -- Forget what nobody needs: listeners that did not come back, and the oldest events, at most so many.
 create or replace function pgflow.prune_events(keep interval default '10 minutes', most int default 10000) returns int
-language plpgsql set search_path = '' set enable_seqscan = off as $$
+language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 declare
   pruned int;
 begin

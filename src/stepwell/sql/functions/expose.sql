@@ -5,7 +5,7 @@
 
 -- The views of a flow; made again as this version has them. Says in a notice why it made none.
 create or replace function pgflow.expose_flow(slug text) returns void
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   ours constant boolean := pgflow.owns_pgmq();
   relation text;
@@ -26,13 +26,13 @@ $$;
 
 -- Names that differ in case alone are one to the extension, and to who looks for a free relation.
 create or replace function pgflow.hold_queue(name text) returns void
-language sql set search_path = '' as $$
+language sql set search_path = pg_catalog, pg_temp as $$
   select pg_advisory_xact_lock(hashtext('stepwell.pgmq'), hashtext(lower(name)));
 $$;
 
 -- Whether schema pgmq is one of ours; null: there is none.
 create or replace function pgflow.owns_pgmq() returns boolean
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(pg_catalog.obj_description(n.oid, 'pg_namespace') like 'Stepwell:%', false)
   from pg_catalog.pg_namespace n where n.nspname = 'pgmq';
 $$;
@@ -128,7 +128,7 @@ $$;
 
 -- Whose tasks a queue of pgmq, ours or the extension's, shows; null: it is a plain one, or none.
 create or replace function pgflow.flow_of_queue(queue_name text) returns text
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select pg_catalog.obj_description(c.oid, 'pg_class') from pg_catalog.pg_class c
   where c.oid = to_regclass(format('pgmq.%I', pgmq.format_table_name(queue_name, 'q'))) and c.relkind = 'v';
 $$;
@@ -136,7 +136,7 @@ $$;
 -- Writes to pgmq.q_<slug>: of a message that is ready or delayed, vt and read_ct can be set. A row that does not change is left
 -- out of the answer.
 create or replace function pgflow.move_message() returns trigger
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   if tg_op = 'INSERT' then
     perform pgflow.raise('PF409',
@@ -157,7 +157,7 @@ $$;
 
 -- pgmq.a_<slug> only tells: a task goes when its run is pruned. Who archives is told that there was nothing to archive.
 create or replace function pgflow.keep_archive() returns trigger
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   if tg_op <> 'DELETE' then
     perform pgflow.raise('PF409', format('the archive of flow %L holds its closed tasks: it cannot be written', tg_argv[0]),
@@ -169,7 +169,7 @@ $$;
 
 -- Every flow that has no views yet, and those that have them as this version makes them.
 create or replace function pgflow.expose_flows() returns void
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   slug text;
 begin
@@ -181,7 +181,7 @@ $$;
 
 -- A flow is deleted: its views go with it.
 create or replace function pgflow.conceal_flow(slug text) returns void
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   relation text;
 begin

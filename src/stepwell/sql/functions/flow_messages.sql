@@ -7,7 +7,7 @@
 -- then. Of others' tasks nothing is touched: a reader that polls holds its locks until it has something.
 create or replace function pgflow.read_tasks(slug text, seconds int, most int, wanted jsonb default '{}')
 returns table (msg_id bigint, read_ct int, enqueued_at timestamptz, vt timestamptz, message jsonb, headers jsonb)
-language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
   at constant timestamptz := pgflow.now();
@@ -94,7 +94,7 @@ $$;
 -- are left out. `reads`: their new read_ct.
 create or replace function pgflow.hide_tasks(slug text, ids bigint[], times timestamptz[], reads int[] default null)
 returns table (msg_id bigint, read_ct int, enqueued_at timestamptz, vt timestamptz, message jsonb, headers jsonb)
-language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
@@ -122,7 +122,7 @@ $$;
 
 -- What pgmq's archive and delete find of a flow: nothing to do. Who meant to end a task hears how.
 create or replace function pgflow.keep_messages(slug text, ids bigint[], wish text) returns void
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   open_id constant bigint := (
     select t.message_id from unnest(ids) i
@@ -148,7 +148,7 @@ $$;
 
 -- How many tasks of a flow are stored, open and closed.
 create or replace function pgflow.count_tasks(slug text) returns bigint
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select count(*)
   from pgflow.runs r join pgflow.step_tasks t on t.run_id = r.run_id
   where r.flow_slug = slug;

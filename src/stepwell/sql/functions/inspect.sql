@@ -4,7 +4,7 @@ create or replace function pgflow.get_runs(run_ids uuid[])
 returns table (run_id uuid, flow_slug text, kind text, version int, status text, input jsonb, output jsonb, error_message text,
   failed_step text, error_type text, key text, started_at timestamptz, ended_at timestamptz, state jsonb, priority smallint,
   parent_run_id uuid, origin_run_id uuid, paused_at timestamptz)
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select r.run_id, r.flow_slug, r.kind, v.version, r.status, r.input, r.output, r.error_message, r.failed_step,
     case when r.failed_step is not null then (
       select a.error_type from pgflow.attempts a
@@ -18,14 +18,14 @@ $$;
 
 -- The live run with this key, else the one that had it last; no row when none ever did.
 create or replace function pgflow.find_run(key text) returns setof uuid
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select r.run_id from pgflow.runs r where r.key = find_run.key
   order by r.key_guard is null, r.started_at desc, r.run_id desc limit 1;
 $$;
 
 -- Of these runs, those that ended: what a waiting client asks, for all that it waits for at once.
 create or replace function pgflow.ended_runs(run_ids uuid[]) returns table (run_id uuid, status text)
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select i, coalesce(r.status, 'missing') from unnest(run_ids) i left join pgflow.runs r on r.run_id = i
   where r.status is distinct from 'started';
 $$;
@@ -35,7 +35,7 @@ create or replace function pgflow.list_runs(
   flow_slug text default null, status text default null, before uuid default null, most int default 50,
   kind text default null
 ) returns setof pgflow.run_summary
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
   page uuid[];
@@ -69,7 +69,7 @@ create or replace function pgflow.run_steps(run_id uuid)
 returns table (step_slug text, step_type text, status text, dependencies text[], initial_tasks int, completed_tasks int,
   running_tasks int, failed_attempts int, lost_workers int, skip_reason text, error_message text, output jsonb,
   started_at timestamptz, ended_at timestamptz, next_at timestamptz, awaits text[], blocked_on text)
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select s.step_slug, s.step_type, t.status,
     array(select d.dep_slug from pgflow.deps d where d.version_id = s.version_id and d.step_slug = s.step_slug order by 1),
     t.initial_tasks, k.completed, k.running,
@@ -100,7 +100,7 @@ $$;
 create or replace function pgflow.run_attempts(run_id uuid, most int default 1000)
 returns table (step_slug text, task_index int, attempt int, error_type text, error_message text, traceback text,
   worker_id uuid, started_at timestamptz, failed_at timestamptz)
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select a.step_slug, a.task_index, a.attempt, a.error_type, a.error_message, a.traceback, a.worker_id, a.started_at, a.failed_at
   from pgflow.attempts a where a.run_id = run_attempts.run_id order by a.attempt_id limit most;
 $$;
@@ -108,7 +108,7 @@ $$;
 -- Which versions of these flows a worker could serve, in which queues: their steps, types and dependencies.
 create or replace function pgflow.versions_of(flow_slugs text[])
 returns table (flow_slug text, version_id int, version int, queue text, kind text, structure jsonb)
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select v.flow_slug, v.version_id, v.version, q.queue, f.kind, pgflow.structure_of(v.version_id)
   from pgflow.versions v join pgflow.flows f on f.flow_slug = v.flow_slug
   cross join lateral (
@@ -119,7 +119,7 @@ $$;
 
 -- A run as its row is; null: there is no such run. With its steps it is get_run_with_states (surface_runs.sql).
 create or replace function pgflow.get_run(run_id uuid) returns jsonb
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
   return (select to_jsonb(r) from pgflow.runs r where r.run_id = get_run.run_id);
 end

@@ -88,7 +88,7 @@ language sql volatile as $$
 $$;
 
 create or replace function pgflow.calculate_retry_delay(base_delay numeric, attempts_count int) returns int
-language sql immutable parallel safe set search_path = ''
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp
 begin atomic
   select floor(base_delay * power(2, attempts_count))::int;
 end;

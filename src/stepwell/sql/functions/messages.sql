@@ -3,7 +3,7 @@
 
 -- Make a queue unless it is there. `channel` is where its inserts are announced; null: this pgmq announces none.
 create or replace function pgflow.ensure_queue(queue text) returns table (created boolean, channel text)
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   relation constant text := pgmq.format_table_name(ensure_queue.queue, 'q');
 begin
@@ -30,7 +30,7 @@ $$;
 create or replace function pgflow.send_messages(
   queue text, messages jsonb[], headers jsonb[] default null, delay float8 default 0
 ) returns bigint[]
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   visible_at constant timestamptz := pgflow.now() + make_interval(secs => delay);
 begin
@@ -47,7 +47,7 @@ $$;
 -- may have become a flow's since it was made.
 create or replace function pgflow.read_messages(queue text, vt int, qty int)
 returns table (msg_id bigint, read_ct int, enqueued_at timestamptz, visible_at timestamptz, message text, headers text)
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 begin
   if exists (select from pgflow.pauses p where p.kind = 'queue' and p.name = read_messages.queue) then
@@ -64,7 +64,7 @@ $$;
 create or replace function pgflow.extend_messages(
   queue text, msg_ids bigint[], read_cts int[], vts timestamptz[], vt int
 ) returns table (msg_id bigint, visible_at timestamptz)
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
   ours constant bigint[] := pgflow.lock_messages(
@@ -81,7 +81,7 @@ create or replace function pgflow.close_messages(
   queue text, msg_ids bigint[], read_cts int[], outcomes text[], delays int[],
   error_types text[], error_messages text[], tracebacks text[], worker uuid default null
 ) returns bigint[]
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   ours constant bigint[] := pgflow.lock_messages(close_messages.queue, msg_ids, read_cts);
 begin
@@ -108,7 +108,7 @@ $$;
 create or replace function pgflow.lock_messages(
   queue text, msg_ids bigint[], read_cts int[], vts timestamptz[] default null, latest timestamptz default 'infinity'
 ) returns bigint[]
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   ours bigint[];
 begin
@@ -127,7 +127,7 @@ $$;
 -- not read is left out.
 create or replace function pgflow.message_queues(most int default 10000)
 returns table (queue text, ready int, oldest_at timestamptz, running int)
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   at constant timestamptz := pgflow.now();
   q record;
@@ -162,7 +162,7 @@ $$;
 
 -- The queue of a flow is a view of its tasks.
 create or replace function pgflow.check_no_flow(queue text, relation text) returns void
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   if exists (select from pg_class c where c.oid = to_regclass(format('pgmq.%I', relation)) and c.relkind = 'v') then
     perform pgflow.raise('PF422', format('queue %L is that of a flow: its messages are tasks, which only its steps handle', queue),

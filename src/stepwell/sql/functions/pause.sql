@@ -3,7 +3,7 @@
 -- Nothing more of a live run is claimed. Bodies that run are written when they end; signals arrive, and time passes.
 -- False: the run had ended, or was paused.
 create or replace function pgflow.pause_run(run_id uuid, actor text default null) returns boolean
-language plpgsql set search_path = '' set enable_seqscan = off as $$
+language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   at constant timestamptz := pgflow.now();
@@ -30,7 +30,7 @@ $$;
 
 -- A paused run goes on where it was; its tasks keep their place in the line. False: it was not paused.
 create or replace function pgflow.resume_run(run_id uuid, actor text default null) returns boolean
-language plpgsql set search_path = '' set enable_seqscan = off as $$
+language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
   perform pgflow.lock_run(resume_run.run_id);
@@ -47,14 +47,14 @@ $$;
 
 -- Nothing is claimed of this queue until somebody resumes it. False: it was paused.
 create or replace function pgflow.pause_queue(name text, actor text default null, reason text default null) returns boolean
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   return pgflow.pause_lanes('queue', pause_queue.name, actor, reason);
 end
 $$;
 
 create or replace function pgflow.resume_queue(name text, actor text default null) returns boolean
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   return pgflow.resume_lanes('queue', resume_queue.name, actor);
 end
@@ -62,7 +62,7 @@ $$;
 
 -- Nothing is claimed of any run of this flow, machine or job until somebody resumes it. False: it was paused.
 create or replace function pgflow.pause_flow(flow_slug text, actor text default null, reason text default null) returns boolean
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   flow constant pgflow.flows := pgflow.flow_named(pause_flow.flow_slug);
 begin
@@ -71,7 +71,7 @@ end
 $$;
 
 create or replace function pgflow.resume_flow(flow_slug text, actor text default null) returns boolean
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   flow constant pgflow.flows := pgflow.flow_named(resume_flow.flow_slug);
 begin
@@ -81,7 +81,7 @@ $$;
 
 -- All queues in which a flow, a machine or a job may have something to do.
 create or replace function pgflow.lanes_of(flow_slug text) returns text[]
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select array(
     select coalesce(v.queue, v.flow_slug) from pgflow.versions v where v.flow_slug = lanes_of.flow_slug
     union

@@ -5,7 +5,7 @@
 -- begins `every` so often, and ends with the workers that stopped long ago. `again`: seconds until there is more to do.
 create or replace function pgflow.prune(days float8 default 30, every interval default '5 minutes', most int default 500)
 returns table (deleted int, workers int, again float8)
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   at constant timestamptz := pgflow.now();
   place pgflow.pruning;
@@ -63,7 +63,7 @@ $$;
 create or replace function pgflow.prune_runs(
   flow_slug text, before timestamptz, most int default 500, after_start timestamptz default null, after_run uuid default null
 ) returns table (deleted int, looked int, last_start timestamptz, last_run uuid)
-language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
@@ -110,7 +110,7 @@ $$;
 
 -- Workers that stopped before then, and foreign ones that were not heard of since. One with a task in its hands stays.
 create or replace function pgflow.forget_workers(before timestamptz, most int default 1000) returns int
-language sql set search_path = '' as $$
+language sql set search_path = pg_catalog, pg_temp as $$
   with old as (
     select w.worker_id from pgflow.workers w
     where (w.stopped_at < before or w.lease is null and w.last_heartbeat_at < before)
@@ -126,12 +126,12 @@ $$;
 
 -- For who prunes by hand: the days that runs of each definition are kept; 0: for ever.
 create or replace function pgflow.retentions(days float8 default 30) returns table (flow_slug text, kept_days float8)
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select f.flow_slug, coalesce(f.opt_retention, days) from pgflow.flows f order by f.flow_slug;
 $$;
 
 -- That somebody pruned, in the audit.
 create or replace function pgflow.note_pruned(flow_slug text, before timestamptz, runs int, actor text default null) returns void
-language sql set search_path = '' as $$
+language sql set search_path = pg_catalog, pg_temp as $$
   select pgflow.write_audit(pgflow.now(), actor, 'prune', 'flow', flow_slug, null, jsonb_build_object('before', before, 'runs', runs));
 $$;

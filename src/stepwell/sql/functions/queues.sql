@@ -3,7 +3,7 @@
 -- Every queue that is known, of tasks and of messages, with what is ready in it (counted up to `most`) and what runs.
 create or replace function pgflow.list_queues(most int default 10000)
 returns table (queue text, ready int, oldest_at timestamptz, running int, paused_at timestamptz, reason text)
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   with messages as materialized (
     select * from pgflow.message_queues(most)
   ), queue as (
@@ -30,7 +30,7 @@ $$;
 -- Every flow, machine and job that is deployed, with its current version.
 create or replace function pgflow.list_flows()
 returns table (flow_slug text, kind text, version int, queue text, paused_at timestamptz, reason text)
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select f.flow_slug, f.kind, v.version, coalesce(v.queue, f.flow_slug), p.paused_at, p.reason
   from pgflow.flows f
   left join pgflow.versions v on v.version_id = f.version_id

@@ -3,7 +3,7 @@
 -- Give claims back unharmed: the attempt does not count. For a worker that leaves before a body ended.
 -- Locks: runs by id, then tasks, as a commit and a cancel do, which may want the same tasks in another order.
 create or replace function pgflow.release_tasks(message_ids bigint[], tokens bigint[]) returns int
-language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
   at constant timestamptz := pgflow.now();
@@ -30,7 +30,7 @@ $$;
 
 -- Slots that a worker has without knowing of their claims, which were taken away before it heard of them.
 create or replace function pgflow.free_strays(worker uuid, known bigint[]) returns int
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   strays constant bigint[] := array(
     select s.claim_token from pgflow.slots s where s.worker_id = worker and s.claim_token <> all (known));
@@ -44,7 +44,7 @@ $$;
 -- so that they stand in nobody's way. Locks: tasks, then their runs; it is rare, and a deadlock means once more.
 create or replace function pgflow.refuse_tasks(worker uuid, lane_queues text[], lane_versions int[], want int)
 returns int
-language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan as $$
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
   refused int := 0;
   id bigint;

@@ -4,7 +4,7 @@
 -- Code says which schedules it has. A new one begins with the slot `next`; a known one keeps its own unless its times
 -- changed. What was tuned or paused by hand stays until the code says something else about it.
 create or replace function pgflow.ensure_schedules(schedules jsonb) returns table (name text, status text)
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
   at constant timestamptz := pgflow.now();
@@ -46,7 +46,7 @@ $$;
 -- No locks; fire_schedules looks again under its own.
 create or replace function pgflow.due_schedules(most int default 1000)
 returns table (name text, spec jsonb, catch_up text, next_at timestamptz, resumed_at timestamptz, seen_at timestamptz)
-language plpgsql set search_path = '' set enable_seqscan = off set enable_bitmapscan = off as $$
+language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
   at constant timestamptz := pgflow.now();
@@ -68,7 +68,7 @@ $$;
 -- Seconds until something is due; null: no schedule fires. A slot that waits for the end of a run is looked at every half
 -- second.
 create or replace function pgflow.next_schedule() returns float8
-language sql stable set search_path = '' set enable_seqscan = off set enable_bitmapscan = off as $$
+language sql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_bitmapscan = off as $$
   select case when d.next_at is not null  -- greatest would make 0 of null
     then greatest(least(extract(epoch from d.next_at - pgflow.now()), case when w.some then 0.5 end), 0) end::float8
   from (select min(s.next_at) as next_at from pgflow.schedules s where s.paused_at is null) d,
@@ -78,7 +78,7 @@ $$;
 -- Fire schedules: an array of {"name", "expected", "slots", "next", "spec"}. Answers with a row per run that was started.
 create or replace function pgflow.fire_schedules(firings jsonb)
 returns table (schedule text, slot timestamptz, run_id uuid, flow_slug text)
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
   f record;
@@ -100,7 +100,7 @@ $$;
 create or replace function pgflow.fire_schedule(
   name text, expected timestamptz, slots timestamptz[], next_at timestamptz, spec jsonb default null
 ) returns table (schedule text, slot timestamptz, run_id uuid, flow_slug text)
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
   most_waiting constant int := 1000;
@@ -178,7 +178,7 @@ $$;
 -- id it starts nothing more.
 create or replace function pgflow.trigger_schedule(name text, new_run_id uuid, actor text default null)
 returns table (run_id uuid, flow_slug text, created boolean)
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
   s constant pgflow.schedules := pgflow.lock_schedule(trigger_schedule.name);
@@ -201,7 +201,7 @@ $$;
 
 -- No slot fires until it is resumed. False: it was paused already.
 create or replace function pgflow.pause_schedule(name text, actor text default null) returns boolean
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   s constant pgflow.schedules := pgflow.lock_schedule(name);
 begin
@@ -216,7 +216,7 @@ $$;
 
 -- Slots fire again; what of the pause is made up for is its catch_up's business. False: it was not paused.
 create or replace function pgflow.resume_schedule(name text, actor text default null) returns boolean
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   s constant pgflow.schedules := pgflow.lock_schedule(name);
 begin
@@ -231,7 +231,7 @@ $$;
 
 -- Its runs stay. Code that still has it makes it anew when it is deployed again.
 create or replace function pgflow.delete_schedule(name text, actor text default null) returns boolean
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   s constant pgflow.schedules := pgflow.lock_schedule(name);
 begin
@@ -243,7 +243,7 @@ $$;
 
 -- All schedules by name, or the one of that name.
 create or replace function pgflow.list_schedules(name text default null) returns setof pgflow.schedules
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select * from pgflow.schedules s where list_schedules.name is null or s.name = list_schedules.name order by s.name;
 $$;
 

@@ -7,7 +7,7 @@
 create or replace function pgflow.send_signal(
   target_id uuid, target_key text, name text, payload jsonb default 'null', dedup_key text default null
 ) returns table (signal_id bigint, run_id uuid, created boolean, queue text)
-language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   at constant timestamptz := pgflow.now();
@@ -130,7 +130,7 @@ $$;
 -- The inbox of a run, oldest first.
 create or replace function pgflow.signals_of(run_id uuid, most int default 100, unconsumed_only boolean default false)
 returns table (signal_id bigint, name text, payload jsonb, dedup_key text, sent_at timestamptz, consumed_at timestamptz)
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select g.signal_id, g.name, g.payload, g.dedup_key, g.sent_at, g.consumed_at
   from pgflow.signals g
   where g.run_id = signals_of.run_id and (not unconsumed_only or g.consumed_at is null)

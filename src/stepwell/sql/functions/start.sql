@@ -10,7 +10,7 @@ create or replace function pgflow.start_runs(
   flow_slug text, inputs jsonb[], run_ids uuid[] default null, keys text[] default null, version_id int default null,
   options jsonb[] default null
 ) returns table ("position" int, run_id uuid, created boolean)
-language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   held constant boolean := pgflow.hold_flow(start_runs.flow_slug);
@@ -125,7 +125,7 @@ $$;
 -- Tell the workers that listen that these flows have something to do. Not part of a start: NOTIFY takes a lock on the
 -- whole database when its transaction commits, so a caller that starts much sends one for many.
 create or replace function pgflow.wake_flows(flow_slugs text[]) returns setof text
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   queue text;
 begin
@@ -199,7 +199,7 @@ $$;
 -- pgflow's start: one run, and its row as it is now. A run id that was used is a unique violation.
 create or replace function pgflow.start_flow(flow_slug text, input jsonb, run_id uuid default null)
 returns setof pgflow.runs
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
   started record;

@@ -3,7 +3,7 @@
 -- Set until when each of these messages is invisible: so many seconds from now. Ids that are not there are left out.
 create or replace function pgflow.set_vt_batch(queue_name text, msg_ids bigint[], vt_offsets int[])
 returns table (msg_id bigint, read_ct int, enqueued_at timestamptz, vt timestamptz, message jsonb, headers jsonb)
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   ids bigint[];
   times timestamptz[];
@@ -35,7 +35,7 @@ $$;
 create or replace function pgflow.poll_for_tasks(
   queue_name text, vt int, qty int, max_poll_seconds int default 5, poll_interval_ms int default 100
 ) returns setof pgflow.step_task_record
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   raise notice 'poll_for_tasks is deprecated and returns nothing: call pgmq.read_with_poll, then pgflow.start_tasks';
 end

@@ -3,7 +3,7 @@
 
 -- A run and its steps, in the order of the flow; null: there is no such run.
 create or replace function pgflow.get_run_with_states(run_id uuid) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
   return (
     select jsonb_build_object('run', to_jsonb(r), 'steps', coalesce((
@@ -16,7 +16,7 @@ end
 $$;
 
 create or replace function pgflow.start_flow_with_states(flow_slug text, input jsonb, run_id uuid default null) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
   started constant uuid := (
     select r.run_id from pgflow.start_flow(

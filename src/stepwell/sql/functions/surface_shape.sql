@@ -4,14 +4,14 @@
 
 -- Whether this is a development database of Supabase, whose secret everybody knows.
 create or replace function pgflow.is_local() returns boolean
-language sql stable parallel safe set search_path = ''
+language sql stable parallel safe set search_path = pg_catalog, pg_temp
 begin atomic
   select coalesce(
     current_setting('app.settings.jwt_secret', true) = 'super-secret-jwt-token-with-at-least-32-characters-long', false);
 end;
 
 create or replace function pgflow._get_flow_shape(p_flow_slug text) returns jsonb
-language sql stable set search_path = ''
+language sql stable set search_path = pg_catalog, pg_temp
 begin atomic
   select jsonb_build_object('steps', pgflow.structure_of(
     (select f.version_id from pgflow.flows f where f.flow_slug = p_flow_slug)));
@@ -20,7 +20,7 @@ end;
 -- What differs, as texts; an empty array: nothing. Steps are compared by their place. A key that one side does not have is no
 -- difference; a pattern that is not there is one that is not defined.
 create or replace function pgflow._compare_flow_shapes(p_local jsonb, p_db jsonb) returns text[]
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   ours constant jsonb := coalesce(p_local -> 'steps', '[]');
   theirs constant jsonb := coalesce(p_db -> 'steps', '[]');
@@ -36,7 +36,7 @@ end
 $$;
 
 create or replace function pgflow.step_differences(ours jsonb, theirs jsonb) returns setof text
-language plpgsql immutable set search_path = '' as $$
+language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 declare
   undefined constant jsonb := '{"defined": false}';
   parents constant text[] := array[pgflow.names_in(ours -> 'dependencies'), pgflow.names_in(theirs -> 'dependencies')];
@@ -65,13 +65,13 @@ end
 $$;
 
 create or replace function pgflow.names_in(list jsonb) returns text
-language sql immutable set search_path = ''
+language sql immutable set search_path = pg_catalog, pg_temp
 begin atomic
   select coalesce(string_agg(n, ', ' order by n collate "C"), '') from jsonb_array_elements_text(list) n;
 end;
 
 create or replace function pgflow._create_flow_from_shape(p_flow_slug text, p_shape jsonb) returns void
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   perform pgflow.create_flow(p_flow_slug, (p_shape -> 'options' ->> 'maxAttempts')::int,
     (p_shape -> 'options' ->> 'baseDelay')::int, (p_shape -> 'options' ->> 'timeout')::int);
@@ -83,7 +83,7 @@ $$;
 -- `recompiled` if data may be lost (always in a local database), else `mismatch`, and nothing is changed.
 create or replace function pgflow.ensure_flow_compiled(flow_slug text, shape jsonb, allow_data_loss boolean default false)
 returns jsonb
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
   slug constant text := ensure_flow_compiled.flow_slug;

@@ -4,7 +4,7 @@
 
 -- Start the steps that wait for nothing and have tasks. It asks no conditions, and leaves empty maps alone.
 create or replace function pgflow.start_ready_steps(run_id uuid) returns void
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   run constant pgflow.runs := pgflow.hold_run(start_ready_steps.run_id);
   ready constant pgflow.step_ref[] := array(
@@ -21,7 +21,7 @@ $$;
 
 -- Complete the steps that wait for nothing and are empty, and what that makes ready and empty in turn; answers with how many.
 create or replace function pgflow.cascade_complete_taskless_steps(run_id uuid) returns int
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   run constant pgflow.runs := pgflow.hold_run(cascade_complete_taskless_steps.run_id);
   at constant timestamptz := pgflow.now();
@@ -49,7 +49,7 @@ $$;
 -- Ask the conditions of the steps that wait for nothing, and of those that a skip lets go on; what is met stays as it is.
 -- False: the run has failed, by a condition or before, or it was cancelled.
 create or replace function pgflow.cascade_resolve_conditions(run_id uuid) returns boolean
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   run constant pgflow.runs := pgflow.hold_run(cascade_resolve_conditions.run_id);
   at constant timestamptz := pgflow.now();
@@ -82,7 +82,7 @@ $$;
 
 -- Skip a step and all that follows it, as far as it has not ended, whatever else it waits for; answers with how many.
 create or replace function pgflow._cascade_force_skip_steps(run_id uuid, step_slug text, skip_reason text) returns int
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   run constant pgflow.runs := pgflow.hold_run(_cascade_force_skip_steps.run_id);
   at constant timestamptz := pgflow.now();
@@ -106,7 +106,7 @@ $$;
 
 -- A live run with no step left is complete.
 create or replace function pgflow.maybe_complete_run(run_id uuid) returns void
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   run constant pgflow.runs := pgflow.hold_run(maybe_complete_run.run_id);
   at constant timestamptz := pgflow.now();
@@ -121,7 +121,7 @@ $$;
 -- A task is its own message, which is in the archive once the task has ended. The message of one that has not ended cannot be
 -- taken from it.
 create or replace function pgflow._archive_task_message(p_run_id uuid, p_step_slug text, p_task_index int) returns void
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   if exists (
     select from pgflow.step_tasks t

@@ -4,7 +4,7 @@
 -- Take back the tasks whose workers are lost (maintain.sql); answers with how many go on. What is due becomes ready: foreign
 -- workers read what is due of their own flow alone, and what waited for a signal until now is none of their messages.
 create or replace function pgflow.requeue_stalled_tasks() returns int
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
   perform pgflow.promote_tasks(10000);
   return (select r.requeued from pgflow.reclaim_tasks() r);
@@ -12,7 +12,7 @@ end
 $$;
 
 create or replace function pgflow.track_worker_function(function_name text) returns void
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
   at constant timestamptz := pgflow.now();
@@ -28,7 +28,7 @@ $$;
 -- the project nothing is asked. Answers with what was. Locks: worker_functions; what another call holds is skipped.
 create or replace function pgflow.ensure_workers()
 returns table (function_name text, invoked boolean, request_id bigint)
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
   at constant timestamptz := pgflow.now();
@@ -87,7 +87,7 @@ end
 $$;
 
 create or replace function pgflow.setup_requeue_stalled_tasks_cron(cron_interval text default '15 seconds') returns text
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   return format('Scheduled pgflow_requeue_stalled_tasks (every %s, job_id=%s)', cron_interval,
     pgflow.schedule_job('pgflow_requeue_stalled_tasks', cron_interval, 'select pgflow.requeue_stalled_tasks()'));
@@ -95,7 +95,7 @@ end
 $$;
 
 create or replace function pgflow.setup_ensure_workers_cron(cron_interval text default '1 second') returns text
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   return format('Scheduled pgflow_ensure_workers (every %s, job_id=%s) and pgflow_cleanup_logs (hourly, job_id=%s)', cron_interval,
     pgflow.schedule_job('pgflow_ensure_workers', cron_interval, 'select pgflow.ensure_workers()'),
@@ -115,7 +115,7 @@ $$;
 
 create or replace function pgflow.cleanup_ensure_workers_logs(retention_hours int default 24)
 returns table (cron_deleted bigint)
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   perform pgflow.need_extension(to_regclass('cron.job_run_details') is not null, 'pg_cron');
   delete from cron.job_run_details d where d.end_time < pgflow.now() - make_interval(hours => retention_hours);

@@ -2,7 +2,7 @@
 
 create or replace function pgflow.complete_task(run_id uuid, step_slug text, task_index int, output jsonb)
 returns setof pgflow.step_tasks
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 begin
   perform pgflow.write_one(complete_task.run_id, complete_task.step_slug, complete_task.task_index, 'completed', complete_task.output, null);
@@ -13,7 +13,7 @@ $$;
 
 create or replace function pgflow.fail_task(run_id uuid, step_slug text, task_index int, error_message text)
 returns setof pgflow.step_tasks
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 begin
   perform pgflow.write_one(fail_task.run_id, fail_task.step_slug, fail_task.task_index, 'failed', null, fail_task.error_message);

@@ -5,7 +5,7 @@
 -- and the seconds until the next is due (null: nothing is delayed).
 create or replace function pgflow.promote_tasks(most int default 1000)
 returns table (queues text[], promoted int, next_due float8)
-language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
   at constant timestamptz := pgflow.now();

@@ -6,7 +6,7 @@
 -- was is deleted first, with every run of it, also when it is the same. `before` is the structure that was current.
 create or replace function pgflow.upsert_flow(shape jsonb, replace boolean default false, actor text default null)
 returns table (status text, version_id int, version int, before jsonb, queue_before text)
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
   slug constant text := shape ->> 'slug';
@@ -29,7 +29,7 @@ $$;
 
 -- A flow, machine or job with every run of it; false: there was none.
 create or replace function pgflow.delete_flow(flow_slug text, actor text default null) returns boolean
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   known constant boolean := pgflow.flow_exists(flow_slug);
   who constant text := current_setting('pgflow.actor', true);
@@ -44,7 +44,7 @@ end
 $$;
 
 create or replace function pgflow.flow_exists(flow_slug text) returns boolean
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
   return exists (select from pgflow.flows f where f.flow_slug = flow_exists.flow_slug);
 end
@@ -54,7 +54,7 @@ $$;
 -- `known`, with so many steps (add_step may have added one since), or -1: does not want it. There it is null.
 create or replace function pgflow.versions_like(patterns text[], known int[], steps int[])
 returns table (flow_slug text, version_id int, version int, queue text, kind text, structure jsonb)
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 begin
   return query
@@ -70,7 +70,7 @@ $$;
 
 -- These steps have handlers that look at the flow's input, whatever was said when the flow was made.
 create or replace function pgflow.want_inputs(versions int[], step_slugs text[]) returns int
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   changed int;
 begin

@@ -5,7 +5,7 @@
 create or replace function pgflow.worker_health(stopped_within interval default '0', most int default 1000)
 returns table (worker_id uuid, name text, host text, pid int, queues text[], health text, draining boolean, running int,
   started_at timestamptz, last_heartbeat_at timestamptz, silent float8, stopped_at timestamptz)
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   with busy as (
     select t.last_worker_id, count(*)::int as running from pgflow.step_tasks t where t.stage = 'running' group by t.last_worker_id
   )
@@ -19,7 +19,7 @@ $$;
 
 -- One that renews a long lease beats seldom, and may.
 create or replace function pgflow.health_of(worker pgflow.workers) returns text
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select case
     when worker.stopped_at is not null then 'dead'
     when s.silent < greatest(interval '30 seconds', worker.lease) then 'healthy'
@@ -30,7 +30,7 @@ $$;
 
 -- Whether a healthy worker takes on what is in a queue.
 create or replace function pgflow.is_served(queue text) returns boolean
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
     select from pgflow.workers w
     where w.stopped_at is null and w.deprecated_at is null and queue = any (string_to_array(w.queue_name, ','))
@@ -39,7 +39,7 @@ $$;
 
 -- Tell workers to take nothing new, to end what runs, and to go. Answers with those that had not been told before.
 create or replace function pgflow.drain_workers(ids uuid[], actor text default null) returns setof uuid
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   at constant timestamptz := pgflow.now();
   told uuid[];
@@ -58,7 +58,7 @@ $$;
 
 -- What a worker serves by now.
 create or replace function pgflow.serve_queues(id uuid, queues text[]) returns void
-language sql set search_path = ''
+language sql set search_path = pg_catalog, pg_temp
 begin atomic
   update pgflow.workers w set queue_name = array_to_string(queues, ',')
   where w.worker_id = id and w.queue_name <> array_to_string(queues, ',');

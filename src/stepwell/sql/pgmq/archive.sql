@@ -2,12 +2,12 @@
 -- ends with the task: as long as that is open nothing changes here, and then it is in the archive by itself.
 
 create or replace function pgmq.archive(queue_name text, msg_id bigint) returns boolean
-language sql set search_path = '' as $$
+language sql set search_path = pg_catalog, pg_temp as $$
   select exists (select from pgmq.archive(queue_name, array[msg_id]));
 $$;
 
 create or replace function pgmq.archive(queue_name text, msg_ids bigint[]) returns setof bigint
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   if pgmq.belongs_to_a_flow(archive.queue_name, msg_ids, 'archive') then
     return;
@@ -26,12 +26,12 @@ end
 $$;
 
 create or replace function pgmq.delete(queue_name text, msg_id bigint) returns boolean
-language sql set search_path = '' as $$
+language sql set search_path = pg_catalog, pg_temp as $$
   select exists (select from pgmq.delete(queue_name, array[msg_id]));
 $$;
 
 create or replace function pgmq.delete(queue_name text, msg_ids bigint[]) returns setof bigint
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   if pgmq.belongs_to_a_flow(delete.queue_name, msg_ids, 'delete') then
     return;
@@ -44,7 +44,7 @@ $$;
 
 -- All messages of a plain queue, whoever has them in hand; the archive stays. Answers with their number.
 create or replace function pgmq.purge_queue(queue_name text) returns bigint
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   queue constant pgmq.meta := pgmq.plain_queue(purge_queue.queue_name, 'purge', 'Cancel its runs: pgflow.cancel_run().');
   relation constant text := pgmq.format_table_name(purge_queue.queue_name, 'q');
@@ -58,7 +58,7 @@ end
 $$;
 
 create or replace function pgmq.belongs_to_a_flow(name text, msg_ids bigint[], wish text) returns boolean
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   queue constant pgmq.meta := pgmq.queue_named(name);
 begin

@@ -2,7 +2,7 @@
 -- still stored.
 
 create or replace function pgmq.metrics(queue_name text) returns pgmq.metrics_result
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   queue constant pgmq.meta := pgmq.queue_named(metrics.queue_name);
   relation constant text := pgmq.format_table_name(metrics.queue_name, 'q');
@@ -26,6 +26,6 @@ end
 $$;
 
 create or replace function pgmq.metrics_all() returns setof pgmq.metrics_result
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select m.* from pgmq.meta q cross join lateral pgmq.metrics(q.queue_name) m order by q.queue_name;
 $$;

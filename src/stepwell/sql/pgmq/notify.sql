@@ -4,7 +4,7 @@
 
 -- Of several callers the shortest interval counts.
 create or replace function pgmq.enable_notify_insert(queue_name text, throttle_interval_ms int default 250) returns void
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   queue constant pgmq.meta := pgmq.queue_named(enable_notify_insert.queue_name);
   relation constant text := pgmq.format_table_name(enable_notify_insert.queue_name, 'q');
@@ -31,7 +31,7 @@ $$;
 
 -- Takes back one enable_notify_insert. Others who called it are still told: it ends with the last of them.
 create or replace function pgmq.disable_notify_insert(queue_name text) returns void
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   queue constant pgmq.meta := pgmq.queue_named(disable_notify_insert.queue_name);
   relation constant text := pgmq.format_table_name(disable_notify_insert.queue_name, 'q');
@@ -51,7 +51,7 @@ end
 $$;
 
 create or replace function pgmq.notify_insert() returns trigger
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   perform pgmq.announce(array[tg_argv[0]]);
   return null;
@@ -60,7 +60,7 @@ $$;
 
 -- Who finds the row of a queue locked leaves it: somebody announces that queue in this moment.
 create or replace function pgmq.announce(names text[]) returns void
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   at constant timestamptz := pgflow.now();
   name text;

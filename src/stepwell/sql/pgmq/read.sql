@@ -2,7 +2,7 @@
 
 create or replace function pgmq.read(queue_name text, vt int, qty int, conditional jsonb default '{}')
 returns setof pgmq.message_record
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   queue constant pgmq.meta := pgmq.queue_named(read.queue_name);
   at constant timestamptz := pgflow.now();
@@ -32,7 +32,7 @@ create or replace function pgmq.read_with_poll(
   queue_name text, vt int, qty int, max_poll_seconds int default 5, poll_interval_ms int default 100,
   conditional jsonb default '{}'
 ) returns setof pgmq.message_record
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   deadline constant timestamptz := clock_timestamp() + make_interval(secs => max_poll_seconds);
 begin
@@ -47,7 +47,7 @@ $$;
 
 -- Read and delete at once: who takes it must not fail.
 create or replace function pgmq.pop(queue_name text) returns setof pgmq.message_record
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   queue constant pgmq.meta := pgmq.plain_queue(pop.queue_name, 'pop from',
     'Read it, and claim what was read: pgmq.read(), then pgflow.start_tasks().');
@@ -64,7 +64,7 @@ $$;
 
 -- Visible in so many seconds from now, however long it was hidden before.
 create or replace function pgmq.set_vt(queue_name text, msg_id bigint, vt int) returns setof pgmq.message_record
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   queue constant pgmq.meta := pgmq.queue_named(set_vt.queue_name);
   visible_at constant timestamptz := pgmq.after(set_vt.vt);
