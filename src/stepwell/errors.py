@@ -211,7 +211,12 @@ BY_SQLSTATE: dict[str, type[StepwellError]] = {
 }
 
 
+NO_LIST = " has root map steps but input is "
+
+
 def from_sqlstate(code: str | None, message: str) -> StepwellError | None:
     """Translate an error of the SQL core; None when it is not ours to explain."""
+    if code == "P0001" and NO_LIST in message:  # pgflow's words, without a code of their own
+        return PayloadError(f"{message}; give it a list")
     cls = BY_SQLSTATE.get(code or "")
     return cls(message) if cls else None

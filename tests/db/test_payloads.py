@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from stepwell.db.start import start_runs
-from stepwell.errors import Conflict, NotFound
+from stepwell.errors import Conflict, NotFound, PayloadError
 
 from .hands import Hands
 from .shapes import chain, flow, single, spread, step
@@ -132,6 +132,6 @@ def test_a_flow_that_nobody_deployed_is_named(hands: Hands) -> None:
 @pytest.mark.parametrize("value", [None, {}, "x", 5])
 def test_a_root_map_refuses_what_is_no_list(hands: Hands, value: Any) -> None:
     hands.define(flow("flow", step("each", map=True)))
-    with pytest.raises(Exception, match="root map steps but input is not an array"):
+    with pytest.raises(PayloadError, match=r"root map steps but input is not an array.*a list$"):
         hands.start("flow", [1], value)
     assert hands.rows("select count(*) from pgflow.runs") == [(0,)]

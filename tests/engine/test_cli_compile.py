@@ -7,6 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from stepwell.cli.exits import Exit
 from stepwell.cli.load import load_app
 from stepwell.cli.main import run
 from stepwell.compile.deploy import shapes_of
@@ -171,6 +172,13 @@ def test_files_are_named_in_the_order_they_are_to_run_in(tmp_path: Path, capsys:
         path.name,
         Path(written["file"]).name,
     ]
+
+
+def test_a_folder_that_cannot_be_is_told_in_a_sentence(tmp_path: Path, capsys: Out) -> None:
+    program = write_program(tmp_path, PLAIN)
+    (tmp_path / "file").write_text("")
+    assert run(["compile", program, "--out", str(tmp_path / "file")]) == Exit.USAGE
+    assert "name another --out" in capsys.readouterr().err
 
 
 def test_a_supabase_project_gets_them_where_it_looks_for_them(tmp_path: Path, capsys: Out) -> None:

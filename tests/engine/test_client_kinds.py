@@ -184,6 +184,10 @@ async def test_what_is_no_start_is_refused_in_words(client: Client) -> None:
     untyped: Any = client
     with pytest.raises(TypeError, match="has its input already"):
         await untyped.start(tidy.call(), 5)
+    with pytest.raises(DefinitionError, match=r"give it its input: \.call\(\.\.\.\)"):
+        await untyped.start(tidy, {"input": 5})
+    with pytest.raises(DefinitionError, match="no run can be started of None"):
+        await untyped.start_flow(None, {})
     assert await client.list() == []
 
 

@@ -92,6 +92,11 @@ async def test_what_cannot_be_sent_is_refused(client: Client) -> None:
         await client.dead_letters(limit=0)
     with pytest.raises(DefinitionError, match="no dead letters are named"):
         await client.resend()
+    wrong: Any = "17"
+    with pytest.raises(PayloadError, match="ids is '17'; it must be a list"):
+        await client.resend(ids=wrong)
+    with pytest.raises(PayloadError, match="it must be a list"):
+        await client.forget_dead_letters(ids=[wrong])
 
 
 async def test_dead_letters_are_listed_sent_again_and_forgotten(client: Client, dsn: str) -> None:

@@ -44,8 +44,11 @@ def compile(
         print_json(scripts) if json else print("\n".join(scripts.values()), end="")
         return Exit.OK
     folder = out or (USUAL if USUAL.is_dir() else Path("migrations"))
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {slug: write(folder, slug, script) for slug, script in scripts.items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files = {slug: write(folder, slug, script) for slug, script in scripts.items()}
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written to: {error}; name another --out") from error
     if json:
         print_json([{"slug": s, "file": str(p), "written": new} for s, (p, new) in files.items()])
         return Exit.OK

@@ -74,6 +74,8 @@ async def delete_flow(
     """Delete a flow, machine or job with every run of it. What still runs is cancelled first."""
     async with connected(dsn) as client:
         if not yes:
+            if not await client.flow_exists(flow):
+                return told("flow", flow, "deleted", False, "there is none by this name", json)
             runs = len(await client.list(flow, limit=LONGEST_LIST))
             many = f"{runs} or more" if runs == LONGEST_LIST else str(runs)
             raise UsageError(

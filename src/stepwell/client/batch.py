@@ -17,7 +17,7 @@ from stepwell.db.call import Call
 from stepwell.db.start import Started, start_runs
 from stepwell.define.flow import Flow
 from stepwell.define.ids import new_run_id
-from stepwell.define.startable import Startable
+from stepwell.define.startable import Startable, check_startable
 
 CHUNK = 1000
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -90,6 +90,7 @@ def batch_of_one(
     keys = [checked_key(choices.get("key"))]
     if isinstance(what, Flow | str):
         return _batch(what, [0], [written_input(what, given)], keys, choices)
+    check_startable(what, "start")
     if given is not None:
         raise TypeError(f"{what!r} has its input already; start it without another")
     definition, payload = parts_of(cast("Startable", what))

@@ -101,10 +101,18 @@ def listed_letters(queue: str | None, before: int | None, limit: int) -> Call[De
 def resent(
     queue: str | None, ids: Sequence[int] | None, limit: int, actor: str | None
 ) -> Call[Resent]:
-    return resend_dead_letters(queue, ids, checked_limit(limit, LONGEST_LIST), actor)
+    return resend_dead_letters(queue, checked_ids(ids), checked_limit(limit, LONGEST_LIST), actor)
+
+
+def checked_ids(ids: Sequence[int] | None) -> list[int] | None:
+    if ids is None:
+        return None
+    if isinstance(ids, str | bytes) or not all(type(each) is int for each in ids):
+        raise PayloadError(f"ids is {ids!r}; it must be a list of the `id`s of dead letters")
+    return list(ids)
 
 
 def forgotten(
     queue: str | None, ids: Sequence[int] | None, limit: int, actor: str | None
 ) -> Call[Forgotten]:
-    return forget_dead_letters(queue, ids, checked_limit(limit, LONGEST_LIST), actor)
+    return forget_dead_letters(queue, checked_ids(ids), checked_limit(limit, LONGEST_LIST), actor)

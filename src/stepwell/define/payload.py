@@ -59,6 +59,8 @@ def _decoder(wanted: Any) -> Callable[[bytes | str], Any]:
         try:
             return decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            if wanted is Any:  # which any JSON fits
+                raise PayloadError(f"the JSON cannot be read: {error}") from error
             raise PayloadError(f"the JSON does not fit {_type_name(wanted)}: {error}") from error
 
     return read
