@@ -417,6 +417,10 @@ CREATE TABLE pgflow.limits (
 --
 
 --
+-- Name: can_broadcast(); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: cancel_run(uuid, text, text); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -2791,6 +2795,664 @@ ALTER TABLE ONLY pgflow.steps
 
 ALTER TABLE ONLY pgflow.versions
     ADD CONSTRAINT versions_flow_slug_fkey FOREIGN KEY (flow_slug) REFERENCES pgflow.flows(flow_slug);
+
+
+--
+-- Name: FUNCTION add_steps(slug text, steps jsonb); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.add_steps(slug text, steps jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION admit_tasks(worker uuid, picked bigint[], most integer, at timestamp with time zone, INOUT held text[], OUT ids bigint[], OUT tokens bigint[], OUT moved integer, OUT contended boolean, OUT delayed boolean); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.admit_tasks(worker uuid, picked bigint[], most integer, at timestamp with time zone, INOUT held text[], OUT ids bigint[], OUT tokens bigint[], OUT moved integer, OUT contended boolean, OUT delayed boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION advance_flows(ready pgflow.step_ref[], finished pgflow.step_ref[], resolved pgflow.step_ref[], at timestamp with time zone, worker uuid, lane_queues text[], lane_versions integer[], want integer, OUT handed bigint[], OUT woken text[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.advance_flows(ready pgflow.step_ref[], finished pgflow.step_ref[], resolved pgflow.step_ref[], at timestamp with time zone, worker uuid, lane_queues text[], lane_versions integer[], want integer, OUT handed bigint[], OUT woken text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION after_ends(locked uuid[], at timestamp with time zone); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.after_ends(locked uuid[], at timestamp with time zone) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION announce_tasks(flow_slugs text[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.announce_tasks(flow_slugs text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION apply_entries(entries pgflow.entry[], at timestamp with time zone, worker uuid, lane_queues text[], lane_versions integer[], want integer, OUT written bigint[], OUT handed bigint[], OUT woken text[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.apply_entries(entries pgflow.entry[], at timestamp with time zone, worker uuid, lane_queues text[], lane_versions integer[], want integer, OUT written bigint[], OUT handed bigint[], OUT woken text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION arm_jobs(entries pgflow.entry[], at timestamp with time zone, OUT written bigint[], OUT woken text[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.arm_jobs(entries pgflow.entry[], at timestamp with time zone, OUT written bigint[], OUT woken text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION arm_tasks(entries pgflow.entry[], at timestamp with time zone, worker uuid, lane_queues text[], lane_versions integer[], want integer, OUT written bigint[], OUT handed bigint[], OUT woken text[], OUT old_tokens bigint[], OUT new_tokens bigint[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.arm_tasks(entries pgflow.entry[], at timestamp with time zone, worker uuid, lane_queues text[], lane_versions integer[], want integer, OUT written bigint[], OUT handed bigint[], OUT woken text[], OUT old_tokens bigint[], OUT new_tokens bigint[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION ask_again(run uuid, version integer, at timestamp with time zone); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.ask_again(run uuid, version integer, at timestamp with time zone) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION begin_machines(flow pgflow.flows, shape integer, at timestamp with time zone, fresh uuid[], ids uuid[], options jsonb[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.begin_machines(flow pgflow.flows, shape integer, at timestamp with time zone, fresh uuid[], ids uuid[], options jsonb[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION begin_runs(fresh uuid[], version integer, at timestamp with time zone); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.begin_runs(fresh uuid[], version integer, at timestamp with time zone) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION block_tasks(refused bigint[], gates text[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.block_tasks(refused bigint[], gates text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION broadcast(told pgflow.told[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.broadcast(told pgflow.told[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION charge_shares(taken bigint[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.charge_shares(taken bigint[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION check_inputs(flow_slug text, version integer, inputs jsonb[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.check_inputs(flow_slug text, version integer, inputs jsonb[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION check_kind(slug text, kind text); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.check_kind(slug text, kind text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION check_limits(gates text[], rates text[], weights double precision[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.check_limits(gates text[], rates text[], weights double precision[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION check_step_is_there(run pgflow.runs); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.check_step_is_there(run pgflow.runs) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION check_worker(id uuid); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.check_worker(id uuid) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION close_runs(ended uuid[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.close_runs(ended uuid[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION close_steps(steps pgflow.step_ref[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.close_steps(steps pgflow.step_ref[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION close_tasks(entries pgflow.entry[], at timestamp with time zone, OUT written bigint[], OUT done pgflow.step_ref[], OUT counts integer[], OUT exhausted pgflow.entry[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.close_tasks(entries pgflow.entry[], at timestamp with time zone, OUT written bigint[], OUT done pgflow.step_ref[], OUT counts integer[], OUT exhausted pgflow.entry[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION condition_met(run uuid, step pgflow.steps); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.condition_met(run uuid, step pgflow.steps) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION count_down(done pgflow.step_ref[], counts integer[], at timestamp with time zone); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.count_down(done pgflow.step_ref[], counts integer[], at timestamp with time zone) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION end_runs(ended uuid[], at timestamp with time zone); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.end_runs(ended uuid[], at timestamp with time zone) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION ensure_machine_steps(shape jsonb, version integer); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.ensure_machine_steps(shape jsonb, version integer) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION entries_written(entries pgflow.entry[], written bigint[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.entries_written(entries pgflow.entry[], written bigint[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION exhaust_steps(exhausted pgflow.entry[], at timestamp with time zone, OUT passed pgflow.step_ref[], OUT below pgflow.step_ref[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.exhaust_steps(exhausted pgflow.entry[], at timestamp with time zone, OUT passed pgflow.step_ref[], OUT below pgflow.step_ref[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION fail_steps(steps pgflow.step_ref[], messages text[], at timestamp with time zone); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.fail_steps(steps pgflow.step_ref[], messages text[], at timestamp with time zone) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION fail_violations(INOUT done pgflow.step_ref[], INOUT counts integer[], at timestamp with time zone); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.fail_violations(INOUT done pgflow.step_ref[], INOUT counts integer[], at timestamp with time zone) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION finish_joins(join_ids bigint[], at timestamp with time zone); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.finish_joins(join_ids bigint[], at timestamp with time zone) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION flow_named(slug text); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.flow_named(slug text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION foreign_queue_for_flow(slug text); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.foreign_queue_for_flow(slug text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION forget_runs(ids uuid[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.forget_runs(ids uuid[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION free_slots(tokens bigint[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.free_slots(tokens bigint[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION handed_signals(run uuid, names text[], given bigint[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.handed_signals(run uuid, names text[], given bigint[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION headers_of_functions(); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.headers_of_functions() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION hold_flow(flow_slug text); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.hold_flow(flow_slug text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION hold_run(id uuid); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.hold_run(id uuid) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION insert_tasks(started pgflow.step_ref[], at timestamp with time zone, worker uuid, lane_queues text[], lane_versions integer[], want integer, OUT handed bigint[], OUT woken text[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.insert_tasks(started pgflow.step_ref[], at timestamp with time zone, worker uuid, lane_queues text[], lane_versions integer[], want integer, OUT handed bigint[], OUT woken text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION judge_entries(message_ids bigint[], tokens bigint[], outcomes text[], outputs jsonb[], error_types text[], error_messages text[], tracebacks text[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.judge_entries(message_ids bigint[], tokens bigint[], outcomes text[], outputs jsonb[], error_types text[], error_messages text[], tracebacks text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION lock_run(run_id uuid); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.lock_run(run_id uuid) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION lock_runs_of(message_ids bigint[], outcomes text[], patient boolean); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.lock_runs_of(message_ids bigint[], outcomes text[], patient boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION lock_schedule(name text); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.lock_schedule(name text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION lock_trees(roots uuid[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.lock_trees(roots uuid[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION lock_with_parent(id uuid); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.lock_with_parent(id uuid) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION make_views(slug text, relation text); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.make_views(slug text, relation text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION move_runs(entries pgflow.entry[], at timestamp with time zone, worker uuid, lane_queues text[], lane_versions integer[], want integer, OUT written bigint[], OUT handed bigint[], OUT woken text[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.move_runs(entries pgflow.entry[], at timestamp with time zone, worker uuid, lane_queues text[], lane_versions integer[], want integer, OUT written bigint[], OUT handed bigint[], OUT woken text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION need_extension(is_there boolean, extension text, hint text); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.need_extension(is_there boolean, extension text, hint text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION no_queue(queue text); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.no_queue(queue text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION open_lanes(lane_queues text[], lane_versions integer[], OUT queues text[], OUT versions integer[], OUT capped boolean, OUT fair boolean); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.open_lanes(lane_queues text[], lane_versions integer[], OUT queues text[], OUT versions integer[], OUT capped boolean, OUT fair boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION pause_lanes(kind text, name text, actor text, reason text); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.pause_lanes(kind text, name text, actor text, reason text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION pay_wakes(); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.pay_wakes() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION pick_fairly(lane_queues text[], lane_versions integer[], want integer, OUT ids bigint[], OUT found_some boolean); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.pick_fairly(lane_queues text[], lane_versions integer[], want integer, OUT ids bigint[], OUT found_some boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION pick_messages(slug text, most integer, wanted jsonb, at timestamp with time zone, OUT ids bigint[], OUT shared boolean); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.pick_messages(slug text, most integer, wanted jsonb, at timestamp with time zone, OUT ids bigint[], OUT shared boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION pick_tasks(lane_queues text[], lane_versions integer[], want integer, OUT ids bigint[], OUT limited boolean, OUT shared boolean); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.pick_tasks(lane_queues text[], lane_versions integer[], want integer, OUT ids bigint[], OUT limited boolean, OUT shared boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION put_aside(picked bigint[], taken bigint[], tokens bigint[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.put_aside(picked bigint[], taken bigint[], tokens bigint[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION queue_for_flow(slug text); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.queue_for_flow(slug text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION raise(code text, message text, hint text); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.raise(code text, message text, hint text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION rearm_tasks(run pgflow.runs, at timestamp with time zone); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.rearm_tasks(run pgflow.runs, at timestamp with time zone) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION receive_signals(listeners bigint[], at timestamp with time zone); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.receive_signals(listeners bigint[], at timestamp with time zone) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION release_children(finished pgflow.step_ref[], OUT ready pgflow.step_ref[], OUT plain boolean); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.release_children(finished pgflow.step_ref[], OUT ready pgflow.step_ref[], OUT plain boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION reopen_steps(run uuid); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.reopen_steps(run uuid) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION repeat_flow(origin pgflow.runs, from_step text, id uuid, at timestamp with time zone); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.repeat_flow(origin pgflow.runs, from_step text, id uuid, at timestamp with time zone) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION repeat_run(origin pgflow.runs, from_step text, id uuid); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.repeat_run(origin pgflow.runs, from_step text, id uuid) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION resolve_wave(ready pgflow.step_ref[], at timestamp with time zone, OUT starting pgflow.step_ref[], OUT passed pgflow.step_ref[], OUT below pgflow.step_ref[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.resolve_wave(ready pgflow.step_ref[], at timestamp with time zone, OUT starting pgflow.step_ref[], OUT passed pgflow.step_ref[], OUT below pgflow.step_ref[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION resume_lanes(kind text, name text, actor text); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.resume_lanes(kind text, name text, actor text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION run_started_as(id uuid, key text, flow_slug text, input jsonb); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.run_started_as(id uuid, key text, flow_slug text, input jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION schedule_job(name text, at text, command text); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.schedule_job(name text, at text, command text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION seat_tasks(worker uuid, picked bigint[], drawn bigint[], OUT ids bigint[], OUT tokens bigint[], OUT refused bigint[], OUT refused_tokens bigint[], OUT refused_gates text[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.seat_tasks(worker uuid, picked bigint[], drawn bigint[], OUT ids bigint[], OUT tokens bigint[], OUT refused bigint[], OUT refused_tokens bigint[], OUT refused_gates text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION secret_named(name text); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.secret_named(name text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION settle_runs(resolved pgflow.step_ref[], at timestamp with time zone); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.settle_runs(resolved pgflow.step_ref[], at timestamp with time zone) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION site_of_functions(); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.site_of_functions() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION somebody_listens(); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.somebody_listens() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION spawn_children(entries pgflow.entry[], at timestamp with time zone); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.spawn_children(entries pgflow.entry[], at timestamp with time zone) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION spawn_from_steps(entries pgflow.entry[], at timestamp with time zone, OUT written bigint[], OUT woken text[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.spawn_from_steps(entries pgflow.entry[], at timestamp with time zone, OUT written bigint[], OUT woken text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION stand_in_line(ids bigint[], at timestamp with time zone); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.stand_in_line(ids bigint[], at timestamp with time zone) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION start_steps(starting pgflow.step_ref[], at timestamp with time zone, worker uuid, lane_queues text[], lane_versions integer[], want integer, OUT handed bigint[], OUT woken text[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.start_steps(starting pgflow.step_ref[], at timestamp with time zone, worker uuid, lane_queues text[], lane_versions integer[], want integer, OUT handed bigint[], OUT woken text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION startable_tasks(slug text, msg_ids bigint[], OUT ids bigint[], OUT limited boolean); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.startable_tasks(slug text, msg_ids bigint[], OUT ids bigint[], OUT limited boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION steps_to_keep(origin pgflow.runs, from_step text, OUT passed text[], OUT cut text[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.steps_to_keep(origin pgflow.runs, from_step text, OUT passed text[], OUT cut text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION take_on(worker uuid, lane_queues text[], lane_versions integer[], want integer, at timestamp with time zone, OUT ids bigint[], OUT contended boolean, OUT delayed boolean); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.take_on(worker uuid, lane_queues text[], lane_versions integer[], want integer, at timestamp with time zone, OUT ids bigint[], OUT contended boolean, OUT delayed boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION take_tasks(worker uuid, ids bigint[], tokens bigint[], at timestamp with time zone); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.take_tasks(worker uuid, ids bigint[], tokens bigint[], at timestamp with time zone) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION tell(told pgflow.told[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.tell(told pgflow.told[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION tell_failures(steps pgflow.step_ref[], violated boolean); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.tell_failures(steps pgflow.step_ref[], violated boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION tell_present(run uuid, VARIADIC states text[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.tell_present(run uuid, VARIADIC states text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION tell_resolved(skipped pgflow.step_ref[], cascading pgflow.step_ref[], below pgflow.step_ref[], empty pgflow.step_ref[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.tell_resolved(skipped pgflow.step_ref[], cascading pgflow.step_ref[], below pgflow.step_ref[], empty pgflow.step_ref[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION tell_runs(what text, run_ids uuid[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.tell_runs(what text, run_ids uuid[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION tell_steps(what text, steps pgflow.step_ref[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.tell_steps(what text, steps pgflow.step_ref[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION trees_of(roots uuid[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.trees_of(roots uuid[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION version_numbered(flow pgflow.flows, number integer); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.version_numbered(flow pgflow.flows, number integer) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION wake_gates(gates text[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.wake_gates(gates text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION wake_waiting(gates text[], OUT queues text[], OUT owed text[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.wake_waiting(gates text[], OUT queues text[], OUT owed text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION write_one(run_id uuid, step_slug text, task_index integer, outcome text, output jsonb, error_message text); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.write_one(run_id uuid, step_slug text, task_index integer, outcome text, output jsonb, error_message text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION write_outcomes(worker uuid, message_ids bigint[], tokens bigint[], outcomes text[], outputs jsonb[], error_types text[], error_messages text[], tracebacks text[], lane_queues text[], lane_versions integer[], want integer, patient boolean, bodies_ended boolean, OUT written bigint[], OUT handed bigint[], OUT woken text[], OUT busy bigint[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.write_outcomes(worker uuid, message_ids bigint[], tokens bigint[], outcomes text[], outputs jsonb[], error_types text[], error_messages text[], tracebacks text[], lane_queues text[], lane_versions integer[], want integer, patient boolean, bodies_ended boolean, OUT written bigint[], OUT handed bigint[], OUT woken text[], OUT busy bigint[]) FROM PUBLIC;
 
 
 --

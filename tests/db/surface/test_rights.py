@@ -26,6 +26,12 @@ START: LiteralString = (
     "select pgflow.start_flow_with_states("
     "'mail'::pg_catalog.text, '{}'::pg_catalog.jsonb, null::pg_catalog.uuid)"
 )
+RIGHTS: tuple[LiteralString, ...] = (
+    "grant usage on schema pgflow to {}",
+    "grant all on all tables in schema pgflow to {}",
+    "grant all on all sequences in schema pgflow to {}",
+    "grant execute on all functions in schema pgflow to {}",
+)
 INNER: LiteralString = """
 select p.proname from pg_proc p join pg_language l on l.oid = p.prolang
 where p.pronamespace = 'pgflow'::regnamespace and l.lanname = 'plpgsql'
@@ -73,3 +79,27 @@ def test_a_caller_cannot_compile_the_inner_functions_first(guest: Caller) -> Non
 
 def test_only_functions_with_a_search_path_of_their_own_are_for_everybody(caller: Caller) -> None:
     assert caller.rows(INNER) == []
+
+
+def test_a_worker_s_role_needs_nothing_of_the_schemas_beside_ours(
+    caller: Caller, connect: Connect
+) -> None:
+    """It has what the page about production says; pgmq and realtime are closed to it."""
+    role = sql.Identifier(f"worker_{uuid4().hex}")
+    caller.flow("mail", ("send", ""))
+    caller.do("select pgmq.enable_notify_insert('mail')")
+    caller.do("create schema realtime")
+    caller.do(
+        "create function realtime.send(jsonb, text, text, boolean) returns void"
+        " language sql as 'select'"
+    )
+    caller.conn.execute(sql.SQL("create role {}").format(role))
+    for right in RIGHTS:
+        caller.conn.execute(sql.SQL(right).format(role))
+    worker = Caller(connect())
+    worker.conn.execute(sql.SQL("set session authorization {}").format(role))
+    worker.do("select pgflow.start_flow('mail', '{}')")
+    assert worker.rows("select queue from pgflow.list_queues()") == [{"queue": "mail"}]
+    worker.conn.close()
+    caller.conn.execute(sql.SQL("drop owned by {} cascade").format(role))
+    caller.conn.execute(sql.SQL("drop role {}").format(role))

@@ -12,7 +12,7 @@ $$;
 
 -- What was done, newest first: to one run, or to anything.
 create or replace function pgflow.list_audit(run uuid default null, most int default 100) returns setof pgflow.audit
-language plpgsql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off as $$
 begin
   if run is null then
     return query select * from pgflow.audit a order by a.audit_id desc limit most;

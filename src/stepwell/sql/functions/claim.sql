@@ -6,7 +6,7 @@
 create or replace function pgflow.claim_tasks(worker uuid, lane_queues text[], lane_versions int[], want int)
 returns setof pgflow.claimed_task
 language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
   -- a statement of its own: the one that describes must see what this one wrote
   taken constant record := pgflow.take_on(worker, lane_queues, lane_versions, want, pgflow.now());
@@ -169,7 +169,7 @@ $$;
 create or replace function pgflow.start_tasks(flow_slug text, msg_ids bigint[], worker_id uuid)
 returns setof pgflow.step_task_record
 language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
   known constant boolean := pgflow.check_worker(start_tasks.worker_id);

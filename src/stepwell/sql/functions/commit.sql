@@ -21,7 +21,7 @@ create or replace function pgflow.commit_tasks(
   lane_queues text[] default '{}', lane_versions int[] default '{}', want int default 0
 ) returns table (message_id bigint, verdict text, queue text)
 language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
   done constant record := pgflow.write_outcomes(worker, message_ids, tokens, outcomes, outputs,
@@ -48,7 +48,8 @@ create or replace function pgflow.commit_and_claim(
   step_slug text, task_index int, attempt int, max_attempts int, timeout int, started_at timestamptz,
   input text, flow_input text, kind text, key text, crashes int, signals text, children text, version int)
 language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-set lock_timeout = '1s' set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+set lock_timeout = '1s' set jit = off
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
   done constant record := pgflow.write_outcomes(worker, message_ids, tokens, outcomes, outputs,

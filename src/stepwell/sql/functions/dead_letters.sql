@@ -4,7 +4,7 @@
 -- Newest first; of one queue or of all. `before`, the id of the last one, continues a list.
 create or replace function pgflow.list_dead_letters(queue text default null, before bigint default null, most int default 100)
 returns setof pgflow.dead_letters
-language plpgsql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off as $$
 declare
   last constant bigint := coalesce(before, 9223372036854775807);
 begin
@@ -68,7 +68,7 @@ $$;
 
 -- The oldest that are meant, locked; what somebody else has in hand is left to them.
 create or replace function pgflow.chosen_letters(queue text, ids bigint[], most int) returns bigint[]
-language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off as $$
 begin
   if queue is null and ids is null then
     perform pgflow.raise('PF422', 'no dead letters are named', 'Say which queue, or which ids.');

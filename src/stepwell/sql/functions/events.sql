@@ -10,7 +10,7 @@
 create or replace function pgflow.somebody_listens() returns boolean
 language plpgsql as $$
 begin
-  if to_regprocedure('realtime.send(jsonb,text,text,boolean)') is not null then
+  if pgflow.can_broadcast() then
     return true;
   end if;
   if not exists (select from pgflow.listeners) then
@@ -18,6 +18,13 @@ begin
   end if;
   return exists (select from pgflow.listeners l where l.until > clock_timestamp());
 end
+$$;
+
+-- To look a function up in a schema is an error for who may not use the schema; that is no reason to stop a run.
+create or replace function pgflow.can_broadcast() returns boolean
+language sql stable as $$
+  select case when has_schema_privilege(to_regnamespace('realtime')::oid, 'usage')
+    then to_regprocedure('realtime.send(jsonb,text,text,boolean)') is not null else false end;
 $$;
 
 -- Runs became what their status says: of these ids only those that are `what` now (`ended`: that have ended). `violated`: failed by
@@ -126,7 +133,7 @@ begin
   where exists (select from pgflow.listeners l where l.run_id is null and l.until > clock_timestamp())
     or t.run_id in (select l.run_id from pgflow.listeners l where l.run_id is not null and l.until > clock_timestamp())
   order by t.place;
-  if to_regprocedure('realtime.send(jsonb,text,text,boolean)') is not null then
+  if pgflow.can_broadcast() then
     perform pgflow.broadcast(told);
   end if;
 end
@@ -206,7 +213,7 @@ $$;
 -- What happened to these runs after these events, in order, at most so many of each run.
 create or replace function pgflow.events_of(runs uuid[], after bigint[], most int default 500)
 returns table (event_id bigint, run_id uuid, event text, payload text, at timestamptz)
-language plpgsql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_bitmapscan = off as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 begin
   return query
@@ -222,7 +229,7 @@ $$;
 -- says what that was. More than `most`: go on with the same `until`, after the last event. Without events one row of nulls.
 create or replace function pgflow.events_between(seen text, until text default null, after bigint default 0, most int default 500)
 returns table (snapshot text, event_id bigint, run_id uuid, event text, payload text, at timestamptz)
-language plpgsql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_bitmapscan = off as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 begin
   return query
@@ -239,7 +246,7 @@ $$;
 
 -- Forget what nobody needs: listeners that did not come back, and the oldest events, at most so many.
 create or replace function pgflow.prune_events(keep interval default '10 minutes', most int default 10000) returns int
-language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off as $$
 declare
   pruned int;
 begin

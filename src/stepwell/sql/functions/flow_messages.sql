@@ -8,7 +8,7 @@
 create or replace function pgflow.read_tasks(slug text, seconds int, most int, wanted jsonb default '{}')
 returns table (msg_id bigint, read_ct int, enqueued_at timestamptz, vt timestamptz, message jsonb, headers jsonb)
 language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
   at constant timestamptz := pgflow.now();
   picked constant record := pgflow.pick_messages(slug, most, coalesce(wanted, '{}'), at);
@@ -95,7 +95,7 @@ $$;
 create or replace function pgflow.hide_tasks(slug text, ids bigint[], times timestamptz[], reads int[] default null)
 returns table (msg_id bigint, read_ct int, enqueued_at timestamptz, vt timestamptz, message jsonb, headers jsonb)
 language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
   at constant timestamptz := pgflow.now();
@@ -136,13 +136,17 @@ begin
 end
 $$;
 
--- New tasks of flows whose queues are announced. The schema that does it may be gone meanwhile.
+-- New tasks of flows whose queues are announced. The schema that does it may be gone meanwhile, or closed to this role.
 create or replace function pgflow.announce_tasks(flow_slugs text[]) returns void
 language plpgsql as $$
 begin
-  if to_regprocedure('pgmq.announce(text[])') is not null then
-    perform pgmq.announce(flow_slugs);
+  if has_schema_privilege(to_regnamespace('pgmq')::oid, 'usage') then
+    if to_regprocedure('pgmq.announce(text[])') is not null then
+      perform pgmq.announce(flow_slugs);
+    end if;
   end if;
+exception when insufficient_privilege then
+  raise warning 'new tasks of % were not announced: %', flow_slugs, sqlerrm;
 end
 $$;
 

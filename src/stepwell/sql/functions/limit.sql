@@ -267,7 +267,7 @@ $$;
 -- with the last one (null: that was the end) and the queues to tell.
 create or replace function pgflow.wake_stuck(after text default '', most int default 200)
 returns table (last_gate text, queues text[])
-language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off set enable_seqscan = off as $$
 declare
   waited text[];
 begin

@@ -7,7 +7,7 @@
 -- Slots go with their claims: those of lost workers are free, and `queues` have something to do.
 create or replace function pgflow.reclaim_tasks(
   margin interval default '30 seconds', out requeued int, out failed int, out queues text[])
-language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off set enable_seqscan = off as $$
 declare
   at constant timestamptz := pgflow.now();
   ids bigint[];

@@ -132,7 +132,9 @@ declare
   at constant timestamptz := pgflow.now();
   q record;
 begin
-  if to_regprocedure('pgmq.list_queues()') is null then
+  if has_schema_privilege(to_regnamespace('pgmq')::oid, 'usage') is not true then
+    return;
+  elsif to_regprocedure('pgmq.list_queues()') is null then
     return;
   end if;
   for q in

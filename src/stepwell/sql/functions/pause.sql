@@ -3,7 +3,7 @@
 -- Nothing more of a live run is claimed. Bodies that run are written when they end; signals arrive, and time passes.
 -- False: the run had ended, or was paused.
 create or replace function pgflow.pause_run(run_id uuid, actor text default null) returns boolean
-language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   at constant timestamptz := pgflow.now();
@@ -30,7 +30,7 @@ $$;
 
 -- A paused run goes on where it was; its tasks keep their place in the line. False: it was not paused.
 create or replace function pgflow.resume_run(run_id uuid, actor text default null) returns boolean
-language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
   perform pgflow.lock_run(resume_run.run_id);

@@ -13,7 +13,7 @@ end;
 -- Renew a worker's lease. `alive` false: it lapsed and its tasks are others' now; come back under a new id.
 -- `held`: the tokens that are still its own, so that it can stop bodies whose claim is gone.
 create or replace function pgflow.heartbeat(id uuid) returns table (alive boolean, draining boolean, held bigint[])
-language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off as $$
 begin
   update pgflow.workers w set last_heartbeat_at = greatest(pgflow.now(), w.last_heartbeat_at)
   where w.worker_id = id and w.stopped_at is null
@@ -29,7 +29,7 @@ $$;
 
 -- A worker that leaves gives back what it holds, uncounted. Locks: the worker before the runs, as reclaim_tasks does.
 create or replace function pgflow.leave(id uuid) returns void
-language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off as $$
 begin
   update pgflow.workers w set stopped_at = pgflow.now() where w.worker_id = id and w.stopped_at is null;
   perform pgflow.release_tasks(array_agg(t.message_id), array_agg(t.claim_token))

@@ -64,7 +64,7 @@ create or replace function pgflow.prune_runs(
   flow_slug text, before timestamptz, most int default 500, after_start timestamptz default null, after_run uuid default null
 ) returns table (deleted int, looked int, last_start timestamptz, last_run uuid)
 language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-set enable_seqscan = off set enable_bitmapscan = off as $$
+set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
   at constant timestamptz := pgflow.now();

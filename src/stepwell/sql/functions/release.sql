@@ -4,7 +4,7 @@
 -- Locks: runs by id, then tasks, as a commit and a cancel do, which may want the same tasks in another order.
 create or replace function pgflow.release_tasks(message_ids bigint[], tokens bigint[]) returns int
 language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
   at constant timestamptz := pgflow.now();
   released int;
@@ -23,7 +23,7 @@ $$;
 
 -- The same for claims that a worker holds but never heard of: the answer to its claim was lost on the way.
 create or replace function pgflow.release_held(worker uuid, tokens bigint[]) returns int
-language sql set enable_seqscan = off as $$
+language sql set jit = off set enable_seqscan = off as $$
   select pgflow.release_tasks(array_agg(t.message_id), array_agg(t.claim_token))
   from pgflow.step_tasks t where t.last_worker_id = worker and t.stage = 'running' and t.claim_token = any (tokens);
 $$;

@@ -7,7 +7,7 @@
 create or replace function pgflow.restart_run(
   run_id uuid, from_step text default null, new_run_id uuid default null, actor text default null
 ) returns table (id uuid, created boolean)
-language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   at constant timestamptz := pgflow.now();

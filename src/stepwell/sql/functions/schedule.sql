@@ -46,7 +46,7 @@ $$;
 -- No locks; fire_schedules looks again under its own.
 create or replace function pgflow.due_schedules(most int default 1000)
 returns table (name text, spec jsonb, catch_up text, next_at timestamptz, resumed_at timestamptz, seen_at timestamptz)
-language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_bitmapscan = off as $$
+language plpgsql set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
   at constant timestamptz := pgflow.now();
@@ -68,7 +68,7 @@ $$;
 -- Seconds until something is due; null: no schedule fires. A slot that waits for the end of a run is looked at every half
 -- second.
 create or replace function pgflow.next_schedule() returns float8
-language sql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_bitmapscan = off as $$
+language sql stable set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
   select case when d.next_at is not null  -- greatest would make 0 of null
     then greatest(least(extract(epoch from d.next_at - pgflow.now()), case when w.some then 0.5 end), 0) end::float8
   from (select min(s.next_at) as next_at from pgflow.schedules s where s.paused_at is null) d,

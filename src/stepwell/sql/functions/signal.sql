@@ -7,7 +7,7 @@
 create or replace function pgflow.send_signal(
   target_id uuid, target_key text, name text, payload jsonb default 'null', dedup_key text default null
 ) returns table (signal_id bigint, run_id uuid, created boolean, queue text)
-language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   at constant timestamptz := pgflow.now();

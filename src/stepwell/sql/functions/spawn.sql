@@ -158,7 +158,7 @@ $$;
 -- Cancel the children that were to end with their parent, a few parents at a time. Whose children somebody holds is left for
 -- the next time. Locks: orphans that nobody holds; then as cancel_run, waiting for no lock long enough to wait in a circle.
 create or replace function pgflow.end_orphans(most int default 100) returns int
-language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set lock_timeout = '20ms' as $$
+language plpgsql set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off set lock_timeout = '20ms' as $$
 declare
   parent uuid;
   children uuid[];

@@ -10,7 +10,7 @@ create or replace function pgflow.start_runs(
   flow_slug text, inputs jsonb[], run_ids uuid[] default null, keys text[] default null, version_id int default null,
   options jsonb[] default null
 ) returns table ("position" int, run_id uuid, created boolean)
-language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   held constant boolean := pgflow.hold_flow(start_runs.flow_slug);

@@ -16,7 +16,7 @@ $$;
 
 -- The same for many at once, which share their locks; answers with all that ended by it.
 create or replace function pgflow.cancel_runs(roots uuid[], reason text default null, actor text default null) returns uuid[]
-language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off as $$
 declare
   at constant timestamptz := pgflow.now();
   tree constant uuid[] := pgflow.lock_trees(roots);
@@ -85,7 +85,7 @@ $$;
 -- Let a failed or cancelled run go on from where it ended: what completed stays, what failed gets all its attempts
 -- again, what waited waits on. The join that counted it as failed counts it as live. False: the run is live or complete.
 create or replace function pgflow.retry_run(run_id uuid, actor text default null) returns boolean
-language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   at constant timestamptz := pgflow.now();
@@ -216,7 +216,7 @@ $$;
 -- The place in the line of a live run's open tasks, and of those to come: lower is earlier. False: the run had ended, or
 -- all of it has this priority.
 create or replace function pgflow.set_priority(run_id uuid, priority int, actor text default null) returns boolean
-language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   wanted constant smallint := set_priority.priority;
@@ -246,7 +246,7 @@ $$;
 -- Forget an ended run and all that it owns. What stays are the audit trail, its children and its restarts, which go on
 -- naming it. A live run is refused.
 create or replace function pgflow.delete_run(run_id uuid, actor text default null) returns boolean
-language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
   if pgflow.lock_run(delete_run.run_id) = 'started' then
@@ -275,7 +275,7 @@ $$;
 
 -- Where this run or its parent has something to do: whom to tell after it was steered.
 create or replace function pgflow.ready_queues(run uuid) returns text[]
-language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off as $$
 begin
   return array(
     select distinct t.queue from pgflow.step_tasks t

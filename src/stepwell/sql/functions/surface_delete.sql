@@ -3,7 +3,7 @@
 -- A flow (or a machine, or a job) and every run of it that there ever was. Live runs are cancelled first, so that parents,
 -- children and workers hear of it; its queue goes with it. Schedules stay, for one of the same name may come.
 create or replace function pgflow.delete_flow_and_data(p_flow_slug text) returns void
-language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off as $$
 declare
   ids uuid[];
 begin
@@ -57,7 +57,7 @@ $$;
 -- Forget workers that have not been heard of, and runs that ended, for longer than this. What a live parent may still ask for
 -- stays, and so does a run whose key is taken until a time of its own; one that somebody holds is left for the next time.
 create or replace function pgflow.prune_data_older_than(retention_interval interval) returns void
-language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off as $$
 declare
   at constant timestamptz := pgflow.now();
   cutoff constant timestamptz := at - retention_interval;

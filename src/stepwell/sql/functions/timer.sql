@@ -6,7 +6,7 @@
 create or replace function pgflow.promote_tasks(most int default 1000)
 returns table (queues text[], promoted int, next_due float8)
 language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
-set enable_seqscan = off set enable_bitmapscan = off as $$
+set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
   at constant timestamptz := pgflow.now();
 begin
