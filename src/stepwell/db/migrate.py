@@ -17,9 +17,25 @@ from stepwell.errors import SchemaError
 SQL = files("stepwell") / "sql"
 LIBRARY = installed_version("stepwell")
 QUEUES = "select pgflow.expose_flows()"
+GUEST = """
+    select from pg_namespace n where n.nspname = 'pgmq' and not pgflow.owns_pgmq()
+      and not (pg_has_role(n.nspowner, 'usage')  -- empty: made for us
+        and not exists (select from pg_class where relnamespace = n.oid)
+        and not exists (select from pg_proc where pronamespace = n.oid))
+"""
 LOCK = "select pg_advisory_xact_lock(hashtext('stepwell.migrate'))"
+LACKING = """
+    select quote_ident(current_user), quote_ident(current_database()), name
+    from unnest(array['pgflow', 'pgmq']) name
+    where to_regnamespace(name) is null
+      and not has_database_privilege(current_database(), 'create')
+"""
 LEDGER = """
-    create schema if not exists pgflow;
+    do $$ begin
+      if to_regnamespace('pgflow') is null then  -- `if not exists` asks for the right all the same
+        create schema pgflow;
+      end if;
+    end $$;
     create table if not exists pgflow.stepwell_migrations (
       name text primary key,
       checksum text not null,
@@ -138,6 +154,7 @@ async def migrate(conn: AsyncConnection[Any]) -> list[str]:
         missing = pending(schema)
         if not missing and schema.current:
             return []  # another process was faster
+        await check_rights(conn)
         await conn.execute(LEDGER)
         for script in missing:
             await apply(conn, script)
@@ -159,14 +176,25 @@ async def migrate(conn: AsyncConnection[Any]) -> list[str]:
     return [script.name for script in missing]
 
 
+async def check_rights(conn: AsyncConnection[Any]) -> None:
+    """Say what a role lacks that may not make our schemas."""
+    if row := await (await conn.execute(LACKING)).fetchone():
+        role, database, schema = row
+        raise SchemaError(
+            f"role {role} cannot make schema {schema} in database {database}. Let it: grant create "
+            f"on database {database} to {role}; or make both for it: create schema pgflow "
+            f"authorization {role}; create schema pgmq authorization {role}"
+        )
+
+
 async def apply(conn: AsyncConnection[Any], script: Script) -> None:
     await conn.execute(cast(LiteralString, script.text))
 
 
 async def apply_queues(conn: AsyncConnection[Any]) -> None:
     """Our pgmq, unless the schema is somebody else's: then only the views of our flows in it."""
-    row = await (await conn.execute("select pgflow.owns_pgmq()")).fetchone()
-    if row != (False,):
+    row = await (await conn.execute(GUEST)).fetchone()
+    if row is None:
         for script in queue_functions():
             await apply(conn, script)
     await conn.execute(QUEUES)

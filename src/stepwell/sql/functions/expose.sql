@@ -21,6 +21,9 @@ begin
 exception when insufficient_privilege then
   raise notice 'flow % has no queue in schema pgmq: %', slug, sqlerrm
     using hint = 'Grant create on schema pgmq to the owner of schema pgflow, then run stepwell migrate.';
+when undefined_table or undefined_column then
+  raise notice 'flow % has no queue in schema pgmq, which is none of pgmq: %', slug, sqlerrm
+    using hint = 'Workers of Stepwell serve it all the same. For queues, rename that schema, then run stepwell migrate.';
 end
 $$;
 
@@ -47,6 +50,8 @@ declare
 begin
   select * into queue from pgmq.meta m where m.queue_name = slug;
   if queue.flow_slug is null and queue.relation is not null then
+    -- who is sending to it ends first: what they sent is not to go with the table
+    execute format('lock table pgmq.%I, pgmq.%I', 'q_' || queue.relation, 'a_' || queue.relation);
     execute format('select exists (select from pgmq.%I) or exists (select from pgmq.%I)', 'q_' || queue.relation, 'a_' || queue.relation)
     into used;
     if used then
@@ -86,6 +91,7 @@ begin
   -- its metrics ask the sequence of a queue
   execute format('create or replace view pgmq.%I as select s.last_value, s.is_called from pgflow.step_tasks_message_id_seq s',
     'q_' || lower(slug) || '_msg_id_seq');
+  execute format('comment on view pgmq.%I is %L', 'q_' || lower(slug) || '_msg_id_seq', slug);
   return lower(slug);
 end
 $$;
@@ -194,7 +200,6 @@ begin
     where c.relnamespace = 'pgmq'::regnamespace and c.relkind = 'v' and pg_catalog.obj_description(c.oid, 'pg_class') = slug
   loop
     execute format('drop view pgmq.%I', relation);
-    execute format('drop view if exists pgmq.%I', relation || '_msg_id_seq');
     execute 'delete from pgmq.meta m where m.queue_name = $1' using slug;
   end loop;
   delete from pgflow.announced a where a.flow_slug = slug;

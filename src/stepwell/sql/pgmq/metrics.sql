@@ -16,7 +16,8 @@ begin
     from pgmq.%I m
   $sql$, relation) into result using coalesce(queue.queue_name, metrics.queue_name), at;
   if queue.flow_slug is null then
-    execute format('select s.last_value * s.is_called::int from pgmq.%I s', relation || '_msg_id_seq') into total;
+    execute format('select s.last_value * s.is_called::int from %s s', pg_get_serial_sequence(format('pgmq.%I', relation), 'msg_id'))
+    into total;
   else
     total := pgflow.count_tasks(queue.flow_slug);
   end if;

@@ -49,8 +49,8 @@ begin
       message jsonb,
       headers jsonb
     );
-    create index %3$I on pgmq.%2$I (vt);
-    create %1$stable pgmq.%4$I (
+    create index on pgmq.%2$I (vt);
+    create %1$stable pgmq.%3$I (
       msg_id bigint primary key,
       read_ct int not null default 0,
       enqueued_at timestamptz not null default now(),
@@ -59,8 +59,8 @@ begin
       message jsonb,
       headers jsonb
     );
-    create index %5$I on pgmq.%4$I (archived_at)
-  $sql$, kind, 'q_' || relation, 'q_' || relation || '_vt_idx', 'a_' || relation, 'archived_at_idx_' || relation);
+    create index %4$I on pgmq.%3$I (archived_at)
+  $sql$, kind, 'q_' || relation, 'a_' || relation, 'archived_at_idx_' || relation);
   insert into pgmq.meta (queue_name, is_unlogged, created_at, relation) values (name, unlogged, pgflow.now(), relation);
 end
 $$;

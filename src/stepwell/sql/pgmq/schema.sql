@@ -1,10 +1,11 @@
 -- SCHEMA pgmq, of our own where the extension is not: its names, types and results over tables of ours. The comment on the
 -- schema says that it is ours; without it nothing in this folder is applied (docs/decisions/0021-pgmq.md).
-create schema if not exists pgmq;
-comment on schema pgmq is 'Stepwell: message queues with the functions of pgmq';
-
 do $$
 begin
+  if to_regnamespace('pgmq') is null then    -- `if not exists` asks for the right to make one all the same
+    create schema pgmq;
+  end if;
+  comment on schema pgmq is 'Stepwell: message queues with the functions of pgmq';
   if to_regtype('pgmq.message_record') is null then
     create type pgmq.message_record as (
       msg_id bigint, read_ct int, enqueued_at timestamptz, vt timestamptz, message jsonb, headers jsonb);
