@@ -10,10 +10,12 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import sql
+from psycopg import AsyncConnection, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from stepwell import DatabaseUnavailable, Flow, Settings, Worker
+from stepwell.db.link import Link, Outage
+from stepwell.observe.emit import subscribed
 from stepwell.observe.events import (
     CommitFailed,
     DatabaseBack,
@@ -25,7 +27,7 @@ from stepwell.observe.events import (
 from stepwell.worker import turns
 from tests.chaos.proxy import proxied
 
-from .workshop import Workshop
+from .workshop import Events, Workshop
 
 
 def diamond(bodies: Counter[tuple[str, int]]) -> Flow[int, Any]:
@@ -167,3 +169,35 @@ async def test_a_database_that_does_not_exist_is_an_error_at_once(workshop: Work
     with pytest.raises(DatabaseUnavailable, match="no_such_database"):
         await Worker([flow], Settings(dsn=nowhere)).run()
     assert time.monotonic() - began < 10
+
+
+async def test_an_outage_is_told_once_however_late_a_connection_notices(dsn: str) -> None:
+    said = Events()
+
+    async def ask(conn: AsyncConnection[Any]) -> None:
+        await conn.execute("select 1")
+
+    async with proxied(dsn) as proxy:
+        outage = Outage()
+        busy, idle = (Link(proxy.dsn, outage) for _ in range(2))
+        await busy.keep(ask)
+        await idle.keep(ask)
+        with subscribed(said.take):
+            proxy.refusing = True
+            proxy.cut_all()
+            asking = asyncio.create_task(busy.keep(ask))
+            await said.first(DatabaseLost)
+            proxy.refusing = False
+            await asking
+            await idle.keep(ask)
+        await busy.close()
+        await idle.close()
+    assert (len(said.of(DatabaseLost)), len(said.of(DatabaseBack))) == (1, 1)
+
+
+async def test_a_worker_runs_once(workshop: Workshop) -> None:
+    worker = Worker([diamond(Counter())], Settings(dsn=workshop.dsn))
+    worker.stop()
+    await worker.run()
+    with pytest.raises(RuntimeError, match="make another Worker"):
+        await worker.run()

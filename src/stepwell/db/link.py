@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -27,6 +28,7 @@ class Outage:
 
     def __init__(self) -> None:
         self.since: float | None = None
+        self.over = -math.inf  # when the last one ended
 
     def began(self, error: BaseException) -> None:
         if self.since is None:
@@ -35,7 +37,8 @@ class Outage:
 
     def ended(self) -> None:
         if self.since is not None:
-            emit(DatabaseBack(time.monotonic() - self.since))
+            self.over = time.monotonic()
+            emit(DatabaseBack(self.over - self.since))
             self.since = None
 
 
@@ -46,6 +49,7 @@ class Link:
         self._options = connect_options(dsn, connect_timeout, "stepwell worker")
         self._outage = outage
         self._conn: AsyncConnection[Any] | None = None
+        self._opened = math.inf
         self._connecting = asyncio.Lock()
 
     async def run(self, call: Call[Row]) -> list[Row]:
@@ -61,7 +65,7 @@ class Link:
             except psycopg.OperationalError as error:
                 if hopeless(error):
                     raise DatabaseUnavailable(str(error).strip()) from error
-                if self.broken:
+                if self.broken and not self._left_over():
                     self._outage.began(error)
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
@@ -84,6 +88,11 @@ class Link:
     def broken(self) -> bool:
         return self._conn is None or self._conn.closed
 
+    def _left_over(self) -> bool:
+        """It broke in an outage that is over by now, and has been told."""
+        opened, self._opened = self._opened, math.inf
+        return opened < self._outage.over
+
     async def close(self) -> None:
         conn, self._conn = self._conn, None
         if conn is not None:
@@ -93,4 +102,5 @@ class Link:
         async with self._connecting:
             if self._conn is None or self._conn.closed:
                 self._conn = await AsyncConnection.connect(**self._options)
+                self._opened = time.monotonic()
             return self._conn

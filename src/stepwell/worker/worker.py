@@ -55,6 +55,7 @@ class Worker:
         self._lanes = Lanes()
         self._adopted = Adopted()
         self._stopping = asyncio.Event()
+        self._has_run = False
         self._outage = Outage()
         listens = self._settings.wake == "notify"
         self._ears = Ears(self._settings.listen_dsn or self._settings.dsn) if listens else None
@@ -78,6 +79,9 @@ class Worker:
     async def run(self) -> None:
         """Serve until stopped. SchemaError when the database is not of this version; when nothing
         at all can be served, what the first definition failed with."""
+        if self._has_run:
+            raise RuntimeError("this worker runs, or has run; make another Worker for another run")
+        self._has_run = True
         settings = self._settings
         link = Link(settings.dsn, self._outage, settings.connect_timeout)
         try:
