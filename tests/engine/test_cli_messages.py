@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -18,6 +19,10 @@ from stepwell.observe.events import (
     MessageReleased,
     QueueFailed,
     QueueOpened,
+    StarterFailed,
+    StarterRetryScheduled,
+    StarterSuccess,
+    WorkerStarted,
 )
 
 from .cli_programs import Command
@@ -114,4 +119,22 @@ def test_a_line_says_what_became_of_a_message(capsys: pytest.CaptureFixture[str]
         "✗ message 8 of tasks  is a dead letter (OSError: no route)",
         "↩ message 9 of tasks  given back, is read again",
         "queue mail: it is gone",
+    ]
+
+
+def test_a_line_says_what_did_not_come_up(capsys: pytest.CaptureFixture[str]) -> None:
+    say = StepLines(Console(width=200))
+    say(StarterSuccess("good", "flow", "succeeded", 0, None, None, None, 0.1))
+    say(StarterFailed("bad", "flow", "failed_permanent", 0, "permanent", "registry", "no steps"))
+    away = ("mail", "job", "retrying", 1, "transient", "worker", "it is away")
+    for attempt in (1, 2):  # the second says nothing new
+        say(StarterRetryScheduled(*away, attempt=attempt, delay=2))
+    say(WorkerStarted(uuid4(), ("good", "bad", "mail"), 10))
+    say(StarterSuccess("mail", "job", "succeeded", 1, None, None, None, 0.1))
+    said = [line.split("  ", 1)[1] for line in capsys.readouterr().out.splitlines()]
+    assert said == [
+        "flow bad is not served: no steps",
+        "job mail did not come up, is tried again: it is away",
+        "serving good",
+        "job mail is served now",
     ]

@@ -63,6 +63,7 @@ class StepLines:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._seen: OrderedDict[UUID, None] = OrderedDict()
+        self._down: set[str] = set()  # what did not come up
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -71,13 +72,34 @@ class StepLines:
             case events.TaskEvent():
                 self._ended(event)
             case events.WorkerStarted():
-                self._line("serving ", ", ".join(event.flows), style="bold")
+                up = [slug for slug in event.flows if slug not in self._down]
+                self._line("serving ", ", ".join(up) or "no flow, machine or job", style="bold")
             case events.DatabaseLost():
                 self._line("database lost: ", event.error, style="red")
             case events.DatabaseBack():
                 self._line("database back after ", seconds(event.seconds), style="green")
+            case events.ModuleEvent():
+                self._came_up(event)
+            case events.FlowNotServed():
+                self._line("not served: ", shortened(event.reason, 200), style="yellow")
             case _:
                 self._of_queue(event)
+
+    def _came_up(self, event: events.ModuleEvent) -> None:
+        """A line where a flow, machine or job did not, and where it did after all."""
+        what, reason = f"{event.module_type} {event.module}", shortened(event.reason or "", 200)
+        match event:
+            case events.StarterSuccess() if event.module in self._down:
+                self._down.discard(event.module)
+                self._line(f"{what} ", "is served now", style="green")
+            case events.StarterRetryScheduled() if event.module not in self._down:
+                self._down.add(event.module)
+                self._line(f"{what} did not come up, is tried again: ", reason, style="yellow")
+            case events.StarterFailed():
+                self._down.add(event.module)
+                self._line(f"{what} is not served: ", reason, style="red")
+            case _:
+                pass
 
     def _ended(self, event: events.TaskEvent) -> None:
         match event:
