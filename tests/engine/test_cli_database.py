@@ -31,6 +31,15 @@ def test_migrate_says_what_it_applied_and_then_that_it_is_up_to_date(
     assert json.loads(capsys.readouterr().out) == {"applied": [], "functions_replaced": False}
 
 
+@pytest.mark.parametrize("dsn", ["", " "])
+def test_an_empty_dsn_does_not_mean_another_database(
+    dsn: str, capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", NOWHERE)
+    assert run(["runs", "list", "--dsn", dsn]) == Exit.USAGE
+    assert "--dsn is empty" in capsys.readouterr().err
+
+
 def test_status_only_looks(empty_dsn: str, capsys: Out) -> None:
     for _ in range(2):
         assert run(["migrate", "--status", "--dsn", empty_dsn]) == Exit.SCHEMA

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from stepwell.cli.output import note
 from stepwell.dev.postgres import EmbeddedPostgres
-from stepwell.errors import DatabaseUnavailable
+from stepwell.errors import DatabaseUnavailable, SettingsError
 from stepwell.settings import Settings
 
 Dsn = Annotated[
@@ -31,6 +31,8 @@ class NoDatabase(DatabaseUnavailable):
 
 def settings_of(dsn: str | None = None, **given: object) -> Settings:
     """The settings of the environment; what was typed (is not None) wins."""
+    if dsn is not None and not dsn.strip():
+        raise SettingsError("--dsn is empty: is the variable set that it comes from?")
     return Settings.from_env(os.environ, dsn=dsn, **given)
 
 

@@ -27,7 +27,8 @@ class Vitals:
 
     def ready(self) -> bool:
         """Everything has come up or was given up, something has come up, and it is claiming."""
-        return self.state() == "serving" and self._starter.ready() and self._starter.healthy()
+        claiming = self.state() == "serving" and self._outage.since is None
+        return claiming and self._starter.ready() and self._starter.healthy()
 
     def state(self) -> str:
         if self.stopping or (self.current and self.current.stopping):
