@@ -139,6 +139,12 @@ async def test_a_database_that_is_away_is_no_reason_to_kill_a_worker(workshop: W
             assert said["starter"]["modules"][0]["last_error"]["error_class"] == "transient"
             proxy.refusing = False
             await probe.until("/ready", 200)
+            proxy.refusing = True
+            proxy.cut_all()
+            await probe.until("/ready", 503)
+            assert (await probe.get("/live"))[0] == 200
+            proxy.refusing = False
+            await probe.until("/ready", 200)
 
 
 async def test_ready_means_that_everything_was_decided(workshop: Workshop) -> None:
