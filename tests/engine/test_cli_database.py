@@ -98,7 +98,7 @@ def test_a_role_without_rights_is_told_which_it_needs(
     with psycopg.connect(dsn) as connection:
         connection.execute("grant usage on schema pgflow to pg_monitor")
     assert run(["start", "f", "--dsn", stranger]) == Exit.FAILED
-    assert "permission denied for table" in capsys.readouterr().err
+    assert "permission denied for function" in capsys.readouterr().err
     with psycopg.connect(dsn) as connection:  # what it says is enough
         connection.execute(
             "grant execute on all functions in schema pgflow to pg_monitor;"
