@@ -110,9 +110,12 @@ class Crew:
         """Those that have begun to serve; a machine that is busy lets them take their time."""
         return [member for member in self.members if "WorkerStarted" in member.said()]
 
+    def heard(self, word: str) -> int:
+        """How often any of them said so, the dead too."""
+        return sum(member.said().count(word) for member in self._everybody)
+
     def broken(self) -> list[str]:
-        """What those said at last who ended by themselves. (A worker that comes too late for its
-        lease, as on a machine with too much to do, goes on with a new one.)"""
+        """What those said at last who ended by themselves."""
         ended = [member for member in self._everybody if member.process.poll() not in (None, -9)]
         return ["\n".join(member.said()[-20:]) for member in ended]
 

@@ -18,6 +18,7 @@ from .crew import ROOT, Crew
 from .families import CHILDREN, SIGNALS, Family, expected, key_of
 from .postgres import Postgres
 
+LEASE = 6.0  # longer than Postgres is away on a busy machine
 SHORT = pytest.mark.timeout(90)
 LONG = [pytest.mark.chaos, pytest.mark.timeout(300)]
 # who has not exactly the signals that were sent, each consumed, and one join of all children
@@ -85,12 +86,12 @@ async def test_every_signal_and_every_child_counts_once(
     )
     with Crew(postgres.dsn, tmp_path, "tests.chaos.families:app") as crew:
         for _ in range(3):
-            crew.start(concurrency=8)
+            crew.start(concurrency=8, lease=LEASE)
         async with signalling(postgres.dsn, families, tmp_path / "signaller") as signaller:
             kills = 0
             while kills < 7 or not signaller.done:
                 await asyncio.sleep(chance.uniform(0.4, 1.2))
-                crew.replace(chance.choice(crew.members), concurrency=8)
+                crew.replace(chance.choice(crew.members), concurrency=8, lease=LEASE)
                 kills += 1
                 if kills in (2, 4):
                     signaller.kill()
@@ -100,6 +101,7 @@ async def test_every_signal_and_every_child_counts_once(
         for number, run in enumerate(runs):
             assert await run.result(60) == expected(number)
         assert crew.broken() == []
+        assert crew.heard("WorkerStopping") == 0  # nobody lost a lease
     odd = restarted.rows(ODD, [len(SIGNALS)] * 3, [1, CHILDREN, CHILDREN, 0], CHILDREN)
     assert odd == []
     [(lost,)] = restarted.rows("select sum(requeued_count)::int from pgflow.step_tasks")

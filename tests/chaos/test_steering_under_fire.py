@@ -18,6 +18,7 @@ from tests.engine.workshop import Workshop
 from .crew import Crew
 from .dynasty import House
 
+LEASE = 6.0  # a busy machine keeps it, too
 LONG = [pytest.mark.chaos, pytest.mark.timeout(300)]
 SHORT = pytest.mark.timeout(90)
 # of the newest, those that failed more often than they are many
@@ -107,7 +108,7 @@ async def test_whatever_is_done_to_runs_they_end_and_nothing_is_left(
     people = [Person(client, random.Random(chance.random())) for _ in range(4)]
     with Crew(workshop.dsn, tmp_path, "tests.chaos.dynasty:app") as crew:
         for _ in range(3):
-            crew.start(concurrency=8)
+            crew.start(concurrency=8, lease=LEASE)
         end = time.monotonic() + seconds
         async with asyncio.TaskGroup() as group:
             group.create_task(found(client, workshop, end))
@@ -115,7 +116,7 @@ async def test_whatever_is_done_to_runs_they_end_and_nothing_is_left(
                 group.create_task(steer(person, workshop, end))
             while time.monotonic() < end:
                 await asyncio.sleep(chance.uniform(0.4, 1.2))
-                crew.replace(chance.choice(crew.members), concurrency=8)
+                crew.replace(chance.choice(crew.members), concurrency=8, lease=LEASE)
                 assert workshop.broken() == []
         await let_go(client, workshop)
         await workshop.until(
@@ -125,6 +126,7 @@ async def test_whatever_is_done_to_runs_they_end_and_nothing_is_left(
         )
         assert crew.wrote("crowded") == []
         assert crew.broken() == []
+        assert crew.heard("WorkerStopping") == 0  # nobody lost a lease
     did = Counter(action for person in people for action in person.did.elements())
     print(f"{len(crew.wrote('in'))} bodies; {dict(did)}")
     assert did.keys() == set(ACTIONS)

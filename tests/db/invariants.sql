@@ -206,6 +206,11 @@ with broken (rule, run_id, step_slug, task_index) as (
   where j.pending <> c.live or j.completed < c.completed or j.failed < c.failed
 
   union all
+  select 'only a run that ended leaves orphans', r.run_id, null, null
+  from pgflow.orphans o join pgflow.runs r on r.run_id = o.parent_run_id
+  where r.status = 'started'
+
+  union all
   select 'a paused task is of a run that is paused', t.run_id, t.step_slug, t.task_index
   from pgflow.step_tasks t join pgflow.runs r on r.run_id = t.run_id
   where t.stage = 'paused' and r.paused_at is null

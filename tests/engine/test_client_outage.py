@@ -123,7 +123,7 @@ async def test_a_call_does_not_wait_for_ever(dsn: str, switch: Switch) -> None:
             began = time.monotonic()
             with pytest.raises(DatabaseUnavailable, match="check DATABASE_URL"):
                 await client.start(orders, 1)
-            assert 0.1 < time.monotonic() - began < 8
+            assert 0.1 < time.monotonic() - began < 3
             with Client.sync(settings=settings) as sync, pytest.raises(DatabaseUnavailable):
                 sync.start(orders, 1)
 
@@ -153,7 +153,7 @@ async def test_what_does_not_mend_itself_is_said_at_once(dsn: str, wrong: dict[s
             await client.start(orders, 1)
         with pytest.raises(DatabaseUnavailable, match=r"does not exist|authentication failed"):
             await client.run("01a1fd14-35ea-7f92-b3d2-31e8f237709d").result()
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 5
 
 
 async def test_a_pool_is_no_larger_than_it_may_be(dsn: str) -> None:

@@ -103,7 +103,7 @@ def order_flow() -> Flow[int, Any]:
     return order
 
 
-async def test_a_month_of_a_flow_with_machines_and_jobs_passes_in_a_moment(dsn: str) -> None:
+async def test_a_month_of_a_flow_with_machines_and_jobs_passes_in_a_second(dsn: str) -> None:
     order = order_flow()
     app = Stepwell(flows=[order], machines=[Parcel], jobs=[send])
     async with Kit(app, dsn) as kit:
@@ -119,7 +119,7 @@ async def test_a_month_of_a_flow_with_machines_and_jobs_passes_in_a_moment(dsn: 
         assert (await kit.run("order:1")).status == "started"
         assert await kit.advance(days=1) == Tally(steps=2, completed=2)
         assert await run.result(timeout=1) == {"settle": 97}
-        assert time.perf_counter() - began < 5  # a quarter of a second on a quiet machine
+        assert time.perf_counter() - began < 1
         assert (await run.info()).ended_at == first + timedelta(days=30) == kit.now
 
 

@@ -42,7 +42,7 @@ async def test_a_sleep_step_lets_time_pass(workshop: Workshop) -> None:
         "select extract(epoch from started_at - queued_at), output"
         " from pgflow.step_tasks where step_slug = 'nap'"
     )
-    assert 0.9 <= seconds < 5
+    assert 0.9 <= seconds < 2
     assert output is None
 
 

@@ -35,7 +35,7 @@ async def test_a_start_wakes_an_idle_worker_at_once(workshop: Workshop) -> None:
             await run.result(10)
             late.append(at[-1] - began)
     print(f"start to body: median {statistics.median(late) * 1000:.1f} ms, max {max(late):.3f} s")
-    assert statistics.median(late) < 1
+    assert statistics.median(late) < 0.1
 
 
 async def test_polling_alone_finds_the_work(workshop: Workshop) -> None:
@@ -46,7 +46,7 @@ async def test_polling_alone_finds_the_work(workshop: Workshop) -> None:
         began = time.monotonic()
         run = await workshop.client.start(flow, 1)
         await run.result(10)
-        assert at[-1] - began < 5
+        assert at[-1] - began < 0.6
 
 
 async def test_retries_and_start_delays_are_on_time(workshop: Workshop) -> None:
@@ -68,8 +68,8 @@ async def test_retries_and_start_delays_are_on_time(workshop: Workshop) -> None:
         await run.result(15)
     retry, delayed = at[1] - at[0] - 2, at[2] - at[1] - 1
     print(f"retry {retry * 1000:.0f} ms late, start delay {delayed * 1000:.0f} ms late")
-    assert 0 <= retry < 2
-    assert 0 <= delayed < 2
+    assert 0 <= retry < 0.1
+    assert 0 <= delayed < 0.1
 
 
 async def test_a_run_that_starts_delayed_is_on_time(workshop: Workshop) -> None:
@@ -79,7 +79,7 @@ async def test_a_run_that_starts_delayed_is_on_time(workshop: Workshop) -> None:
         began = time.monotonic()
         run = await workshop.client.start(flow, 1)
         await run.result(10)
-        assert 0 <= at[0] - began - 1 < 3
+        assert 0 <= at[0] - began - 1 < 0.15
 
 
 async def test_an_idle_worker_hardly_asks(workshop: Workshop) -> None:
@@ -101,7 +101,7 @@ async def test_a_queue_that_nobody_used_before_is_served_at_once(workshop: Works
         began = time.monotonic()
         run = await workshop.client.enqueue(echo.call(n=2), queue="express")
         assert await run.result(10) == 2
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 1
 
 
 async def test_a_slot_that_is_freed_wakes_who_waits_in_another_worker(workshop: Workshop) -> None:

@@ -107,6 +107,7 @@ begin
       'Cancel that one first; or restart this one: a restart has no key.')
     from pgflow.runs o where o.key_guard = run.key;
   end;
+  delete from pgflow.orphans o where o.parent_run_id = run.run_id;   -- its children live with it again
   update pgflow.joins j
   set pending = j.pending + 1, failed = j.failed - 1,
       open = j.open or (                      -- a parent that ended while it waited waits again when it comes back
