@@ -306,6 +306,20 @@ def test_children_that_are_to_end_with_their_parent_are_cancelled_by_a_sweep(
     assert end_orphans().on_sync(family.conn)[0].cancelled == 0
 
 
+def test_a_parent_that_comes_back_before_the_sweep_keeps_its_children(family: Hands) -> None:
+    [goes] = mails(1)
+    run = spawned(family, goes, deadline=60)
+    family.at("61 seconds")
+    family.promote()
+    [parent] = family.claim(1)
+    family.commit([says(parent, "stop", error="boom")])
+    assert family.rows("select * from pgflow.orphans") == [(run,)]
+    assert family.retry(run)
+    assert family.rows("select * from pgflow.orphans") == []
+    assert end_orphans().on_sync(family.conn)[0].cancelled == 0
+    assert family.status(id_of(goes)) == "started"
+
+
 def test_children_of_a_cancelled_parent_end_with_it(family: Hands) -> None:
     goes, stays = child("mail"), child("mail", on_parent_end="keep")
     run = spawned(family, goes, stays)
