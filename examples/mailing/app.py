@@ -13,7 +13,7 @@ from stepwell import Flow, RateLimit, Schedule, Spawn, Stepwell, cron, job
 server = RateLimit("mail_server", 20, per=timedelta(seconds=1), burst=5)
 
 
-@job(queue="mail", rate_limit=server, fairness_by="sender", permanent=(ValueError,))
+@job(queue="mail", rate_limit=server, fairness_by="sender", no_retry=(ValueError,))
 async def send_mail(sender: str, to: str, text: str) -> str:
     if "@" not in to:
         raise ValueError(f"{to!r} is no address")  # no retry could help

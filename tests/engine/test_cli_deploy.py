@@ -83,7 +83,7 @@ class Thing(Machine, retention=0, max_running=2, backoff=lambda n: n, fairness_b
     async def go(self, ctx):
         return Done()
 
-@job(retention=timedelta(days=2), permanent=(ValueError,), concurrency="one")
+@job(retention=timedelta(days=2), no_retry=(ValueError,), concurrency="one")
 def task(n: int) -> None: ...
 
 app = Stepwell(flows=[every], machines=[Thing], jobs=[task], limits=[slow, some])

@@ -102,12 +102,12 @@ async def test_a_failed_attempt_is_tried_again_up_to_the_last(workshop: Workshop
         ]
 
 
-@job(permanent=(ValueError,))
+@job(no_retry=(ValueError,))
 def strict(text: str) -> int:
     return int(text)
 
 
-async def test_a_permanent_class_of_errors_is_not_tried_again(workshop: Workshop) -> None:
+async def test_an_error_that_no_retry_can_help_is_not_tried_again(workshop: Workshop) -> None:
     async with workshop.worker(app=Stepwell(jobs=[strict])):
         run = await workshop.client.enqueue(strict.call("seven"))
         with pytest.raises(RunFailed, match="invalid literal"):
@@ -139,7 +139,7 @@ async def test_a_snooze_is_no_attempt(workshop: Workshop, how: str) -> None:
     assert said == ["snooze"] * 3 + ["completed"]
 
 
-@job(permanent=(Exception,))
+@job(no_retry=(Exception,))
 def refuses(how: str) -> int | Cancel:
     if how == "raised":
         raise Cancel("the customer left")

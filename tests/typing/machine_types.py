@@ -79,7 +79,7 @@ class Checkout(Machine, queue="checkout", version=1, timeout=timedelta(minutes=1
         return Retry(delay=5) if ctx.attempt < ctx.max_attempts else None
 
 
-@job(queue="mail", max_attempts=20, permanent=(ValueError,))
+@job(queue="mail", max_attempts=20, no_retry=(ValueError,))
 async def send(user_id: int) -> str: ...
 
 

@@ -33,7 +33,7 @@ class Address:
     number: int = 1
 
 
-@job(queue="mail", permanent=(ValueError, LookupError), timeout=timedelta(minutes=1))
+@job(queue="mail", no_retry=(ValueError, LookupError), timeout=timedelta(minutes=1))
 async def send_welcome(user_id: int, to: Address | None = None, tone: str = "kind") -> str:
     """Say hello."""
     return f"hello {user_id}, {tone}"
@@ -55,7 +55,7 @@ def test_the_facts_of_a_job() -> None:
         1,
     )
     assert (tidy.slug, tidy.queue, count.slug) == ("tidy", "tidy", "renamed")
-    assert send_welcome.permanent == (ValueError, LookupError)
+    assert send_welcome.no_retry == (ValueError, LookupError)
     assert (send_welcome.options.max_attempts, count.options.max_attempts) == (20, 2)
     assert (send_welcome.options.max_delay, send_welcome.options.jitter) == (300, 0.1)
     assert (send_welcome.options.timeout, count.options.backoff) == (60, "linear")
@@ -166,7 +166,7 @@ def test_a_function_that_can_be_no_job(function: Any, words: str) -> None:
     ("options", "words"),
     [
         ({"max_attempts": 0}, "between 1"),
-        ({"permanent": ("ValueError",)}, "'ValueError'.*classes of errors"),
+        ({"no_retry": ("ValueError",)}, "'ValueError'.*classes of errors"),
         ({"max_attempt": 1}, "did you mean 'max_attempts'"),
         ({"inline": True}, "no option 'inline'"),
         ({"name": "a-b"}, "no slug"),
@@ -177,6 +177,6 @@ def test_an_option_that_cannot_be(options: Any, words: str) -> None:
         job(**options)(tidy.handler)
 
 
-def test_one_class_of_permanent_errors_needs_no_tuple() -> None:
-    made: Job[..., Any, ...] = job(name="a", permanent=ValueError)(lambda: 1)  # pyright: ignore
-    assert made.permanent == (ValueError,)
+def test_one_class_of_errors_needs_no_tuple() -> None:
+    made: Job[..., Any, ...] = job(name="a", no_retry=ValueError)(lambda: 1)  # pyright: ignore
+    assert made.no_retry == (ValueError,)

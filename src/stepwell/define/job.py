@@ -43,7 +43,7 @@ class JobChoices(RunChoices, total=False):
     """The keyword arguments of `@job`."""
 
     name: str | None
-    permanent: tuple[type[BaseException], ...]
+    no_retry: tuple[type[BaseException], ...]
 
 
 class Job(Generic[P, R, Q]):
@@ -73,7 +73,7 @@ class Job(Generic[P, R, Q]):
         self.handler = handler
         self.version = 1
         self.options: RunOptions = run_options({**_DEFAULTS, **choices}, what)
-        self.permanent = _permanent(choices.get("permanent", ()), what)
+        self.no_retry = _no_retry(choices.get("no_retry", ()), what)
         hints = hints_of(handler, names)
         self.returns: Any = hints.output
         self._parameters = _parameters_of(handler, hints, what)
@@ -232,12 +232,12 @@ def _check_handler(handler: Any, what: str) -> None:
         )
 
 
-def _permanent(given: object, what: str) -> tuple[type[BaseException], ...]:
+def _no_retry(given: object, what: str) -> tuple[type[BaseException], ...]:
     classes = cast("tuple[object, ...]", given if isinstance(given, tuple) else (given,))
     for cls in classes:
         if not isinstance(cls, type) or not issubclass(cls, BaseException):
             raise DefinitionError(
-                f"{what}: permanent has {cls!r}; list classes of errors that no retry can help"
+                f"{what}: no_retry has {cls!r}; list classes of errors that no retry can help"
             )
     return cast("tuple[type[BaseException], ...]", classes)
 

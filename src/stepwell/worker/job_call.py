@@ -43,4 +43,4 @@ class JobCall:
         return outcome_of(task, ended)
 
     def _is_final(self, error: BaseException) -> bool:
-        return isinstance(error, self.job.permanent) and not isinstance(error, Snooze | Cancel)
+        return isinstance(error, self.job.no_retry) and not isinstance(error, Snooze | Cancel)
