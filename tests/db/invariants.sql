@@ -211,6 +211,15 @@ with broken (rule, run_id, step_slug, task_index) as (
   where r.status = 'started'
 
   union all
+  select 'log lines and progress are of a run that is there', n.run_id, n.step_slug, n.task_index
+  from (select run_id, step_slug, task_index from pgflow.logs union select run_id, step_slug, task_index from pgflow.progress) n
+  where not exists (select from pgflow.runs r where r.run_id = n.run_id)
+
+  union all
+  select 'the lines of a claim are numbered from 1', l.run_id, min(l.step_slug), null
+  from pgflow.logs l group by l.run_id, l.claim_token having count(*) <> max(l.n)
+
+  union all
   select 'a paused task is of a run that is paused', t.run_id, t.step_slug, t.task_index
   from pgflow.step_tasks t join pgflow.runs r on r.run_id = t.run_id
   where t.stage = 'paused' and r.paused_at is null

@@ -24,6 +24,8 @@ OWNED: tuple[LiteralString, ...] = (
     "select 1 from pgflow.step_states",
     "select 1 from pgflow.step_tasks",
     "select 1 from pgflow.attempts",
+    "select 1 from pgflow.progress",
+    "select 1 from pgflow.logs",
     "select 1 from pgflow.signals",
 )
 DAY = 86400.0

@@ -214,7 +214,7 @@ def test_a_priority_has_sixteen_bits(hands: Hands) -> None:
 # --- delete ---
 
 
-OWNED = ("step_tasks", "step_states", "attempts", "signals", "joins", "runs")
+OWNED = ("step_tasks", "step_states", "attempts", "progress", "logs", "signals", "joins", "runs")
 
 
 def test_a_deleted_run_leaves_only_the_audit(hands: Hands) -> None:

@@ -101,6 +101,23 @@ CREATE TYPE pgflow.fired AS (
 
 
 --
+-- Name: reason; Type: TYPE; Schema: pgflow; Owner: -
+--
+
+CREATE TYPE pgflow.reason AS (
+	reason text,
+	state text,
+	step_slug text,
+	tasks integer,
+	since timestamp with time zone,
+	until timestamp with time zone,
+	message text,
+	remedy text,
+	facts jsonb
+);
+
+
+--
 -- Name: run_summary; Type: TYPE; Schema: pgflow; Owner: -
 --
 
@@ -154,6 +171,35 @@ CREATE TYPE pgflow.told AS (
 	run_id uuid,
 	event text,
 	payload jsonb
+);
+
+
+--
+-- Name: turn_row; Type: TYPE; Schema: pgflow; Owner: -
+--
+
+CREATE TYPE pgflow.turn_row AS (
+	verdict text,
+	queue text,
+	message_id bigint,
+	claim_token bigint,
+	run_id uuid,
+	flow_slug text,
+	version_id integer,
+	step_slug text,
+	task_index integer,
+	attempt integer,
+	max_attempts integer,
+	timeout integer,
+	started_at timestamp with time zone,
+	input text,
+	flow_input text,
+	kind text,
+	key text,
+	crashes integer,
+	signals text,
+	children text,
+	version integer
 );
 
 
@@ -492,13 +538,15 @@ CREATE TABLE pgflow.runs (
     paused_at timestamp with time zone,
     fairness_key text,
     fairness_weight real,
+    trace jsonb,
     CONSTRAINT completed_at_is_after_started_at CHECK ((completed_at >= started_at)),
     CONSTRAINT completed_at_or_failed_at CHECK ((num_nonnulls(completed_at, failed_at, cancelled_at) <= 1)),
     CONSTRAINT failed_at_is_after_started_at CHECK ((failed_at >= started_at)),
     CONSTRAINT fairness_weight_is_sane CHECK (((fairness_weight >= (0.001)::double precision) AND (fairness_weight <= (1000000)::double precision))),
     CONSTRAINT on_parent_end_is_valid CHECK ((on_parent_end = ANY (ARRAY['cancel'::text, 'keep'::text]))),
     CONSTRAINT runs_remaining_steps_check CHECK ((remaining_steps >= 0)),
-    CONSTRAINT status_is_valid CHECK ((status = ANY (ARRAY['started'::text, 'completed'::text, 'failed'::text, 'cancelled'::text])))
+    CONSTRAINT status_is_valid CHECK ((status = ANY (ARRAY['started'::text, 'completed'::text, 'failed'::text, 'cancelled'::text]))),
+    CONSTRAINT trace_is_small CHECK (((trace IS NULL) OR ((jsonb_typeof(trace) = 'object'::text) AND (pg_column_size(trace) <= 16384))))
 )
 WITH (fillfactor='80');
 
@@ -689,6 +737,10 @@ WITH (fillfactor='85');
 --
 
 --
+-- Name: duration_text(interval); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: end_lapsed_workers(timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -750,6 +802,42 @@ WITH (fillfactor='85');
 
 --
 -- Name: exhaust_steps(pgflow.entry[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: explain_broken(pgflow.runs, bigint[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: explain_delayed(pgflow.runs, bigint[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: explain_end(pgflow.runs, timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: explain_gates(pgflow.runs, bigint[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: explain_lanes(pgflow.runs, bigint[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: explain_pause(pgflow.runs, timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: explain_run(uuid, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: explain_running(pgflow.runs, bigint[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: explain_waiting(pgflow.runs, bigint[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -845,6 +933,10 @@ WITH (fillfactor='85');
 --
 
 --
+-- Name: gate_text(text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: get_run(uuid); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -887,7 +979,11 @@ CREATE TABLE pgflow.workers (
     last_heartbeat timestamp with time zone GENERATED ALWAYS AS (last_heartbeat_at) STORED,
     lease interval,
     host text,
-    pid integer
+    pid integer,
+    lane_queues text[],
+    lane_versions integer[],
+    concurrency integer,
+    clock_ahead double precision
 )
 WITH (fillfactor='50');
 
@@ -917,6 +1013,10 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: holders_of(text, timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: insert_tasks(pgflow.step_ref[], timestamp with time zone, uuid, text[], integer[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -930,6 +1030,10 @@ WITH (fillfactor='50');
 
 --
 -- Name: is_served(text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: is_swept(); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -966,6 +1070,10 @@ WITH (fillfactor='50');
 
 --
 -- Name: limited_by_none_but(text[], bigint[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: line_of(bigint); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1158,6 +1266,10 @@ WITH (fillfactor='50');
 
 --
 -- Name: note_pruned(text, timestamp with time zone, integer, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: observed_turn(uuid, bigint[], bigint[], text[], jsonb[], text[], text[], text[], text[], integer[], integer, boolean); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1369,7 +1481,15 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: run_logs(uuid, text, integer, integer, text[], integer, boolean, text, text, text, bigint); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: run_payload(pgflow.runs); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: run_progress(uuid, integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1401,7 +1521,15 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: serve_lanes(uuid, text[], text[], integer[], integer, timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: serve_queues(uuid, text[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: service_of(text, integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1434,6 +1562,10 @@ WITH (fillfactor='50');
 
 --
 -- Name: share_queues(uuid[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: shell_word(text); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1474,6 +1606,10 @@ WITH (fillfactor='50');
 
 --
 -- Name: stand_in_line(bigint[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: start_a_worker(); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1586,6 +1722,10 @@ WITH (fillfactor='70');
 --
 
 --
+-- Name: tasks_text(text, text, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: tell(pgflow.told[]); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -1619,6 +1759,10 @@ WITH (fillfactor='70');
 
 --
 -- Name: trigger_schedule(text, uuid, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: until_text(timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1692,6 +1836,10 @@ WITH (fillfactor='80');
 
 --
 -- Name: write_audit(timestamp with time zone, text, text, text, text, uuid, jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: write_notes(bigint[], bigint[], real[], text[], double precision[], bigint[], integer[], double precision[], text[], text[]); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -2099,6 +2247,40 @@ CREATE VIEW pgflow.live_steps AS
 
 
 --
+-- Name: logs; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.logs (
+    log_id bigint NOT NULL,
+    run_id uuid NOT NULL,
+    step_slug text NOT NULL,
+    task_index integer NOT NULL,
+    attempt integer NOT NULL,
+    claim_token bigint NOT NULL,
+    n integer NOT NULL,
+    at timestamp with time zone NOT NULL,
+    level text NOT NULL,
+    message text NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    CONSTRAINT level_is_valid CHECK ((level = ANY (ARRAY['debug'::text, 'info'::text, 'warning'::text, 'error'::text])))
+);
+
+
+--
+-- Name: logs_log_id_seq; Type: SEQUENCE; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE pgflow.logs ALTER COLUMN log_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME pgflow.logs_log_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
 -- Name: orphans; Type: TABLE; Schema: pgflow; Owner: -
 --
 
@@ -2128,6 +2310,24 @@ CREATE TABLE pgflow.pauses (
     reason text,
     CONSTRAINT kind_is_valid CHECK ((kind = ANY (ARRAY['queue'::text, 'flow'::text])))
 );
+
+
+--
+-- Name: progress; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.progress (
+    run_id uuid NOT NULL,
+    step_slug text NOT NULL,
+    task_index integer NOT NULL,
+    attempt integer NOT NULL,
+    claim_token bigint NOT NULL,
+    share real,
+    message text,
+    at timestamp with time zone NOT NULL,
+    CONSTRAINT share_is_a_share CHECK (((share >= (0)::double precision) AND (share <= (1)::double precision)))
+)
+WITH (fillfactor='70');
 
 
 --
@@ -2385,6 +2585,14 @@ ALTER TABLE ONLY pgflow.listeners
 
 
 --
+-- Name: logs logs_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.logs
+    ADD CONSTRAINT logs_pkey PRIMARY KEY (run_id, claim_token, n);
+
+
+--
 -- Name: orphans orphans_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
 --
 
@@ -2398,6 +2606,14 @@ ALTER TABLE ONLY pgflow.orphans
 
 ALTER TABLE ONLY pgflow.pauses
     ADD CONSTRAINT pauses_pkey PRIMARY KEY (kind, name);
+
+
+--
+-- Name: progress progress_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.progress
+    ADD CONSTRAINT progress_pkey PRIMARY KEY (run_id, step_slug, task_index);
 
 
 --
@@ -2600,6 +2816,13 @@ CREATE INDEX idx_events_xid ON pgflow.events USING btree (xid);
 --
 
 CREATE INDEX idx_joins_run ON pgflow.joins USING btree (run_id);
+
+
+--
+-- Name: idx_logs_run; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE INDEX idx_logs_run ON pgflow.logs USING btree (run_id, xid, log_id);
 
 
 --
@@ -3085,6 +3308,13 @@ REVOKE ALL ON FUNCTION pgflow.judge_entries(message_ids bigint[], tokens bigint[
 
 
 --
+-- Name: FUNCTION line_of(message_id bigint, OUT open boolean, OUT busy boolean, OUT workers integer, OUT before integer); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.line_of(message_id bigint, OUT open boolean, OUT busy boolean, OUT workers integer, OUT before integer) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION lock_run(run_id uuid); Type: ACL; Schema: pgflow; Owner: -
 --
 
@@ -3292,6 +3522,13 @@ REVOKE ALL ON FUNCTION pgflow.seat_tasks(worker uuid, picked bigint[], drawn big
 --
 
 REVOKE ALL ON FUNCTION pgflow.secret_named(name text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION service_of(queue text, version integer, OUT reason text, OUT said text, OUT remedy text, OUT workers text[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.service_of(queue text, version integer, OUT reason text, OUT said text, OUT remedy text, OUT workers text[]) FROM PUBLIC;
 
 
 --

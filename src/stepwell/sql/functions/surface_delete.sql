@@ -20,6 +20,7 @@ begin
   delete from pgflow.lanes l using pgflow.versions v where v.flow_slug = p_flow_slug and l.version_id = v.version_id;
   delete from pgflow.versions v where v.flow_slug = p_flow_slug;
   delete from pgflow.limits l where l.kind = 'flow' and l.name = p_flow_slug;
+  delete from pgflow.archiving a where a.flow_slug = p_flow_slug;
   delete from pgflow.pauses p where p.kind = 'flow' and p.name = p_flow_slug;
   perform pgflow.conceal_flow(p_flow_slug);
   delete from pgflow.flows f where f.flow_slug = p_flow_slug;
@@ -48,35 +49,36 @@ begin
   delete from pgflow.step_tasks t where t.run_id = any (ids);
   delete from pgflow.step_states s where s.run_id = any (ids);
   delete from pgflow.attempts a where a.run_id = any (ids);
+  delete from pgflow.progress p where p.run_id = any (ids);
+  delete from pgflow.logs l where l.run_id = any (ids);
   delete from pgflow.signals s where s.run_id = any (ids);
   delete from pgflow.joins j where j.run_id = any (ids);
   delete from pgflow.runs r where r.run_id = any (ids);
 end
 $$;
 
--- Forget workers that have not been heard of, and runs that ended, for longer than this. What a live parent may still ask for
--- stays, and so does a run whose key is taken until a time of its own; one that somebody holds is left for the next time.
+-- Forget workers that have not been heard of, and runs that ended, for longer than this. What somebody may still ask for stays
+-- (may_go), and so does what goes with its archive.
 create or replace function pgflow.prune_data_older_than(retention_interval interval) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off as $$
 declare
   at constant timestamptz := pgflow.now();
   cutoff constant timestamptz := at - retention_interval;
-  ids uuid[];
+  page uuid[];
   last uuid := '00000000-0000-0000-0000-000000000000';
 begin
   delete from pgflow.workers w
   where w.worker_id = any (array(
     select o.worker_id from pgflow.workers o where o.last_heartbeat_at < cutoff order by o.worker_id for update skip locked));
   loop
-    ids := array(
+    page := array(
       select r.run_id from pgflow.runs r
       where r.run_id > last and r.status <> 'started' and coalesce(r.completed_at, r.failed_at, r.cancelled_at) < cutoff
-        and (r.key_guard is null or coalesce(r.key_until, 'infinity') = 'infinity' or r.key_until <= at)
-        and not exists (select from pgflow.runs p where p.run_id = r.parent_run_id and p.status = 'started')
-      order by r.run_id limit 10000 for update of r skip locked);
-    exit when ids = '{}';
-    perform pgflow.forget_runs(ids);
-    last := ids[cardinality(ids)];
+        and r.flow_slug <> all (array(select f.flow_slug from pgflow.flows f where f.opt_archive))
+      order by r.run_id limit 10000);
+    exit when page = '{}';
+    perform pgflow.forget_runs(pgflow.may_go(page, cutoff, at));
+    last := page[cardinality(page)];
   end loop;
 end
 $$;
