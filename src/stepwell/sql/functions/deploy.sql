@@ -199,6 +199,7 @@ begin atomic
           case when jsonb_typeof(o.said -> 'fairnessBy') = 'array' then o.said -> 'fairnessBy' end) with ordinality e (p, n)),
       opt_max_crashes = coalesce((o.said ->> 'maxCrashes')::int, 3),
       opt_retention = (o.said ->> 'retention')::float8,
+      opt_archive = coalesce((o.said ->> 'archive')::boolean, false),
       deployed_options = o.said
   from (select coalesce(shape -> 'options', '{}') as said) o
   where f.flow_slug = shape ->> 'slug' and f.deployed_options is distinct from o.said;

@@ -9,6 +9,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       'maxAttempts', f.opt_max_attempts, 'baseDelay', f.opt_base_delay, 'timeout', f.opt_timeout, 'maxDelay', f.opt_max_delay,
       'jitter', f.opt_jitter, 'maxCrashes', f.opt_max_crashes, 'backoff', f.opt_backoff, 'priority', f.opt_priority,
       'fairnessBy', f.opt_fairness_by, 'retention', f.opt_retention,
+      'archive', nullif(f.opt_archive, false),
       'maxRunning', (select l.capacity from pgflow.limits l where l.kind = 'flow' and l.name = f.flow_slug))), f.deployed_options
   from pgflow.versions v join pgflow.flows f on f.flow_slug = v.flow_slug where v.version_id = stored_options.version
   union all

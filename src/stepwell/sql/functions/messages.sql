@@ -154,6 +154,25 @@ begin
 end
 $$;
 
+-- When the next message of these queues that is hidden now is visible again.
+create or replace function pgflow.next_message_at(queues text[]) returns timestamptz
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  at constant timestamptz := pgflow.now();
+  soonest timestamptz;
+  found timestamptz;
+  relation text;
+begin
+  foreach relation in array array(select pgmq.format_table_name(q, 'q') from unnest(queues) q) loop
+    if to_regclass(format('pgmq.%I', relation)) is not null then
+      execute format('select min(m.vt) from pgmq.%I m where m.vt > $1', relation) into found using at;
+      soonest := least(soonest, found);
+    end if;
+  end loop;
+  return soonest;
+end
+$$;
+
 create or replace function pgflow.no_queue(queue text) returns void
 language plpgsql as $$
 begin

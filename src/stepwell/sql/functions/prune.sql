@@ -29,7 +29,7 @@ begin
   while looked < most and deleted = 0 loop
     select f.flow_slug, coalesce(f.opt_retention, days) as days into flow
     from pgflow.flows f
-    where coalesce(f.opt_retention, days) > 0
+    where coalesce(f.opt_retention, days) > 0 and not f.opt_archive       -- those go with their archive (archive.sql)
       and (place.flow_slug is null or f.flow_slug > place.flow_slug
         or f.flow_slug = place.flow_slug and place.started_at < 'infinity')
     order by f.flow_slug limit 1;
@@ -55,29 +55,42 @@ begin
 end
 $$;
 
--- Forget runs of a flow that ended before then. It looks at `most` runs at most, in order of start, behind the one named; fewer
--- when they have many tasks. last_run null: there are no more behind.
---
--- What somebody may still ask for stays: a child that its live parent waits for or was woken by, and a run whose key is taken
--- until a time of its own. A run that somebody holds is left for the next round.
+-- Forget runs of a flow that ended before then: those of the next page that may go, behind the run named. last_run null: there
+-- are no more behind.
 create or replace function pgflow.prune_runs(
   flow_slug text, before timestamptz, most int default 500, after_start timestamptz default null, after_run uuid default null
 ) returns table (deleted int, looked int, last_start timestamptz, last_run uuid)
 language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
-#variable_conflict use_column
 declare
-  at constant timestamptz := pgflow.now();
-  page uuid[];
+  page record;
   doomed uuid[];
 begin
-  select array_agg(w.run_id order by w.started_at, w.run_id), count(*)::int, max(w.started_at)
-  into page, looked, last_start
+  select * into page from pgflow.old_runs(flow_slug, before, most, after_start, after_run);
+  doomed := pgflow.may_go(page.run_ids, before, pgflow.now());
+  perform pgflow.forget_runs(doomed);
+  deleted := cardinality(doomed);
+  looked := cardinality(page.run_ids);
+  last_start := page.last_start;
+  last_run := page.last_run;
+  return next;
+end
+$$;
+
+-- The next runs of a flow that started before then, in that order: `most` at most, fewer when they have many tasks.
+create or replace function pgflow.old_runs(
+  flow_slug text, before timestamptz, most int, after_start timestamptz, after_run uuid,
+  out run_ids uuid[], out last_start timestamptz, out last_run uuid)
+language plpgsql as $$
+#variable_conflict use_column
+begin
+  select coalesce(array_agg(w.run_id order by w.started_at, w.run_id), '{}'), max(w.started_at)
+  into run_ids, last_start
   from (
     select p.run_id, p.started_at, sum(n.tasks) over (order by p.started_at, p.run_id) - n.tasks as sooner
     from (
       select r.run_id, r.started_at from pgflow.runs r
-      where r.flow_slug = prune_runs.flow_slug and r.started_at < before
+      where r.flow_slug = old_runs.flow_slug and r.started_at < before
         and (r.started_at, r.run_id) > (
           coalesce(after_start, '-infinity'), coalesce(after_run, '00000000-0000-0000-0000-000000000000'))
       order by r.started_at, r.run_id limit most
@@ -87,24 +100,27 @@ begin
     ) n
   ) w
   where w.sooner < 10000;                    -- tasks of one transaction, or one run
-  deleted := 0;
-  if looked > 0 then
-    doomed := array(
-      select r.run_id from pgflow.runs r
-      where r.run_id = any (page) and r.status || '' <> 'started'
-        and coalesce(r.completed_at, r.failed_at, r.cancelled_at) < before
-        and (r.key_guard is null or coalesce(r.key_until, 'infinity') = 'infinity' or r.key_until <= at)
-        and not exists (
-          select from pgflow.joins j
-          join pgflow.step_tasks t on t.message_id = any (array[j.message_id]) and t.join_id = j.join_id
-          join pgflow.runs p on p.run_id = any (array[j.run_id]) and p.status || '' = 'started'
-          where j.join_id = any (array[r.join_id]))
-      order by r.run_id for update of r skip locked);
-    perform pgflow.forget_runs(doomed);
-    deleted := cardinality(doomed);
-    last_run := page[looked];
-  end if;
-  return next;
+  last_run := run_ids[cardinality(run_ids)];
+end
+$$;
+
+-- Which of these runs may be forgotten, locked: they ended before then, and nobody asks for them any more. A child that its
+-- live parent waits for or was woken by stays, and so does a run whose key is taken until a time of its own. A run that
+-- somebody holds is left for the next round.
+create or replace function pgflow.may_go(ids uuid[], before timestamptz, at timestamptz) returns uuid[]
+language plpgsql as $$
+begin
+  return array(
+    select r.run_id from pgflow.runs r
+    where r.run_id = any (ids) and r.status || '' <> 'started'
+      and coalesce(r.completed_at, r.failed_at, r.cancelled_at) < before
+      and (r.key_guard is null or coalesce(r.key_until, 'infinity') = 'infinity' or r.key_until <= at)
+      and not exists (
+        select from pgflow.joins j
+        join pgflow.step_tasks t on t.message_id = any (array[j.message_id]) and t.join_id = j.join_id
+        join pgflow.runs p on p.run_id = any (array[j.run_id]) and p.status || '' = 'started'
+        where j.join_id = any (array[r.join_id]))
+    order by r.run_id for update of r skip locked);
 end
 $$;
 
@@ -124,10 +140,16 @@ language sql set search_path = pg_catalog, pg_temp as $$
   select count(*)::int from gone;
 $$;
 
--- For who prunes by hand: the days that runs of each definition are kept; 0: for ever.
+-- For who prunes by hand: the days that runs of each definition are kept (0: for ever), and whether they are archived first.
+create or replace function pgflow.kept_runs(days float8 default 30) returns table (flow_slug text, kept_days float8, archive boolean)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select f.flow_slug, coalesce(f.opt_retention, days), f.opt_archive from pgflow.flows f order by f.flow_slug;
+$$;
+
+-- The same as clients of before ask it, who have no archive.
 create or replace function pgflow.retentions(days float8 default 30) returns table (flow_slug text, kept_days float8)
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select f.flow_slug, coalesce(f.opt_retention, days) from pgflow.flows f order by f.flow_slug;
+  select k.flow_slug, k.kept_days from pgflow.kept_runs(days) k where not k.archive order by k.flow_slug;
 $$;
 
 -- That somebody pruned, in the audit.
