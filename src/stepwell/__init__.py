@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from stepwell.client.run import Run as Run
     from stepwell.client.sync import SyncClient as SyncClient
     from stepwell.define.app import Stepwell as Stepwell
+    from stepwell.define.backoff import Backoff as Backoff
     from stepwell.define.context import ChildInfo as ChildInfo
     from stepwell.define.context import Context as Context
     from stepwell.define.context import MachineContext as MachineContext
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
     from stepwell.errors import NotFound as NotFound
     from stepwell.errors import PayloadError as PayloadError
     from stepwell.errors import PermanentError as PermanentError
+    from stepwell.errors import ProcessDied as ProcessDied
+    from stepwell.errors import RetryAfter as RetryAfter
     from stepwell.errors import RunCancelled as RunCancelled
     from stepwell.errors import RunFailed as RunFailed
     from stepwell.errors import RunTimeout as RunTimeout
@@ -67,6 +70,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Await",
+    "Backoff",
     "Cancel",
     "Child",
     "ChildInfo",
@@ -93,11 +97,13 @@ __all__ = [
     "PatternHandler",
     "PayloadError",
     "PermanentError",
+    "ProcessDied",
     "QueueLimit",
     "QueueWorker",
     "RateLimit",
     "Registry",
     "Retry",
+    "RetryAfter",
     "RetryPolicy",
     "Run",
     "RunCancelled",
@@ -128,6 +134,7 @@ __all__ = [
 
 _HOME = {
     "Await": "define.outcome",
+    "Backoff": "define.backoff",
     "Cancel": "define.outcome",
     "Child": "define.outcome",
     "ChildInfo": "define.context",
@@ -154,11 +161,13 @@ _HOME = {
     "PatternHandler": "define.handler",
     "PayloadError": "errors",
     "PermanentError": "errors",
+    "ProcessDied": "errors",
     "QueueLimit": "define.limits",
     "QueueWorker": "define.queue_worker",
     "RateLimit": "define.limits",
     "Registry": "define.registry",
     "Retry": "define.outcome",
+    "RetryAfter": "errors",
     "RetryPolicy": "define.retry_policy",
     "Run": "client.run",
     "RunCancelled": "errors",

@@ -17,7 +17,9 @@ StepwellError
 │   └── RunCancelled     you awaited a run that somebody cancelled
 ├── RunTimeout           the run had not ended when your timeout had (also a TimeoutError)
 ├── EventsMissed         who read the events of all runs was away for so long that some are gone
+├── ProcessDied          the child process of a body with process=True died under it
 ├── NotReady             the worker's starter had not converged in time (also a TimeoutError)
+├── RetryAfter           raise it in a handler: the next attempt comes after so many seconds
 └── PermanentError       raise it in a handler: the task fails at once, without a retry
 
 The SQL core raises SQLSTATEs of class "PF"; `from_sqlstate` is the only translator.
@@ -26,6 +28,7 @@ The SQL core raises SQLSTATEs of class "PF"; `from_sqlstate` is the only transla
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import ClassVar
 from uuid import UUID
 
@@ -194,6 +197,24 @@ class NotReady(StepwellError, TimeoutError):
             f"not ready after {self.timeout:g} s: {', '.join(self.waiting)}; "
             "it goes on trying: wait again, or see starter.status()"
         )
+
+
+class ProcessDied(StepwellError):
+    """The child process in which a body ran (`process=True`) died under it: a crash, a kill, no
+    memory left, or `os._exit`. The attempt failed."""
+
+
+class RetryAfter(StepwellError):
+    """Raise it in a handler when it is known how long another try is of no use: the attempt failed,
+    and the next one comes after `delay` (seconds or a timedelta)."""
+
+    def __init__(self, delay: float | timedelta, message: str | None = None) -> None:
+        super().__init__(delay, message)
+        self.retry_after = delay
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message or f"try again after {self.retry_after}"
 
 
 class PermanentError(StepwellError):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import LiteralString
 
 import pytest
 from psycopg import errors
+
+from stepwell import Backoff
 
 from .hands import Hands
 from .shapes import flow, single, step
@@ -50,6 +53,27 @@ def test_a_delay_may_stay_or_grow_by_the_same_each_time(
     hands: Hands, backoff: str, base: int, attempts: int, cap: int | None, seconds: float
 ) -> None:
     assert hands.value(DELAY, backoff, base, attempts, cap, 0.0) == seconds
+
+
+@pytest.mark.parametrize(
+    "backoff",
+    [
+        Backoff.fixed(7),
+        Backoff.linear(7),
+        Backoff.linear(7, max_delay=30),
+        Backoff.exponential(3),
+        Backoff.exponential(3, max_delay=100, jitter=0.25),
+        Backoff.exponential(2**31 - 1),
+    ],
+)
+def test_the_worker_and_the_database_count_alike(hands: Hands, backoff: Backoff) -> None:
+    said = backoff.plain
+    for attempt in (1, 2, 3, 7, 64, 1000):
+        whole = replace(backoff, jitter=0).delay(attempt)
+        facts = (said["backoff"], said["base_delay"], attempt, said["max_delay"])
+        assert hands.value(DELAY, *facts, 0.0) == whole
+        for delay in (hands.value(DELAY, *facts, said["jitter"]), backoff.delay(attempt)):
+            assert whole * (1 - backoff.jitter) <= delay <= whole
 
 
 def test_jitter_takes_up_to_its_share_away_and_never_adds(hands: Hands) -> None:

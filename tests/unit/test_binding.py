@@ -12,13 +12,13 @@ import pytest
 from stepwell import Done, Flow, Machine, MachineContext, Stepwell, job, step
 from stepwell.db.claim import Task
 from stepwell.define.outcome import Completed, Failed, Moved
-from stepwell.worker.answer import delayed
 from stepwell.worker.binding import Bindings
 from stepwell.worker.execute import entry_of
 from stepwell.worker.failure import LONGEST_MESSAGE, both, failed_as
 from stepwell.worker.flow_step import FlowStep, Wait
 from stepwell.worker.job_call import JobCall
 from stepwell.worker.machine_step import MachineBody, UnknownStep
+from stepwell.worker.policy import UNSAID, Policy
 
 TASK = Task(
     message_id=1,
@@ -124,16 +124,18 @@ def test_a_move_that_arms_a_timer_says_so(word: str, move: bytes, delays: bool) 
 
 def test_a_backoff_function_says_when_to_try_again() -> None:
     outcome = failed_as("KeyError", "'x'")
-    assert delayed(TASK, outcome, lambda attempt: attempt * 10) == replace(outcome, delay=20.0)
-    assert delayed(TASK, outcome, None) is outcome
-    assert delayed(TASK, Completed(b"1"), lambda attempt: 1 / 0) == Completed(b"1")
+    policy = Policy(backoff=lambda attempt: attempt * 10)
+    assert policy.judged(outcome, TASK.attempt) == replace(outcome, delay=20.0)
+    assert UNSAID.judged(outcome, TASK.attempt) is outcome
+    broken = Policy(backoff=lambda attempt: 1 / 0)
+    assert broken.judged(Completed(b"1"), TASK.attempt) == Completed(b"1")
     final = failed_as("KeyError", "'x'", permanent=True)
-    assert delayed(TASK, final, lambda attempt: 1 / 0) is final
+    assert broken.judged(final, TASK.attempt) is final
 
 
 @pytest.mark.parametrize("answer", [None, "soon", -1, float("nan"), True, 10**12])
 def test_a_backoff_function_that_makes_no_sense_is_named(answer: Any) -> None:
-    told = delayed(TASK, failed_as("KeyError", "'x'"), lambda attempt: answer)
+    told = Policy(backoff=lambda attempt: answer).judged(failed_as("KeyError", "'x'"), 1)
     assert isinstance(told, Failed)
     assert told.delay is None
     assert told.message.startswith("'x'; then its backoff function failed: DefinitionError: ")

@@ -52,6 +52,7 @@ def shape_from_data(slug: object, steps: object, options: Data) -> Shape:
     read = {s: _step(step, s, slugs, flow) for s, step in zip(slugs, given, strict=True)}
     try:
         known = _known(options, FLOW_OPTIONS, flow)
+        _check_plain(known, flow)
         shape = Shape(
             slug=name,
             options=run_options_shape(run_options(known, flow)),
@@ -149,6 +150,7 @@ def _shape(
             check_choice(name, said[name], choices, what)
     when, unless = (_pattern(name, said, deps, slugs, what) for name in ("when", "unless"))
     chosen = {name: said[name] for name in STEP_OPTIONS if name in said}
+    _check_plain(chosen, what)
     if kind == "sleep":
         chosen["start_delay"] = whole_duration(said.get("duration"), f"{what}: duration")
     return StepShape(
@@ -234,6 +236,15 @@ def _known(given: Data, known: tuple[str, ...], what: str) -> dict[str, Any]:
                 value=name,
             )
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _check_plain(said: Data, what: str) -> None:
+    """What only code can say does not go into the database."""
+    if not isinstance(said.get("backoff", "fixed"), str):
+        raise DefinitionError(
+            f"{what}: backoff is {said['backoff']!r}; a flow from data has 'fixed', 'linear' or "
+            "'exponential', with base_delay, max_delay and jitter beside it"
+        )
 
 
 def _in_order(read: Mapping[str, StepShape], flow: str) -> Iterator[StepShape]:

@@ -14,11 +14,11 @@ from typing import Any, ForwardRef, Generic, Literal, ParamSpec, Unpack, get_arg
 from typing_extensions import TypeVar
 
 from stepwell.define.annotations import hints_of, may_be_array, shown
+from stepwell.define.backoff import BackoffLike, ErrorClasses
 from stepwell.define.dependencies import check_references, dependencies_of, mapped_over
 from stepwell.define.duration import Days, Duration, WholeDuration, seconds
 from stepwell.define.limits import ConcurrencyLike, Path, RateLike, check_name
 from stepwell.define.options import (
-    Backoff,
     IfExhausted,
     IfUnmet,
     RunOptions,
@@ -76,7 +76,8 @@ class Flow(Generic[In, Out]):
         jitter: float = 0.0,
         max_crashes: int = 3,
         queue: str | None = None,
-        backoff: Backoff = "exponential",
+        backoff: BackoffLike = "exponential",
+        no_retry: ErrorClasses = (),
         max_running: int | None = None,
         priority: int = 0,
         concurrency: ConcurrencyLike | None = None,
@@ -85,7 +86,7 @@ class Flow(Generic[In, Out]):
         retention: Days | None = None,
     ) -> None:
         """`retention`: days that runs are kept after their end (0: for ever; None: as the settings
-        of the workers say)."""
+        of the workers say). `no_retry`: errors after which a step is not tried again."""
         self.slug = check_slug(slug, f"flow {slug!r}", FLOW_RESERVED)
         said = {name: value for name, value in locals().items() if name in _OPTIONS}
         self.options = run_options(said, f"flow {slug!r}")

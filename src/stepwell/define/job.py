@@ -43,7 +43,6 @@ class JobChoices(RunChoices, total=False):
     """The keyword arguments of `@job`."""
 
     name: str | None
-    no_retry: tuple[type[BaseException], ...]
 
 
 class Job(Generic[P, R, Q]):
@@ -72,8 +71,7 @@ class Job(Generic[P, R, Q]):
         _check_handler(handler, what)
         self.handler = handler
         self.version = 1
-        self.options: RunOptions = run_options({**_DEFAULTS, **choices}, what)
-        self.no_retry = _no_retry(choices.get("no_retry", ()), what)
+        self.options: RunOptions = run_options(choices, what, _DEFAULTS)
         hints = hints_of(handler, names)
         self.returns: Any = hints.output
         self._parameters = _parameters_of(handler, hints, what)
@@ -92,6 +90,11 @@ class Job(Generic[P, R, Q]):
     @property
     def queue(self) -> str:
         return self.options.queue or self.slug
+
+    @property
+    def no_retry(self) -> tuple[type[BaseException], ...]:
+        """Errors after which it is not tried again."""
+        return self.options.no_retry
 
     @property
     def is_async(self) -> bool:
@@ -230,16 +233,6 @@ def _check_handler(handler: Any, what: str) -> None:
         raise DefinitionError(
             f"{what}: a generator never runs by itself; return a list instead of yielding"
         )
-
-
-def _no_retry(given: object, what: str) -> tuple[type[BaseException], ...]:
-    classes = cast("tuple[object, ...]", given if isinstance(given, tuple) else (given,))
-    for cls in classes:
-        if not isinstance(cls, type) or not issubclass(cls, BaseException):
-            raise DefinitionError(
-                f"{what}: no_retry has {cls!r}; list classes of errors that no retry can help"
-            )
-    return cast("tuple[type[BaseException], ...]", classes)
 
 
 def _context_name(handler: Handler, hints: Hints, what: str) -> str | None:

@@ -117,7 +117,7 @@ class Machine(Startable):
         said = {**(inherited.choices if inherited else _DEFAULTS), **choices}
         steps = _steps_of(cls, what)
         state = State(cls, sys._getframe(1).f_locals, what)  # pyright: ignore[reportPrivateUsage]
-        options = run_options(said, what)
+        options = run_options(said, what, _DEFAULTS)
         initial = "" if abstract else _initial_of(steps, what)
         if not abstract:
             check_names(cls, steps, state.fields, what)

@@ -6,6 +6,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypedDict, cast, get_args
 
+from stepwell.define.backoff import (
+    NO_CAP,
+    BackoffLike,
+    ByError,
+    ErrorClasses,
+    Growth,
+    check_backoff,
+    check_jitter,
+    no_retry_of,
+    spread,
+)
 from stepwell.define.duration import (
     Days,
     Duration,
@@ -30,7 +41,7 @@ from stepwell.errors import DefinitionError
 
 IfUnmet = Literal["skip", "fail", "skip-cascade"]
 IfExhausted = Literal["fail", "skip", "skip-cascade"]
-Backoff = Literal["fixed", "linear", "exponential"] | Callable[[int], Duration]
+Backoff = Growth | Callable[[int], Duration]
 
 _LEAST = {
     "max_attempts": 1,
@@ -62,6 +73,8 @@ class RunOptions:
     max_crashes: int = 3
     queue: str | None = None
     backoff: Backoff = "exponential"
+    backoff_by: ByError | None = None
+    no_retry: tuple[type[BaseException], ...] = ()
     max_running: int | None = None
     priority: int = 0
     concurrency: ConcurrencyUse | None = None
@@ -82,6 +95,8 @@ class StepOptions:
     max_delay: int | None = None
     jitter: float | None = None
     backoff: Backoff | None = None
+    backoff_by: ByError | None = None
+    no_retry: tuple[type[BaseException], ...] | None = None
     priority: int | None = None
     concurrency: ConcurrencyUse | None = None
     rate_limit: RateUse | None = None
@@ -97,7 +112,8 @@ class Retries(TypedDict, total=False):
     timeout: WholeDuration | None
     max_delay: WholeDuration | None
     jitter: float | None
-    backoff: Backoff | None
+    backoff: BackoffLike | None
+    no_retry: ErrorClasses | None
     priority: int | None
     concurrency: ConcurrencyLike | None
     rate_limit: RateLike | None
@@ -132,7 +148,8 @@ class RunChoices(TypedDict, total=False):
     max_delay: WholeDuration | None
     jitter: float
     max_crashes: int
-    backoff: Backoff
+    backoff: BackoffLike
+    no_retry: ErrorClasses
     max_running: int | None
     priority: int
     concurrency: ConcurrencyLike | None
@@ -152,16 +169,23 @@ def check_known(choices: Mapping[str, object], known: type[Any], what: str) -> N
             )
 
 
-def run_options(choices: Mapping[str, Any], what: str) -> RunOptions:
-    """The options of a definition out of its arguments, checked."""
-    options = RunOptions(**_plain(choices, RunOptions, what))
+def run_options(
+    choices: Mapping[str, Any], what: str, usual: Mapping[str, Any] | None = None
+) -> RunOptions:
+    """The options of a definition out of its arguments, checked; `usual` is what its kind has where
+    nothing is said."""
+    known = {f.name: f.default for f in fields(RunOptions)} | dict(usual or {})
+    said = spread({**(usual or {}), **choices}, known, what)
+    if said.get("max_delay") == NO_CAP:  # which only a step has to say
+        said["max_delay"] = None
+    options = RunOptions(**_plain(said, RunOptions, what))
     check_options(options, what)
     return options
 
 
 def step_options(choices: Mapping[str, Any], what: str) -> StepOptions:
     """The options of a step out of its arguments, checked."""
-    options = StepOptions(**_plain(choices, StepOptions, what))
+    options = StepOptions(**_plain(spread(choices, {}, what), StepOptions, what))
     check_options(options, what)
     return options
 
@@ -242,6 +266,7 @@ _VALUES: dict[str, Callable[[object, str], object]] = {
     "rate_limit": rate_use,
     "fairness_by": lambda value, what: path_of(value, f"{what}: fairness_by"),
     "retention": lambda value, what: in_days(value),
+    "no_retry": no_retry_of,
 }
 
 
@@ -258,15 +283,6 @@ def _check_whole(name: str, value: object, what: str) -> None:
         )
 
 
-def _check_jitter(value: object, what: str) -> None:
-    number = value if isinstance(value, int | float) and not isinstance(value, bool) else -1
-    if not 0 <= number <= 1:  # NaN is in no range
-        raise DefinitionError(
-            f"{what}: jitter is {value!r}; it must be a number from 0 to 1 "
-            "(the share of the delay that is random)"
-        )
-
-
 def _check_queue(value: object, what: str) -> None:
     if not isinstance(value, str) or not value.strip() or not storable(value):
         raise DefinitionError(f"{what}: queue is {value!r}; it must be a name, or None")
@@ -274,14 +290,6 @@ def _check_queue(value: object, what: str) -> None:
         raise DefinitionError(
             f"{what}: the name of its queue has {len(value)} characters; "
             f"it must have at most {_LONGEST_NAME}"
-        )
-
-
-def _check_backoff(value: object, what: str) -> None:
-    if value not in ("fixed", "linear", "exponential") and not callable(value):
-        raise DefinitionError(
-            f"{what}: backoff is {value!r}; choose one of 'fixed', 'linear', 'exponential', or "
-            "give a function from the attempt to a delay"
         )
 
 
@@ -304,9 +312,9 @@ def _check_signal_timeout(value: object, what: str) -> None:
 
 
 _CHECKS: dict[str, Callable[[object, str], None]] = {
-    "jitter": _check_jitter,
+    "jitter": check_jitter,
     "queue": _check_queue,
-    "backoff": _check_backoff,
+    "backoff": check_backoff,
     "inline": _check_inline,
     "signal_timeout": _check_signal_timeout,
     "retention": _check_retention,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from typing import Any, Literal, cast
 
@@ -233,14 +233,15 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The handler raised. `permanent` closes the task whatever attempts remain; a `delay` comes
-    from a backoff function."""
+    """The handler raised. `permanent` closes the task whatever attempts remain; a `delay` is one
+    that the code knows better than the database. `errors`: what was raised, while it is at hand."""
 
     error_type: str
     message: str
     traceback: str
     permanent: bool = False
     delay: float | None = None
+    errors: tuple[BaseException, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

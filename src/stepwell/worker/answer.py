@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from stepwell.db.claim import Task
-from stepwell.define.duration import seconds
-from stepwell.define.outcome import Cancel, Completed, Failed, Moved, Outcome, Snooze
+from stepwell.define.outcome import Cancel, Completed, Moved, Outcome, Snooze
 from stepwell.define.payload import encode
 from stepwell.errors import DefinitionError, PayloadError
-from stepwell.worker.failure import both, failed
+from stepwell.worker.failure import failed
 from stepwell.worker.guard import Raised, Returned
 
 
@@ -52,14 +49,3 @@ def completed(task: Task, value: object) -> Outcome:
         return Completed(payload)
     except (PayloadError, UnicodeDecodeError) as error:
         return failed(error, says=f"the output of step {task.step_slug!r} is not JSON: {error}")
-
-
-def delayed(task: Task, outcome: Outcome, backoff: Callable[[int], Any] | None) -> Outcome:
-    """A failed attempt with the pause that a function of theirs wants; one that says nothing
-    sensible is named in the stored error, and the definition's own delay is used."""
-    if backoff is None or not isinstance(outcome, Failed) or outcome.permanent:
-        return outcome
-    try:
-        return replace(outcome, delay=seconds(backoff(task.attempt), "what backoff returned"))
-    except BaseException as error:
-        return both(outcome, failed(error), "its backoff function failed")

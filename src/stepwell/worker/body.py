@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
@@ -11,6 +10,7 @@ from stepwell.db.claim import Task
 from stepwell.define.outcome import Outcome
 from stepwell.worker.asking import Asking
 from stepwell.worker.context import TaskContext
+from stepwell.worker.policy import Policy
 from stepwell.worker.threads import Threads
 
 
@@ -35,8 +35,8 @@ class Body(Protocol):
     def input_type(self) -> Any: ...
 
     @property
-    def backoff(self) -> Callable[[int], Any] | None:
-        """Their function for the pause before another attempt."""
+    def policy(self) -> Policy:
+        """What follows a failed attempt."""
         ...
 
     async def attempt(self, task: Task, context: TaskContext, hands: Hands) -> Outcome:

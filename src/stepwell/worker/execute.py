@@ -9,7 +9,6 @@ from stepwell.db.commit import Entry
 from stepwell.define.outcome import Completed, Failed, Moved, Outcome
 from stepwell.observe.emit import emit
 from stepwell.observe.events import ErrorHandled, TaskFailed, TaskStarted, TaskSucceeded
-from stepwell.worker.answer import delayed
 from stepwell.worker.body import Body, Hands
 from stepwell.worker.context import TaskContext
 from stepwell.worker.failure import failed
@@ -27,7 +26,7 @@ async def execute(task: Task, body: Body, context: TaskContext, hands: Hands) ->
         answer = await body.attempt(task, context, hands)
     except Exception as error:  # a mistake of ours harms this attempt and not the worker
         answer = failed(error)
-    outcome = delayed(task, answer, body.backoff)
+    outcome = body.policy.judged(answer, task.attempt)
     seconds = time.perf_counter() - began
     match outcome:
         case Failed():

@@ -14,7 +14,8 @@ LONGEST_TRACEBACK = 50_000
 def failed(error: BaseException, *, permanent: bool = False, says: str | None = None) -> Failed:
     """What is kept of an attempt that ended with this error."""
     message = says if says is not None else said_by(error)
-    return Failed(type(error).__name__, no_novel(message), shown(error), permanent)
+    said = (type(error).__name__, no_novel(message), shown(error), permanent)
+    return Failed(*said, errors=(error,))
 
 
 def failed_as(error_type: str, message: str, trace: str = "", *, permanent: bool = False) -> Failed:
@@ -32,6 +33,7 @@ def both(first: Failed, second: Failed, where: str) -> Failed:
         message=no_novel(said),
         traceback=clean("\n".join(traces), LONGEST_TRACEBACK, keep_end=True),
         permanent=first.permanent or second.permanent,
+        errors=first.errors + second.errors,
     )
 
 

@@ -22,6 +22,7 @@ from stepwell.worker.context import TaskContext
 from stepwell.worker.failure import failed, failed_as
 from stepwell.worker.guard import Handler, Raised, Returned, guarded
 from stepwell.worker.joined import join_of, results
+from stepwell.worker.policy import UNSAID, policy_of
 
 Read = Callable[[bytes | str], Any]
 outputs = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -37,8 +38,7 @@ class FlowStep:
         self.takes_input = step.takes_input
         self._is_async = step.is_async
         self.input_type: Any = flow.input_type
-        backoff = step.options.backoff or flow.options.backoff
-        self.backoff = backoff if callable(backoff) else None
+        self.policy = policy_of(flow.options, step.options)
         self._parameters = [(p, self._reader(p)) for p in step.parameters]
         self._has_dependencies = any(p.source == "dependency" for p in step.parameters)
 
@@ -101,7 +101,7 @@ class Wait:
 
     takes_input = False
     input_type: Any = Any
-    backoff = None
+    policy = UNSAID
 
     def __init__(self, step: Step[..., Any]) -> None:
         self.step = step

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import isfinite
 from typing import Any, Protocol
@@ -113,7 +113,8 @@ def _is_over(deadline: asyncio.Timeout) -> bool:
 def _timed_out(bounds: Bounds, error: TimeoutError) -> Raised:
     bounds.late = True
     said = f"{bounds.what} ran longer than its timeout of {bounds.timeout:g} s"
-    return Raised(TimeoutError(said), failed_as("TimedOut", said, shown(error)))
+    late = TimeoutError(said)
+    return Raised(late, replace(failed_as("TimedOut", said, shown(error)), errors=(late,)))
 
 
 def _forget_cancellation() -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from stepwell.db.claim import Task
 from stepwell.define.job import Job
-from stepwell.define.outcome import Cancel, Outcome, Snooze
+from stepwell.define.outcome import Outcome
 from stepwell.errors import PayloadError
 from stepwell.worker.answer import outcome_of
 from stepwell.worker.body import Hands
 from stepwell.worker.context import TaskContext
 from stepwell.worker.failure import failed
-from stepwell.worker.guard import Handler, Raised, guarded
+from stepwell.worker.guard import Handler, guarded
+from stepwell.worker.policy import policy_of
 
 
 class JobCall:
@@ -25,8 +25,7 @@ class JobCall:
 
     def __init__(self, job: Job[..., Any, ...]) -> None:
         self.job = job
-        backoff = job.options.backoff
-        self.backoff = backoff if callable(backoff) else None
+        self.policy = policy_of(job.options)
         self._is_async = job.is_async
 
     async def attempt(self, task: Task, context: TaskContext, hands: Hands) -> Outcome:
@@ -38,9 +37,4 @@ class JobCall:
             arguments[self.job.context_name] = context
         handler = Handler(partial(self.job.handler, **arguments), self._is_async)
         ended = await guarded(handler, context, hands.threads)
-        if isinstance(ended, Raised) and self._is_final(ended.error):
-            ended = Raised(ended.error, replace(ended.failed, permanent=True))
         return outcome_of(task, ended)
-
-    def _is_final(self, error: BaseException) -> bool:
-        return isinstance(error, self.job.no_retry) and not isinstance(error, Snooze | Cancel)

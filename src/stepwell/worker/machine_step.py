@@ -31,6 +31,7 @@ from stepwell.worker.context import TaskContext
 from stepwell.worker.failure import both, described, failed, failed_as, no_novel
 from stepwell.worker.guard import Handler, Raised, guarded
 from stepwell.worker.joined import failed_child, join_of
+from stepwell.worker.policy import UNSAID, policy_of
 
 Method = Callable[..., Any]
 OUTCOMES = (Next, Retry, Await, Spawn, Done, Stop)
@@ -50,8 +51,7 @@ class MachineBody:
         self._cls = machine.cls
         self._step: Method = step.method
         self._on_error: Method | None = getattr(machine.cls, "on_error", None)
-        backoff = step.options.backoff or machine.options.backoff
-        self.backoff = backoff if callable(backoff) else None
+        self.policy = policy_of(machine.options, step.options)
 
     async def attempt(self, task: Task, context: TaskContext, hands: Hands) -> Outcome:
         try:
@@ -95,12 +95,13 @@ class MachineBody:
             return both(raised.failed, ended.failed, "on_error failed too")
         if ended.value is None:
             return raised.failed
-        if not isinstance(ended.value, OUTCOMES):
+        answer = self.policy.timed(ended.value, raised.failed, task.attempt)
+        if not isinstance(answer, OUTCOMES):
             said = f"it returned {described(ended.value)}; {SAYS}, or with None"
             return both(raised.failed, failed_as("BadOutcome", said), "on_error failed too")
         try:
             word, move = move_of(
-                ended.value,
+                answer,
                 state=machine,
                 handed=context.handed,
                 after_error=True,
@@ -123,7 +124,7 @@ class UnknownStep:
 
     takes_input = False
     input_type: Any = Any
-    backoff = None
+    policy = UNSAID
 
     def __init__(self, machine: MachineDef) -> None:
         self._machine = machine
