@@ -20,6 +20,7 @@ from stepwell.cli.output import seconds, shortened
 from stepwell.observe import events
 from stepwell.observe.events import Event
 from stepwell.observe.logs import log_event
+from stepwell.observe.traces import current_ids
 
 Style = Literal["human", "json", "steps"]
 MessageEvent = events.MessageArchived | events.MessageFailed | events.MessageReleased
@@ -52,6 +53,7 @@ class JsonLines(logging.Formatter):
             line |= {field.name: getattr(event, field.name) for field in fields(event)}
         else:
             line |= {"logger": record.name, "message": record.getMessage()}
+        line |= current_ids()
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return msgspec.json.encode(line, enc_hook=str).decode()

@@ -35,6 +35,8 @@ class Task:
     signals: str | None
     children: str | None
     version: int
+    waited: float | None = None  # seconds that it was ready; known of observed turns
+    trace: str | None = None  # JSON: what its run is part of
 
 
 @dataclass(frozen=True, slots=True)

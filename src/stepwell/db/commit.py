@@ -55,6 +55,19 @@ class Row:
     signals: str | None
     children: str | None
     version: int | None
+    seconds: float | None = None
+    trace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """A run that a turn brought to its end."""
+
+    run_id: UUID
+    flow_slug: str
+    kind: str
+    status: str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +83,7 @@ class Turn:
     busy: frozenset[int] = frozenset()
     contended: bool = False
     delayed: bool = False
+    ended: tuple[RunEnd, ...] = ()
 
 
 def commit_and_claim(
@@ -88,21 +102,54 @@ def commit_and_claim(
         " error_types => %b::text[], error_messages => %b::text[], tracebacks => %b::text[],"
         " lane_queues => %b::text[], lane_versions => %b::int[], want => %b::int,"
         " patient => %b)",
-        (
-            worker,
-            [e.message_id for e in entries],
-            [e.token for e in entries],
-            [e.outcome for e in entries],
-            [e.output for e in entries],
-            [e.error_type for e in entries],
-            [e.error_message for e in entries],
-            [e.traceback for e in entries],
-            list(queues),
-            list(versions),
-            want,
-            patient,
-        ),
+        _arguments(worker, entries, queues, versions, want, patient),
         Row,
+    )
+
+
+def observed_turn(
+    worker: UUID,
+    entries: Sequence[Entry],
+    queues: Sequence[str],
+    versions: Sequence[int],
+    want: int,
+    *,
+    patient: bool = True,
+) -> Call[Row]:
+    """The same; its tasks say how long they were ready and what trace they are part of, and it
+    says which runs ended."""
+    return Call(
+        "select * from pgflow.observed_turn(worker => %b, message_ids => %b::bigint[],"
+        " tokens => %b::bigint[], outcomes => %b::text[], outputs => %b::text[]::jsonb[],"
+        " error_types => %b::text[], error_messages => %b::text[], tracebacks => %b::text[],"
+        " lane_queues => %b::text[], lane_versions => %b::int[], want => %b::int,"
+        " patient => %b)",
+        _arguments(worker, entries, queues, versions, want, patient),
+        Row,
+    )
+
+
+def _arguments(
+    worker: UUID,
+    entries: Sequence[Entry],
+    queues: Sequence[str],
+    versions: Sequence[int],
+    want: int,
+    patient: bool,
+) -> tuple[Any, ...]:
+    return (
+        worker,
+        [e.message_id for e in entries],
+        [e.token for e in entries],
+        [e.outcome for e in entries],
+        [e.output for e in entries],
+        [e.error_type for e in entries],
+        [e.error_message for e in entries],
+        [e.traceback for e in entries],
+        list(queues),
+        list(versions),
+        want,
+        patient,
     )
 
 
@@ -117,6 +164,9 @@ async def take_turn(conn: AsyncConnection[Any], call: Call[Row]) -> Turn:
         busy=frozenset(row[3] for row in rows if row[0] == "busy"),
         contended=any(row[0] == "contended" for row in rows),
         delayed=any(row[0] == "delayed" for row in rows),
+        ended=tuple(
+            RunEnd(row[4], row[5], row[15], row[1], row[21]) for row in rows if row[0] == "ended"
+        ),
     )
 
 

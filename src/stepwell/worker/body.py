@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
 from stepwell.db.claim import Task
 from stepwell.define.outcome import Outcome
+from stepwell.observe.traces import Traces
 from stepwell.worker.asking import Asking
 from stepwell.worker.context import TaskContext
 from stepwell.worker.policy import Policy
 from stepwell.worker.threads import Threads
+from stepwell.worker.transactions import Transactions
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,8 @@ class Hands:
     worker_id: UUID
     threads: Threads
     asking: Asking
+    transactions: Transactions = field(kw_only=True)
+    traces: Traces = field(default_factory=Traces)
 
 
 class Body(Protocol):
@@ -33,6 +37,11 @@ class Body(Protocol):
 
     @property
     def input_type(self) -> Any: ...
+
+    @property
+    def transactional(self) -> bool:
+        """Whether its outcome commits with what it wrote."""
+        ...
 
     @property
     def policy(self) -> Policy:

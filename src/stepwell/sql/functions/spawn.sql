@@ -9,6 +9,7 @@ declare
   kin record;
   taken record;
   new_join bigint;
+  said jsonb;
   woken text[] := '{}';
 begin
   foreach e in array entries loop
@@ -16,11 +17,14 @@ begin
     values (e.run_id, e.message_id, 0, 0, (e.output ->> 'quorum')::int, coalesce(e.output ->> 'policy', 'wait'))
     returning join_id into new_join;
     update pgflow.step_tasks t set join_id = new_join where t.message_id = e.message_id;
+    -- the trace of the attempt that spawned; where its worker does not trace, that of the run
+    said := jsonb_strip_nulls(jsonb_build_object('parent', e.run_id, 'join', new_join, 'trace', coalesce(
+      e.output -> 'trace', (select r.trace from pgflow.runs r where r.run_id = e.run_id))));
     for kin in
       select c.child ->> 'slug' as slug, c.child ->> 'version' as version,
         array_agg(coalesce(c.child -> 'input', 'null') order by c.place) as inputs,
         array_agg((c.child ->> 'id')::uuid order by c.place) as ids, array_agg(c.child ->> 'key' order by c.place) as keys,
-        array_agg((c.child - 'input') || jsonb_build_object('parent', e.run_id, 'join', new_join) order by c.place) as options
+        array_agg((c.child - 'input') || said order by c.place) as options
       from jsonb_array_elements(e.output -> 'children') with ordinality c (child, place)
       group by 1, 2 order by 1, 2
     loop
