@@ -242,7 +242,7 @@ async def test_an_input_that_cannot_be_read_fails_its_step_alone(workshop: Works
     flow = Flow[Any, Any]("brittle", max_attempts=2, base_delay=0)
 
     @flow.step
-    def give() -> dict[str, Any]:
+    def give() -> Any:
         return {"number": 3}
 
     @flow.step(if_exhausted="skip")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from types import UnionType
-from typing import Any, Union, cast, get_args, get_origin
+from typing import Any, cast
 
 from stepwell.compile.flows import compile_flow
 from stepwell.compile.jobs import compile_job
@@ -13,8 +12,8 @@ from stepwell.define.calls import called
 from stepwell.define.flow import Flow, FlowCall
 from stepwell.define.job import Job, JobCall
 from stepwell.define.machine import Machine, machine_of
-from stepwell.define.outcome import Cancel, Snooze
 from stepwell.define.payload import encode
+from stepwell.define.results import result_of
 from stepwell.define.startable import Startable
 from stepwell.errors import PayloadError
 
@@ -42,15 +41,7 @@ def output_type_of(definition: Definition | str | None) -> Any:
     """What the result of its runs is read as."""
     if isinstance(definition, Flow):
         return definition.output_type
-    return without_outcomes(definition.returns) if isinstance(definition, Job) else Any
-
-
-def without_outcomes(returns: Any) -> Any:
-    """The annotation of a job without what is no result of it."""
-    if get_origin(returns) not in (UnionType, Union):
-        return Any if returns in (Snooze, Cancel) else returns
-    results = tuple(each for each in get_args(returns) if each not in (Snooze, Cancel))
-    return Union[results] if results else Any  # noqa: UP007
+    return result_of(definition.returns) if isinstance(definition, Job) else Any
 
 
 def parts_of(startable: Startable) -> tuple[Definition, str]:

@@ -8,6 +8,7 @@ from msgspec import UNSET
 
 from stepwell.compile.check import check_shape
 from stepwell.compile.options import run_options_shape, step_options_shape
+from stepwell.compile.promise import check_promise
 from stepwell.compile.shape import PatternShape, Shape, StepOptionsShape, StepShape
 from stepwell.define.flow import Flow
 from stepwell.define.options import RunOptions
@@ -16,7 +17,9 @@ from stepwell.define.step import Step
 
 
 def compile_flow(flow: Flow[Any, Any]) -> Shape:
-    """Turn a flow into plain data, checked; a flow without steps is a DefinitionError."""
+    """Turn a flow into plain data, checked; a flow without steps is a DefinitionError, and
+    so is one whose steps cannot make the output that it promises."""
+    check_promise(flow)
     return check_shape(
         Shape(
             slug=flow.slug,

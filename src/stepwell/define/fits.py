@@ -8,6 +8,7 @@ from typing import Any, cast
 import msgspec
 from msgspec import inspect
 
+from stepwell.define.models import is_model, readable
 from stepwell.define.payload import decoder
 from stepwell.errors import PayloadError
 
@@ -16,7 +17,7 @@ def never_json(wanted: Any) -> str | None:
     """Why no JSON fits a type; None when some does, or when that is not known yet."""
     try:
         decoder(wanted)
-        strange = next(_strange(inspect.type_info(wanted), set()), None)
+        strange = next(_strange(inspect.type_info(readable(wanted)), set()), None)
     except PayloadError as error:
         return None if isinstance(error.__cause__, NameError) else str(error)
     except (TypeError, NameError, RecursionError):
@@ -25,9 +26,9 @@ def never_json(wanted: Any) -> str | None:
 
 
 def _strange(info: Any, seen: set[int]) -> Iterator[type[Any]]:
-    """Classes that msgspec has no JSON for, wherever they are in a type."""
+    """Classes that nobody has JSON for, wherever they are in a type."""
     if isinstance(info, inspect.CustomType):
-        if info.cls is not object:
+        if info.cls is not object and not is_model(info.cls):
             yield info.cls
     elif isinstance(info, msgspec.Struct) and id(info) not in seen:
         seen.add(id(info))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from stepwell.define.annotations import Hints, element_of, is_context
+from stepwell.define.compatible import never_fits
 from stepwell.define.patterns import FLOW_INPUT
 from stepwell.define.payload import decoder
 from stepwell.define.slug import meant
@@ -45,6 +46,10 @@ def bind(handler: Any, hints: Hints, around: Surroundings) -> tuple[Parameter, .
         plan.append(_planned(p, source, step, hints))
         _check_readable(plan[-1], around.what)
     return tuple(plan)
+
+
+def takes_context(parameters: tuple[Parameter, ...]) -> bool:
+    return any(parameter.source == "context" for parameter in parameters)
 
 
 def _taken(name: str, spare: list[Step[..., Any]], around: Surroundings) -> Step[..., Any]:
@@ -121,7 +126,7 @@ def _planned(
 ) -> Parameter:
     unsaid: Any = Any
     if step:
-        unsaid = element_of(step.output_type) if source == "element" else step.output_type
+        unsaid = _produced(source, step)
     depends = source == "dependency" and step is not None
     return Parameter(
         name=p.name,
@@ -131,6 +136,38 @@ def _planned(
         may_be_absent=bool(step and depends and step.may_be_absent),
         default=None if p.default is inspect.Parameter.empty else p.default,
     )
+
+
+def check_elements(step: Step[..., Any], flow_input: Any, what: str) -> None:
+    """Refuse a map over the flow's input whose handler can take no element of it."""
+    for parameter in step.parameters:
+        if parameter.source != "element":
+            continue
+        if misfit := never_fits(element_of(flow_input), parameter.type):
+            raise DefinitionError(
+                f"{what}: parameter {parameter.name!r} gets each element of the flow's input, but "
+                f"{misfit}; change one of the two annotations"
+            )
+
+
+def _produced(source: Source, step: Step[..., Any]) -> Any:
+    return element_of(step.output_type) if source == "element" else step.output_type
+
+
+def check_types(parameters: Iterable[Parameter], around: Surroundings) -> None:
+    """Refuse a parameter whose type no output of the step behind it can be read as."""
+    for parameter in parameters:
+        if parameter.dependency:
+            step, part = around.steps[parameter.dependency], ""
+        elif parameter.source == "element" and around.references:
+            step, part = around.references[0], "each element of "
+        else:
+            continue
+        if misfit := never_fits(_produced(parameter.source, step), parameter.type):
+            raise DefinitionError(
+                f"{around.what}: parameter {parameter.name!r} gets {part}what step {step.slug!r} "
+                f"returns, but {misfit}; change one of the two annotations"
+            )
 
 
 def _check_readable(parameter: Parameter, what: str) -> None:

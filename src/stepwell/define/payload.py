@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeVar, overload
 
 import msgspec
 
+from stepwell.define import models
+from stepwell.define.faithful import kept
+from stepwell.define.parts import parts
 from stepwell.errors import PayloadError
 
 T = TypeVar("T")
 
-_encoder = msgspec.json.Encoder()
+_encoder = msgspec.json.Encoder(enc_hook=models.written)
+_PATH = re.compile(r" - at `(\$.*)`$")
+_TAGS = "make them msgspec Structs with tag=True, which JSON can tell apart, or pydantic models"
+_HINTS = {  # what msgspec says of a type, and what helps
+    "more than one dataclass": _TAGS,
+    "more than one dict-like": _TAGS,
+    "more than one Struct": "give each of them tag=True, so that JSON can tell them apart",
+    "must be tagged": "give each of them tag=True, so that JSON can tell them apart",
+    "custom type": "let the class around it be a pydantic model too, or keep to one model",
+}
 
 
 def encode(value: object) -> bytes:
@@ -27,11 +38,19 @@ def encode(value: object) -> bytes:
         ) from None
     except (TypeError, ValueError, OverflowError) as error:
         raise _refusal(value, "$", str(error)) from error
-    if b"null" in payload:
-        _refuse_not_a_number(value)
-    if b"\\u0000" in payload:
-        _refuse_zero_character(msgspec.json.decode(payload))
-    return payload
+    return kept(value, payload)
+
+
+def check_size(payload: bytes | str, most: int, what: str) -> None:
+    """Refuse a payload that is larger than the setting `max_payload` allows."""
+    size = len(payload)
+    if isinstance(payload, str) and size * 4 > most:
+        size = len(payload.encode())
+    if size > most:
+        raise PayloadError(
+            f"{what} is {_bytes(size)} of JSON, and max_payload allows {_bytes(most)}; keep what "
+            "is large in a table or a file store and pass its key, or raise STEPWELL_MAX_PAYLOAD"
+        )
 
 
 def storable(text: str) -> bool:
@@ -48,12 +67,15 @@ def decoder(wanted: Any) -> Callable[[bytes | str], Any]:
     try:
         return _decoder(wanted)
     except (TypeError, NameError, RecursionError) as error:
-        raise PayloadError(f"{_type_name(wanted)} cannot be read from JSON: {error}") from error
+        hint = next((hint for said, hint in _HINTS.items() if said in str(error)), None)
+        raise PayloadError(
+            f"{_type_name(wanted)} cannot be read from JSON: {error}{f'; {hint}' if hint else ''}"
+        ) from error
 
 
 @lru_cache(maxsize=1024)
 def _decoder(wanted: Any) -> Callable[[bytes | str], Any]:
-    decode = msgspec.json.Decoder(wanted).decode
+    decode = msgspec.json.Decoder(models.readable(wanted), dec_hook=models.read).decode
 
     def read(payload: bytes | str) -> Any:
         try:
@@ -61,67 +83,38 @@ def _decoder(wanted: Any) -> Callable[[bytes | str], Any]:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             if wanted is Any:  # which any JSON fits
                 raise PayloadError(f"the JSON cannot be read: {error}") from error
-            raise PayloadError(f"the JSON does not fit {_type_name(wanted)}: {error}") from error
+            raise PayloadError(
+                f"the JSON does not fit {_type_name(wanted)}: {_told(error)}"
+            ) from error
 
     return read
 
 
+def _told(error: Exception) -> str:
+    """What msgspec says, with the place; of a model that is inside, what pydantic says."""
+    misfit = error.__cause__
+    if not isinstance(misfit, models.Misfit):
+        return str(error)
+    place = _PATH.search(str(error))
+    return misfit.told(place[1] if place else "$")
+
+
 def _refusal(value: object, path: str, reason: str) -> PayloadError:
     """The innermost part that cannot be encoded is the one worth naming."""
-    for step, part in _parts(value):
+    for step, part in parts(value):
         try:
             _encoder.encode(part)
         except (TypeError, ValueError, OverflowError) as error:
             return _refusal(part, path + step, str(error))
     if isinstance(value, str):
         reason = "half of a surrogate pair is not a character; remove it"
+    elif value.__class__ is dict:
+        reason = "its keys must be text, numbers, times, UUIDs or enums"
     elif "unsupported" in reason:
-        reason = "return dicts, lists, text, numbers, dataclasses or msgspec Structs"
+        reason = (
+            "return dicts, lists, text, numbers, dataclasses, msgspec Structs or pydantic models"
+        )
     return PayloadError(f"{_name(value)} at {path} cannot be written as JSON: {reason}")
-
-
-def _refuse_not_a_number(value: object) -> None:
-    """msgspec writes null for NaN and Infinity; a value that changes by itself is worse."""
-    plain = msgspec.to_builtins(value, enc_hook=_already_json)
-    for path, leaf in _leaves(plain, "$"):
-        if isinstance(leaf, float) and not math.isfinite(leaf):
-            raise PayloadError(f"{leaf} at {path} is not a JSON number; send None or a str instead")
-
-
-def _already_json(raw: object) -> None:
-    """A msgspec.Raw is JSON text already; the encoder took it as it is."""
-
-
-def _refuse_zero_character(value: object) -> None:
-    for path, leaf in _leaves(value, "$"):
-        if isinstance(leaf, str) and "\0" in leaf:
-            raise PayloadError(
-                f"the text at {path} contains the character U+0000, which Postgres cannot store; "
-                "remove it, or send bytes (they travel as base64)"
-            )
-
-
-def _leaves(value: object, path: str) -> Iterator[tuple[str, object]]:
-    yield path, value
-    for step, part in _parts(value):
-        yield from _leaves(part, path + step)
-
-
-def _parts(value: object) -> Iterator[tuple[str, object]]:
-    """Each direct part of a value, keys included, with the step that leads to it."""
-    if isinstance(value, str | bytes | bytearray | memoryview | type):
-        return
-    if isinstance(value, Mapping):
-        for key, part in value.items():  # pyright: ignore[reportUnknownVariableType]
-            yield f".(key {key!r})", key
-            yield f".{key}", part
-    elif isinstance(value, Collection):
-        for index, part in enumerate(value):  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-            yield f"[{index}]", part
-    elif isinstance(value, msgspec.Struct):
-        yield from ((f".{name}", getattr(value, name)) for name in value.__struct_fields__)
-    elif dataclasses.is_dataclass(value):
-        yield from ((f".{f.name}", getattr(value, f.name)) for f in dataclasses.fields(value))
 
 
 def _name(value: object) -> str:
@@ -130,3 +123,7 @@ def _name(value: object) -> str:
 
 def _type_name(wanted: Any) -> str:
     return wanted.__qualname__ if isinstance(wanted, type) else str(wanted)
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 2**20:,.1f} MiB" if size >= 2**20 else f"{size:,} bytes"

@@ -9,6 +9,7 @@ from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
 from stepwell.define.options import IfExhausted, IfUnmet, StepOptions
 from stepwell.define.patterns import Pattern
+from stepwell.define.results import result_of
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
@@ -49,6 +50,7 @@ class Step(Generic[P, R]):
     if_exhausted: IfExhausted = "fail"
     returns: Any = Any
     signal: str | None = None
+    transactional: bool = False
 
     def __post_init__(self) -> None:
         for name in ("__name__", "__qualname__", "__doc__", "__module__"):
@@ -73,7 +75,8 @@ class Step(Generic[P, R]):
     @property
     def output_type(self) -> Any:
         """What the whole step produces: for a map step, the list of what its handler returns."""
-        return list[self.returns] if self.kind == "map" else self.returns
+        result = result_of(self.returns)
+        return list[result] if self.kind == "map" else result
 
     @property
     def takes_input(self) -> bool:
