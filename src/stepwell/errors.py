@@ -21,6 +21,7 @@ StepwellError
 ├── NotReady             the worker's starter had not converged in time (also a TimeoutError)
 ├── RetryAfter           raise it in a handler: the next attempt comes after so many seconds
 └── PermanentError       raise it in a handler: the task fails at once, without a retry
+    └── TransactionError   a handler did with its transaction what only its worker may do
 
 The SQL core raises SQLSTATEs of class "PF"; `from_sqlstate` is the only translator.
 """
@@ -159,16 +160,19 @@ class RunCancelled(RunFailed):
 
 
 class RunTimeout(StepwellError, TimeoutError):
-    """The awaited run had not ended within `timeout` seconds. The run itself goes on."""
+    """The awaited run, and so many `others`, had not ended within `timeout` seconds. The run itself
+    goes on."""
 
-    def __init__(self, run_id: UUID, timeout: float) -> None:
-        super().__init__(run_id, timeout)
+    def __init__(self, run_id: UUID, timeout: float, others: int = 0) -> None:
+        super().__init__(run_id, timeout, others)
         self.run_id = run_id
         self.timeout = timeout
+        self.others = others
 
     def __str__(self) -> str:
+        more = f" and {self.others} more" if self.others else ""
         return (
-            f"run {self.run_id} had not ended after {self.timeout:g} s; "
+            f"run {self.run_id}{more} had not ended after {self.timeout:g} s; "
             "it goes on: wait again, or cancel it"
         )
 
@@ -219,6 +223,13 @@ class RetryAfter(StepwellError):
 
 class PermanentError(StepwellError):
     """Raise it in a handler when trying again cannot help: the task fails without a retry."""
+
+
+class TransactionError(PermanentError):
+    """A handler committed, rolled back or closed what is its worker's to end, or asked for a
+    connection that it does not have."""
+
+    sqlstate = "PF412"
 
 
 def _descendants(cls: type[StepwellError]) -> Iterator[type[StepwellError]]:

@@ -13,7 +13,7 @@ from stepwell import Done, Flow, Machine, MachineContext, Stepwell, job, step
 from stepwell.db.claim import Task
 from stepwell.define.outcome import Completed, Failed, Moved
 from stepwell.worker.binding import Bindings
-from stepwell.worker.execute import entry_of
+from stepwell.worker.entry import entry_of
 from stepwell.worker.failure import LONGEST_MESSAGE, both, failed_as
 from stepwell.worker.flow_step import FlowStep, Wait
 from stepwell.worker.job_call import JobCall

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args
 from uuid import UUID
 
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection, Connection
+
 Answer = TypeVar("Answer")
+LogLevel = Literal["debug", "info", "warning", "error"]
+LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
 
 
 class Context(Protocol):
@@ -62,6 +67,27 @@ class Context(Protocol):
     @property
     def cancelled(self) -> bool:
         """True once the result can no longer be written; long sync handlers look now and then."""
+        ...
+
+    def progress(self, share: float | None = None, message: str | None = None) -> None:
+        """Say how far this is, from 0 to 1, and what it is about. From any thread; it costs little,
+        and only the last word of each second is written."""
+        ...
+
+    def log(self, message: str, *, level: LogLevel = "info") -> None:
+        """Keep a line with this attempt, from any thread. All lines are there when the outcome is;
+        an attempt keeps as many as the settings say."""
+        ...
+
+    @property
+    def connection(self) -> AsyncConnection[Any]:
+        """What a transactional async handler writes through: it commits with the outcome, or not
+        at all."""
+        ...
+
+    @property
+    def sync_connection(self) -> Connection[Any]:
+        """The same for a sync handler."""
         ...
 
     @property
@@ -159,6 +185,27 @@ class MachineContext(Protocol):
     @property
     def cancelled(self) -> bool:
         """True once the outcome can no longer be written; long sync steps look now and then."""
+        ...
+
+    def progress(self, share: float | None = None, message: str | None = None) -> None:
+        """Say how far this is, from 0 to 1, and what it is about. From any thread; it costs little,
+        and only the last word of each second is written."""
+        ...
+
+    def log(self, message: str, *, level: LogLevel = "info") -> None:
+        """Keep a line with this attempt, from any thread. All lines are there when the outcome is;
+        an attempt keeps as many as the settings say."""
+        ...
+
+    @property
+    def connection(self) -> AsyncConnection[Any]:
+        """What a transactional async handler writes through: it commits with the outcome, or not
+        at all."""
+        ...
+
+    @property
+    def sync_connection(self) -> Connection[Any]:
+        """The same for a sync handler."""
         ...
 
     @property

@@ -28,9 +28,16 @@ from stepwell.define.options import (
     check_known,
     run_options,
     step_options,
+    transactional_of,
     whole_duration,
 )
-from stepwell.define.parameters import Surroundings, bind
+from stepwell.define.parameters import (
+    Surroundings,
+    bind,
+    check_elements,
+    check_types,
+    takes_context,
+)
 from stepwell.define.patterns import check_pattern
 from stepwell.define.payload import decoder, encode
 from stepwell.define.slug import FLOW_RESERVED, STEP_RESERVED, check_new, check_slug
@@ -269,9 +276,11 @@ class Flow(Generic[In, Out]):
             parameters=parameters,
             options=step_options(choices, what),
             returns=hints.output,
+            transactional=transactional_of(choices, what, has_context=takes_context(parameters)),
             **conditions,
             **_policies(choices, what),
         )
+        check_types(parameters, around)
         self._input_type = self._agreed_input(step, hints.parameters.get("flow_input", Any), what)
         self._steps[slug] = step
         return step
@@ -290,6 +299,8 @@ class Flow(Generic[In, Out]):
                 f"{what}: the flow's input is {shown(agreed)}, but map step {roots[0].slug!r} "
                 "maps over it; make the input a list, or map over a step that returns one"
             )
+        for root in roots:
+            check_elements(root, agreed, f"flow {self.slug!r}, step {root.slug!r}")
         return agreed
 
     def _declared(self, place: int) -> Any:

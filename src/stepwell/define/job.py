@@ -21,6 +21,7 @@ from stepwell.define.options import (
     check_paths,
     paths_of,
     run_options,
+    transactional_of,
 )
 from stepwell.define.outcome import Cancel, Snooze
 from stepwell.define.payload import decoder, encode
@@ -43,6 +44,7 @@ class JobChoices(RunChoices, total=False):
     """The keyword arguments of `@job`."""
 
     name: str | None
+    transactional: bool
 
 
 class Job(Generic[P, R, Q]):
@@ -76,6 +78,9 @@ class Job(Generic[P, R, Q]):
         self.returns: Any = hints.output
         self._parameters = _parameters_of(handler, hints, what)
         self.context_name = _context_name(handler, hints, what)
+        self.transactional = transactional_of(
+            choices, what, has_context=self.context_name is not None
+        )
         self._check_paths(what)
         self.__doc__ = handler.__doc__
         self.__name__ = self.slug

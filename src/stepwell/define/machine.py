@@ -31,6 +31,7 @@ from stepwell.define.options import (
     check_paths,
     run_options,
     step_options,
+    transactional_of,
 )
 from stepwell.define.outcome import Transition
 from stepwell.define.reachable import check_names, check_reachable
@@ -203,6 +204,7 @@ def step(*given: Any, **choices: Any) -> Any:
             step_options(choices, what),
             initial=choices.get("initial", False),
             reachable=choices.get("reachable", False),
+            transactional=transactional_of(choices, what),
         )
 
     return declare(given[0]) if given else declare

@@ -128,6 +128,7 @@ class StepChoices(Retries, total=False):
     unless: Mapping[str, Any] | None
     if_unmet: IfUnmet
     if_exhausted: IfExhausted
+    transactional: bool
 
 
 class MachineStepChoices(Retries, total=False):
@@ -136,6 +137,7 @@ class MachineStepChoices(Retries, total=False):
     initial: bool
     inline: bool | None
     reachable: bool
+    transactional: bool
 
 
 class RunChoices(TypedDict, total=False):
@@ -234,6 +236,20 @@ def check_choice(name: str, value: object, choices: Any, what: str) -> None:
     if value not in get_args(choices):
         words = ", ".join(repr(word) for word in get_args(choices))
         raise DefinitionError(f"{what}: {name} is {value!r}; choose one of {words}")
+
+
+def transactional_of(choices: Mapping[str, Any], what: str, *, has_context: bool = True) -> bool:
+    """Whether a handler's writes commit with its outcome. It reaches them through its context."""
+    said = choices.get("transactional", False)
+    if not isinstance(said, bool):
+        raise DefinitionError(f"{what}: transactional is {said!r}; it must be True or False")
+    if said and not has_context:
+        raise DefinitionError(
+            f"{what}: it is transactional, but takes no context, which has the connection; add a "
+            "parameter ctx, and write through ctx.connection (in a sync handler "
+            "ctx.sync_connection)"
+        )
+    return said
 
 
 def whole_duration(value: object, what: str) -> int:

@@ -24,11 +24,13 @@ class MachineStep(Generic[M, C, R]):
         *,
         initial: bool = False,
         reachable: bool = False,
+        transactional: bool = False,
     ) -> None:
         self.method: Callable[[Any, C], R] = method
         self.options = options
         self.initial = initial
         self.reachable = reachable
+        self.transactional = transactional
         self.slug: str = getattr(method, "__name__", "")
         self.owner: type[Any] | None = None
         self.__doc__ = method.__doc__

@@ -25,7 +25,10 @@ class TaskEvent(Event):
 
 @dataclass(frozen=True, slots=True)
 class TaskStarted(TaskEvent):
-    """A handler is about to be called."""
+    """A handler is about to be called. `waited`: for how long the task was ready before, where
+    the worker traces or measures."""
+
+    waited: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,15 @@ class ErrorHandled(TaskEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptRepeated(TaskEvent):
+    """Postgres rolled a transactional handler back for others' sake, or its connection broke: it
+    runs again, within the same attempt."""
+
+    error_type: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class TaskReleased(TaskEvent):
     """The worker stopped before the handler ended; another worker runs the task again."""
 
@@ -73,6 +85,14 @@ class OutcomeHeld(TaskEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class NotesLost(TaskEvent):
+    """Postgres refused progress or log `lines` of an attempt; the attempt goes on without."""
+
+    lines: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class BatchCommitted(Event):
     """One round trip: outcomes written, of which stale were dropped, and tasks taken on."""
 
@@ -83,12 +103,53 @@ class BatchCommitted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessStarted(Event):
+    """A supervisor started worker process `number`."""
+
+    number: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessEnded(Event):
+    """A worker process ended that nobody here had told to; below 0 the `code` is the signal that
+    killed it. The next one begins in `again_in` seconds."""
+
+    number: int
+    pid: int
+    code: int
+    again_in: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded(Event):
+    """An outcome that this worker wrote brought a run to its end. Told where the worker traces or
+    measures."""
+
+    run_id: UUID
+    flow: str
+    kind: str
+    status: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerStarted(Event):
-    """A worker registered and starts to claim. After a lapsed lease this happens again."""
+    """A worker registered and starts to claim of the `flows` that have come up. After a lapsed
+    lease this happens again."""
 
     worker_id: UUID
     flows: tuple[str, ...]
     concurrency: int
+
+
+@dataclass(frozen=True, slots=True)
+class SettingUnused(Event):
+    """A setting names what there is not, such as a queue: perhaps it is misspelt."""
+
+    setting: str
+    name: str
+    known: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

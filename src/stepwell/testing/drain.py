@@ -15,22 +15,26 @@ from stepwell.compile import deploy
 from stepwell.compile.adopt import Adopted
 from stepwell.db import claim, presence
 from stepwell.db.claim import Task
-from stepwell.db.commit import Entry, Turn, commit_and_claim, refused, take_turn
+from stepwell.db.commit import Entry, Turn, commit_and_claim, observed_turn, refused, take_turn
 from stepwell.db.pool import Pool
 from stepwell.define.app import Stepwell
 from stepwell.define.outcome import Outcome
 from stepwell.errors import NotFound
 from stepwell.observe.emit import emit
 from stepwell.observe.events import CommitFailed
+from stepwell.observe.traces import Traces
 from stepwell.settings import Settings
 from stepwell.testing.tally import NeverQuiet, Tally, tally_of
 from stepwell.worker.asking import Asking
 from stepwell.worker.binding import Bindings
 from stepwell.worker.body import Body, Hands
 from stepwell.worker.context import TaskContext
-from stepwell.worker.execute import entry_of, execute
+from stepwell.worker.entry import entry_of
+from stepwell.worker.execute import execute
 from stepwell.worker.lanes import Lanes
+from stepwell.worker.notes import Notes
 from stepwell.worker.threads import Threads
+from stepwell.worker.transactions import Prepare, Transactions
 from stepwell.worker.turns import PASSING
 
 THREADS = 10
@@ -42,12 +46,16 @@ PATIENCE = 50
 class Ran:
     task: Task
     entry: Entry
+    written: bool = False  # with what the handler wrote
 
 
 class Drain:
     """What a worker does, without its loops: nothing runs but in `run`."""
 
-    def __init__(self, app: Stepwell, pool: Pool, settings: Settings) -> None:
+    def __init__(
+        self, app: Stepwell, pool: Pool, settings: Settings, prepare: Prepare | None = None
+    ) -> None:
+        """`prepare`: for each connection that a transactional handler is lent."""
         self.worker_id = uuid4()
         self._app = app
         self._pool = pool
@@ -55,7 +63,18 @@ class Drain:
         self._bindings = Bindings(app, self._adopted)
         self._threads = Threads(THREADS, lambda _token, _change: None)
         self._asking = Asking(settings)
-        self._hands = Hands(self.worker_id, self._threads, self._asking)
+        self._notes = Notes(
+            pool.run, lines=settings.log_lines, size=settings.log_bytes, now=lambda: 0.0
+        )
+        self._traces = Traces(settings.traces)
+        self._transactions = Transactions(settings, self.worker_id, prepare=prepare)
+        self._hands = Hands(
+            self.worker_id,
+            self._threads,
+            self._asking,
+            self._traces,
+            transactions=self._transactions,
+        )
 
     async def __aenter__(self) -> Self:
         """Register: what is claimed is some worker's. Nothing beats, so there is no lease."""
@@ -70,6 +89,7 @@ class Drain:
         self._threads.close()
         await self._pool.run(presence.leave(self.worker_id))
         await self._asking.close()
+        await self._transactions.close()
 
     async def run(self, so_far: Tally, max_steps: int, queue: str | None = None) -> Tally:
         """Run what is ready, and add it to a tally. What was begun when this is cut off goes back
@@ -107,8 +127,11 @@ class Drain:
         body = self._bindings.of(task)
         assert body is not None, f"no code for step {task.step_slug!r} of {task.flow_slug!r}"
         flow_input = task.flow_input if body.takes_input else None
-        context = TaskContext(task, self.worker_id, self._asking, flow_input, body.input_type)
-        return Ran(task, entry_of(task, await self._outcome(task, body, context)))
+        context = TaskContext(
+            task, self.worker_id, self._asking, flow_input, body.input_type, notes=self._notes
+        )
+        outcome = await self._outcome(task, body, context)
+        return Ran(task, entry_of(task, outcome), context.settled)
 
     async def _outcome(self, task: Task, body: Body, context: TaskContext) -> Outcome:
         """In a task of its own, so that a handler that cancels itself cancels nobody else."""
@@ -124,7 +147,7 @@ class Drain:
 
     async def _turn(self, lanes: Lanes, ran: Ran | None) -> Turn:
         """Commit what ran, if anything did, and claim one more."""
-        if ran is None:
+        if ran is None or ran.written:
             return await self._write(lanes, None)
         try:
             return await self._write(lanes, ran.entry)
@@ -137,7 +160,8 @@ class Drain:
 
     async def _write(self, lanes: Lanes, entry: Entry | None) -> Turn:
         entries = [] if entry is None else [entry]
-        call = commit_and_claim(self.worker_id, entries, lanes.queues, lanes.versions, 1)
+        take = observed_turn if self._traces.on else commit_and_claim
+        call = take(self.worker_id, entries, lanes.queues, lanes.versions, 1)
         async with self._pool.connection() as conn:
             return await take_turn(conn, call)
 

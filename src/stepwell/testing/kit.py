@@ -13,18 +13,22 @@ from psycopg import AsyncConnection
 
 from stepwell.client.client import Client
 from stepwell.client.identity import Target
+from stepwell.client.logs import LogLine, ProgressInfo
 from stepwell.client.reading import RunInfo, StepInfo
 from stepwell.compile import deploy
 from stepwell.compile.schedules import deploy_schedules
 from stepwell.db import migrate
 from stepwell.define.app import Stepwell
+from stepwell.define.context import LogLevel
 from stepwell.define.flow import Flow
 from stepwell.errors import StepwellError
 from stepwell.settings import Settings
 from stepwell.testing.clock import Clock, ClockClient, ClockPool
 from stepwell.testing.database import database
 from stepwell.testing.drain import Drain
-from stepwell.testing.tally import Tally
+from stepwell.testing.expect import Expect
+from stepwell.testing.messages import Messages
+from stepwell.testing.tally import Tally, check_ran
 from stepwell.testing.timers import Timers
 
 MAX_STEPS = 1000
@@ -47,6 +51,7 @@ class Kit:
     _pool: ClockPool
     _timers: Timers
     _drain: Drain
+    _messages: Messages
 
     def __init__(
         self,
@@ -57,9 +62,10 @@ class Kit:
     ) -> None:
         self._app = app if isinstance(app, Stepwell) else Stepwell(flows=app)
         self._dsn = dsn
-        self._clock = Clock(datetime.now(UTC) if now is None else in_utc(now))
+        self.clock = Clock(datetime.now(UTC) if now is None else in_utc(now))
         self._lifetime = self._opened()
         self._at_work = False
+        self._so_far = Tally()
 
     async def __aenter__(self) -> Self:
         await self._lifetime.__aenter__()
@@ -76,13 +82,19 @@ class Kit:
     @property
     def now(self) -> datetime:
         """What time it is."""
-        return self._clock.now
+        return self.clock.now
+
+    @property
+    def dsn(self) -> str:
+        """The address of its database, while it is open."""
+        return self._pool.dsn
 
     async def drain(self, max_steps: int = MAX_STEPS, *, queue: str | None = None) -> Tally:
-        """Run all that is ready now, and what comes of it, until nothing is; with `queue`, what is
-        in that queue. NeverQuiet when that takes more than `max_steps`."""
+        """Run all that is ready now, messages of queues too, and what comes of it, until nothing
+        is; with `queue`, what is in that queue. NeverQuiet when that takes more than `max_steps`.
+        """
         with self._working():
-            return await self._settle(Tally(), max_steps, queue)
+            return self._counted(await self._settle(Tally(), max_steps, queue))
 
     async def advance(
         self,
@@ -115,16 +127,28 @@ class Kit:
                     tally = await self._settle(tally, max_steps)
                 else:
                     tally += Tally(fired=await self._timers.fire())
-                due = await self._timers.next()
+                due = await self.next_due()
                 if due is None or due > moment:
                     break
-                self._clock.now = due
-            self._clock.now = moment
-            return tally
+                self.clock.now = due
+            self.clock.now = moment
+            return self._counted(tally)
 
     async def next_due(self) -> datetime | None:
-        """When the next timer, deadline or schedule is due; None: nothing waits for its time."""
-        return await self._timers.next()
+        """When the next timer, deadline, schedule or message is due; None: nothing waits for its
+        time."""
+        due = (await self._timers.next(), await self._messages.next())
+        return min((at for at in due if at is not None), default=None)
+
+    def expect(self, target: Target) -> Expect:
+        """What the test says of a run: `await kit.expect(run).completed()`."""
+        return Expect(self.client, target, self._so_far.by_run)
+
+    def assert_ran(self, step: Any, times: int | None = None) -> None:
+        """AssertionError unless this kit ran a step, so often if you say; as `Tally.assert_ran`,
+        for all that was drained so far."""
+        __tracebackhide__ = True
+        check_ran(step, times, self._so_far.ran)
 
     async def run(self, target: Target) -> RunInfo:
         """The run of that id or key as it is now; NotFound when there is none."""
@@ -136,6 +160,16 @@ class Kit:
         steps = await (await self.client.find(target)).steps()
         return [s for s in steps if s.awaits or s.next_at or s.blocked_on or s.status == "waiting"]
 
+    async def logs(
+        self, target: Target, step: str | None = None, *, level: LogLevel | None = None
+    ) -> list[LogLine]:
+        """What the handlers of a run said with `ctx.log`, or those of one step."""
+        return await (await self.client.find(target)).logs(step, level=level)
+
+    async def progress(self, target: Target) -> list[ProgressInfo]:
+        """How far the tasks of a run said they are."""
+        return await (await self.client.find(target)).progress()
+
     def connection(self) -> AbstractAsyncContextManager[AsyncConnection[Any]]:
         """Borrow a connection of psycopg that goes by this clock, for transactions of your own."""
         return self._pool.connection()
@@ -145,9 +179,15 @@ class Kit:
         while True:
             tally += Tally(fired=await self._timers.fire())
             before = tally.steps
-            tally = await self._drain.run(tally, max_steps, queue)
+            if not self._messages.has(queue):
+                tally = await self._drain.run(tally, max_steps, queue)
+            tally = await self._messages.run(tally, max_steps, queue)
             if tally.steps == before:
                 return tally
+
+    def _counted(self, tally: Tally) -> Tally:
+        self._so_far += tally
+        return tally
 
     @contextmanager
     def _working(self) -> Generator[None]:
@@ -166,20 +206,25 @@ class Kit:
     async def _opened(self) -> AsyncGenerator[None]:
         async with place(self._dsn) as dsn:
             settings = Settings(dsn=dsn)
-            self._pool = ClockPool(dsn, self._clock, "stepwell testing")
-            self._timers = Timers(self._pool, self._clock)
+            self._pool = ClockPool(dsn, self.clock, "stepwell testing")
+            self._timers = Timers(self._pool, self.clock)
             self.client = ClockClient(settings, self._pool)
-            self._drain = Drain(self._app, self._pool, settings)
+            self._drain = Drain(self._app, self._pool, settings, self._pool.tell)
+            self._messages = Messages(self._app.queues, self._pool, self._drain.worker_id)
             async with self.client:
                 await self._deploy()
                 async with self._drain:
-                    yield
+                    try:
+                        yield
+                    finally:
+                        self._messages.close()
 
     async def _deploy(self) -> None:
         async with self._pool.connection() as conn:
             migrate.check(await migrate.read_schema(conn))
         await deploy.deploy(self._pool, self._app)
         await deploy_schedules(self._pool, self._app.schedules)
+        await self._messages.open()
 
 
 @asynccontextmanager

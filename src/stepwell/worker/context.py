@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from stepwell.db.claim import Task
-from stepwell.define.context import ChildInfo, Signal
+from stepwell.define.context import LEVELS, ChildInfo, LogLevel, Signal
 from stepwell.define.payload import decoder
+from stepwell.errors import TransactionError
 from stepwell.worker.asking import Asking
+from stepwell.worker.notes import Notebook, Notes, making
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection, Connection
+
+    from stepwell.worker.transaction import Transaction
 
 Answer = TypeVar("Answer")
 ON_ERROR = 20.0  # seconds at most; within the 30 by which a task may outlive its step's timeout
+SAY_SO = "say transactional=True where it is defined"
+BEFORE_ON_ERROR = "what the step wrote was rolled back before on_error, which has no transaction"
 _signals = decoder(list[Signal])
 
 
@@ -35,11 +44,14 @@ class TaskContext:
         "_before",
         "_input_type",
         "_lost",
+        "_notebook",
+        "_notes",
         "_task",
         "deadline",
         "flow_input_json",
         "late",
         "timeout",
+        "transaction",
         "worker_id",
     )
 
@@ -51,18 +63,51 @@ class TaskContext:
         flow_input_json: str | None = None,
         input_type: Any = Any,
         before: TaskContext | None = None,
+        notes: Notes | None = None,
     ) -> None:
         self._task = task
+        self._notes = notes if before is None else before._notes
+        self._notebook: Notebook | None = None
         self._asking = asking
         self._input_type = input_type
         self._before = before
         self._lost = False
         self.late = False
+        self.transaction: Transaction | None = None
         self.timeout = float(task.timeout if before is None else min(task.timeout, ON_ERROR))
         self.worker_id = worker_id
         self.flow_input_json = flow_input_json
         self._awaited: list[Signal] | None = None
         self.begins()
+
+    def progress(self, share: float | None = None, message: str | None = None) -> None:
+        if not self.late and self._notes is not None:
+            self._notes.progress(self._book, share, message)
+
+    def log(self, message: str, *, level: LogLevel = "info") -> None:
+        if level not in LEVELS:
+            raise ValueError(f"there is no level {level!r}; it is one of {', '.join(LEVELS)}")
+        self.keep(level, message)
+
+    def keep(self, level: str, message: str) -> None:
+        if not self.late and self._notes is not None:
+            self._notes.log(self._book, level, message)
+
+    async def noted(self) -> None:
+        """What was said is written, or that it is lost was told: to be awaited before the outcome
+        is, which ends the claim."""
+        if self._notebook is not None and self._notes is not None:
+            await self._notes.settle(self.token)
+
+    @property
+    def _book(self) -> Notebook:
+        """One for the claim, made when it is first written into, by whichever thread."""
+        if self._before is not None:
+            return self._before._book
+        if self._notebook is None:
+            with making:
+                self._notebook = self._notebook or Notebook(self._task)
+        return self._notebook
 
     def begins(self) -> None:
         """The handler starts now; before, it may have waited for a free thread."""
@@ -114,6 +159,26 @@ class TaskContext:
 
     def wait(self, asked: Coroutine[Any, Any, Answer]) -> Answer:
         return self._asking.wait(asked)
+
+    @property
+    def connection(self) -> AsyncConnection[Any]:
+        return self._transaction_of("connection").connection
+
+    @property
+    def sync_connection(self) -> Connection[Any]:
+        return self._transaction_of("sync_connection").sync_connection
+
+    def _transaction_of(self, name: str) -> Transaction:
+        if self.transaction is not None:
+            return self.transaction
+        if self._before is not None and self._before.transaction is not None:
+            raise TransactionError(f"ctx.{name}: {BEFORE_ON_ERROR}")
+        raise TransactionError(f"ctx.{name}: {self.what} is not transactional; {SAY_SO}")
+
+    @property
+    def settled(self) -> bool:
+        """Whether its outcome is written already, with what the handler wrote."""
+        return self.transaction is not None and self.transaction.written
 
     @property
     def run_id(self) -> UUID:

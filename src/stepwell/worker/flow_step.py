@@ -23,6 +23,7 @@ from stepwell.worker.failure import failed, failed_as
 from stepwell.worker.guard import Handler, Raised, Returned, guarded
 from stepwell.worker.joined import join_of, results
 from stepwell.worker.policy import UNSAID, policy_of
+from stepwell.worker.transactional import within
 
 Read = Callable[[bytes | str], Any]
 outputs = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -36,6 +37,7 @@ class FlowStep:
         self._limits = limits
         self.step = step
         self.takes_input = step.takes_input
+        self.transactional = step.transactional
         self._is_async = step.is_async
         self.input_type: Any = flow.input_type
         self.policy = policy_of(flow.options, step.options)
@@ -50,7 +52,7 @@ class FlowStep:
         except Exception as error:  # a type of theirs may refuse in any way; PayloadError is final
             return failed(error, permanent=isinstance(error, PayloadError))
         handler = Handler(partial(self.step.handler, **arguments), self._is_async)
-        ended = await guarded(handler, context, hands.threads)
+        ended = await guarded(within(handler, context), context, hands.threads)
         if isinstance(ended, Returned) and isinstance(ended.value, Spawn):
             return spawned(ended.value, self._limits)
         return outcome_of(task, ended)
@@ -100,6 +102,7 @@ class Wait:
     """A step without a handler: time has passed, or a signal came, or it did not."""
 
     takes_input = False
+    transactional = False
     input_type: Any = Any
     policy = UNSAID
 

@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -28,6 +29,7 @@ from stepwell.observe.events import (
     WorkerStopped,
     WorkerStopping,
 )
+from stepwell.observe.traces import Traces
 from stepwell.settings import Settings
 from stepwell.worker import chores, turns, wake
 from stepwell.worker.asking import Asking
@@ -35,12 +37,16 @@ from stepwell.worker.binding import Bindings
 from stepwell.worker.body import Body, Hands
 from stepwell.worker.context import TaskContext
 from stepwell.worker.desk import Desk, Running
-from stepwell.worker.execute import entry_of, execute
+from stepwell.worker.entry import entry_of
+from stepwell.worker.execute import execute
 from stepwell.worker.lanes import Lanes
 from stepwell.worker.leases import BEAT, SILENCE, Heart
+from stepwell.worker.notes import Notes, through
 from stepwell.worker.queues import Queues
 from stepwell.worker.schedules import Schedules
+from stepwell.worker.spans import observes
 from stepwell.worker.threads import Threads
+from stepwell.worker.transactions import Transactions
 
 LAST_WORDS = 5.0  # seconds for what must be written at the very end
 
@@ -68,7 +74,15 @@ class Incarnation:
         self._desk = Desk(settings.concurrency)
         self._threads = Threads(settings.threads or settings.concurrency, self._desk.linger)
         self._asking = Asking(settings)
-        self._hands = Hands(self.id, self._threads, self._asking)
+        traces = Traces(settings.traces)
+        self._transactions = Transactions(settings, self.id, written=self._written)
+        self._hands = Hands(
+            self.id, self._threads, self._asking, traces, transactions=self._transactions
+        )
+        self._notes_link = Link(settings.dsn, outage, settings.connect_timeout)
+        self._notes = Notes(
+            through(self._notes_link), lines=settings.log_lines, size=settings.log_bytes
+        )
         self._timers = chores.Timers(settings.poll)
         self._schedules = Schedules(max(settings.poll, settings.lease * BEAT))
         self._pokes = wake.Pokes()
@@ -81,6 +95,8 @@ class Incarnation:
             begin=self._begin,
             more_ready=self._pokes.add,
             delayed=self._timers.look_again,
+            most=settings.most_of,
+            observes=lambda: observes(traces, settings.metrics),
         )
         self._queues = Queues(bindings.queues, self.id, settings, outage)
         self._bodies: set[asyncio.Task[None]] = set()
@@ -108,7 +124,8 @@ class Incarnation:
         async with self._link() as link:
             if not await self._registered(link):
                 return
-            emit(WorkerStarted(self.id, self._bindings.slugs, self._settings.concurrency))
+            served = self._bindings.served(set(self._lanes.slugs.values()))
+            emit(WorkerStarted(self.id, served, self._settings.concurrency))
             try:
                 async with self._beating(), asyncio.TaskGroup() as group:
                     helping = [group.create_task(chore) for chore in self._chores(link)]
@@ -127,6 +144,8 @@ class Incarnation:
                 self._threads.close()
                 await self._leave(link)
                 await self._asking.close()
+                await self._transactions.close()
+                await self._notes_link.close()
 
     async def _registered(self, link: Link) -> bool:
         """False: stopped before the database answered."""
@@ -181,6 +200,7 @@ class Incarnation:
         yield chores.reclaim(link, settings.lease * BEAT, self._desk.wake, self._due)
         yield chores.tidy(link, settings.lease * BEAT, self._due)
         yield self._pokes.send(link)
+        yield self._notes.run()
         yield chores.prune(self._link, settings.retention)
         yield self._tell_queues(link)
 
@@ -190,7 +210,9 @@ class Incarnation:
             body = self._bindings.of(task)
             assert body is not None, "a task without a body was not given back"
             flow_input = inputs.get(task.run_id) if body.takes_input else None
-            context = TaskContext(task, self.id, self._asking, flow_input, body.input_type)
+            context = TaskContext(
+                task, self.id, self._asking, flow_input, body.input_type, notes=self._notes
+            )
             running = asyncio.create_task(self._handle(task, body, context))
             self._desk.running[task.claim_token] = Running(task, context, running)
             self._bodies.add(running)
@@ -199,7 +221,8 @@ class Incarnation:
     async def _handle(self, task: Task, body: Body, context: TaskContext) -> None:
         entry = None
         try:
-            entry = entry_of(task, await execute(task, body, context, self._hands))
+            outcome = await execute(task, body, context, self._hands)
+            entry = None if context.settled else entry_of(task, outcome)
         finally:
             ours = self._desk.end(task, entry)
             if entry is not None and not ours:
@@ -254,6 +277,12 @@ class Incarnation:
         if not self._desk.free or not set(queues) <= set(self._lanes.queues):
             self._pokes.add(queues)  # somebody else may be free for it
 
+    def _written(self, ready: Sequence[str], delays: bool) -> None:
+        """An outcome committed with its writes: what comes next is claimed like anything else."""
+        if ready or delays:
+            self._timers.look_again()
+        self._due(ready)
+
     def woken(self, queue: str) -> None:
         """Somebody named a queue; empty: perhaps any, while nobody listened."""
         self._timers.look_again()
@@ -265,9 +294,20 @@ class Incarnation:
     async def _tell_queues(self, link: Link) -> None:
         """Who looks at the workers sees what each serves."""
         while True:
-            await self._lanes_new.wait()
             self._lanes_new.clear()
-            await link.run(presence.serve_queues(self.id, self.queue_names))
+            await link.run(self._served())
+            await self._lanes_new.wait()
+
+    def _served(self) -> Call[presence.Nothing]:
+        lanes = self._lanes
+        return presence.serve_lanes(
+            self.id,
+            self.queue_names,
+            lanes.queues,
+            lanes.versions,
+            self._settings.concurrency,
+            datetime.now(UTC),
+        )
 
     @property
     def queue_names(self) -> list[str]:
@@ -277,6 +317,7 @@ class Incarnation:
     async def _leave(self, link: Link) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS):
+                await self._notes.close()
                 await link.run(presence.leave(self.id))
         emit(WorkerStopped(self.id, self._cut_off + self._queues.released))
 

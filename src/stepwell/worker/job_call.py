@@ -15,6 +15,7 @@ from stepwell.worker.context import TaskContext
 from stepwell.worker.failure import failed
 from stepwell.worker.guard import Handler, guarded
 from stepwell.worker.policy import policy_of
+from stepwell.worker.transactional import within
 
 
 class JobCall:
@@ -25,6 +26,7 @@ class JobCall:
 
     def __init__(self, job: Job[..., Any, ...]) -> None:
         self.job = job
+        self.transactional = job.transactional
         self.policy = policy_of(job.options)
         self._is_async = job.is_async
 
@@ -36,5 +38,5 @@ class JobCall:
         if self.job.context_name:
             arguments[self.job.context_name] = context
         handler = Handler(partial(self.job.handler, **arguments), self._is_async)
-        ended = await guarded(handler, context, hands.threads)
+        ended = await guarded(within(handler, context), context, hands.threads)
         return outcome_of(task, ended)

@@ -32,6 +32,7 @@ from stepwell.worker.failure import both, described, failed, failed_as, no_novel
 from stepwell.worker.guard import Handler, Raised, guarded
 from stepwell.worker.joined import failed_child, join_of
 from stepwell.worker.policy import UNSAID, policy_of
+from stepwell.worker.transactional import undone, within
 
 Method = Callable[..., Any]
 OUTCOMES = (Next, Retry, Await, Spawn, Done, Stop)
@@ -50,6 +51,7 @@ class MachineBody:
         self._limits = limits
         self._cls = machine.cls
         self._step: Method = step.method
+        self.transactional = step.transactional
         self._on_error: Method | None = getattr(machine.cls, "on_error", None)
         self.policy = policy_of(machine.options, step.options)
 
@@ -61,12 +63,14 @@ class MachineBody:
             return failed(error)
         if raised is None:
             step = handler_of(self._step, machine, context)
-            ended = await guarded(step, context, hands.threads)
+            ended = await guarded(within(step, context), context, hands.threads)
             if not isinstance(ended, Raised):
                 ended = self._answered(ended.value, machine, task, context)
             if not isinstance(ended, Raised):
                 return ended
             raised = finally_failed(ended)
+        if await undone(context):
+            return raised.failed  # the step runs again, as if it had not
         return await self._rescued(raised, task, context.after(), hands)
 
     def _answered(
@@ -123,6 +127,7 @@ class UnknownStep:
     """A run stands at a step that its version has not here: a failed attempt, and no crash."""
 
     takes_input = False
+    transactional = False
     input_type: Any = Any
     policy = UNSAID
 
