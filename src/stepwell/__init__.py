@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stepwell.client.client import Client as Client
     from stepwell.client.events import RunEvent as RunEvent
+    from stepwell.client.logs import LogLine as LogLine
     from stepwell.client.run import Run as Run
     from stepwell.client.sync import SyncClient as SyncClient
     from stepwell.define.app import Stepwell as Stepwell
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from stepwell.errors import NoTarget as NoTarget
     from stepwell.errors import NotFound as NotFound
     from stepwell.errors import PayloadError as PayloadError
+    from stepwell.errors import PayloadTooLarge as PayloadTooLarge
     from stepwell.errors import PermanentError as PermanentError
     from stepwell.errors import ProcessDied as ProcessDied
     from stepwell.errors import RetryAfter as RetryAfter
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from stepwell.errors import SchemaError as SchemaError
     from stepwell.errors import SettingsError as SettingsError
     from stepwell.errors import StepwellError as StepwellError
+    from stepwell.observe.capture import RunLogHandler as RunLogHandler
     from stepwell.settings import Settings as Settings
     from stepwell.worker.worker import Worker as Worker
 
@@ -88,6 +91,7 @@ __all__ = [
     "InvalidDefinition",
     "Job",
     "JobCall",
+    "LogLine",
     "Machine",
     "MachineContext",
     "MessageContext",
@@ -96,6 +100,7 @@ __all__ = [
     "NotFound",
     "PatternHandler",
     "PayloadError",
+    "PayloadTooLarge",
     "PermanentError",
     "ProcessDied",
     "QueueLimit",
@@ -109,6 +114,7 @@ __all__ = [
     "RunCancelled",
     "RunEvent",
     "RunFailed",
+    "RunLogHandler",
     "RunTimeout",
     "Schedule",
     "SchemaError",
@@ -152,6 +158,7 @@ _HOME = {
     "InvalidDefinition": "errors",
     "Job": "define.job",
     "JobCall": "define.job",
+    "LogLine": "client.logs",
     "Machine": "define.machine",
     "MachineContext": "define.context",
     "MessageContext": "define.context",
@@ -160,6 +167,7 @@ _HOME = {
     "NotFound": "errors",
     "PatternHandler": "define.handler",
     "PayloadError": "errors",
+    "PayloadTooLarge": "errors",
     "PermanentError": "errors",
     "ProcessDied": "errors",
     "QueueLimit": "define.limits",
@@ -173,6 +181,7 @@ _HOME = {
     "RunCancelled": "errors",
     "RunEvent": "client.events",
     "RunFailed": "errors",
+    "RunLogHandler": "observe.capture",
     "RunTimeout": "errors",
     "Schedule": "define.schedule",
     "SchemaError": "errors",

@@ -44,7 +44,11 @@ class Settings:
 
     dsn: str = _knob("", "Postgres connection string; empty: libpq's own PG* variables")
     name: str = _knob("worker", "what the worker is called in the database and in logs")
+    processes: int = _knob(1, "worker processes that `stepwell worker` starts", least=1, most=1000)
     concurrency: int = _knob(10, "tasks one worker runs at once", least=1)
+    flow_concurrency: str = _knob(
+        "", "of some flows, machines or jobs fewer at once: greet=5,send_welcome=2"
+    )
     threads: int = _knob(0, "sync handlers it runs at once; 0: as many as concurrency", least=0)
     lease: float = _knob(30.0, "seconds until a lost worker's tasks are in other hands", above=0)
     grace: float = _knob(20.0, "seconds running tasks get to finish after a stop", least=0)
@@ -61,6 +65,21 @@ class Settings:
         0, "port of the health endpoint; 0: there is none", least=0, most=65535
     )
     health_host: str = _knob("", "address of the health endpoint; empty: all of this machine")
+    traces: str = _knob(
+        "auto",
+        "auto: spans of OpenTelemetry where the program has set up a tracer provider; off: none",
+        choices=("auto", "off"),
+    )
+    metrics: str = _knob(
+        "off",
+        "on: Prometheus metrics at /metrics of the health port; shared: in the program's registry",
+        choices=("off", "on", "shared"),
+    )
+    log_lines: int = _knob(1000, "lines of ctx.log that an attempt keeps", least=0)
+    log_bytes: int = _knob(262_144, "bytes of them that it keeps", least=0)
+    max_payload: int = _knob(
+        16_777_216, "bytes of JSON that one input, signal or outcome may have", least=1024
+    )
     retention: float = _knob(
         30.0,
         "days that ended runs are kept, where their definition says nothing; 0: for ever",
@@ -72,6 +91,7 @@ class Settings:
         for knob in fields(self):
             value = _whole(knob.type, getattr(self, knob.name))
             object.__setattr__(self, knob.name, _checked(knob.name, knob.name, value))
+        _caps(self.flow_concurrency)
 
     def __repr__(self) -> str:
         said = (
@@ -83,8 +103,17 @@ class Settings:
 
     def serves(self, queue: str) -> bool:
         """Whether a worker with these settings looks into that queue."""
-        named = [name.strip() for name in self.queues.split(",") if name.strip()]
-        return not named or queue in named
+        return not self.queue_names or queue in self.queue_names
+
+    @property
+    def queue_names(self) -> tuple[str, ...]:
+        """What `queues` names; none: all are meant."""
+        return tuple(name.strip() for name in self.queues.split(",") if name.strip())
+
+    @property
+    def most_of(self) -> dict[str, int]:
+        """How many tasks of a flow, machine or job one worker runs at once, where that is said."""
+        return _caps(self.flow_concurrency)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
@@ -173,6 +202,19 @@ def _checked(where: str, name: str, value: object) -> object:
 def _whole(kind: object, value: object) -> object:
     """Ten seconds may be written as 10."""
     return float(value) if kind == "float" and type(value) is int else value
+
+
+def _caps(text: str) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        slug, _, number = (word.strip() for word in part.partition("="))
+        if not slug or not number.isdecimal() or int(number) < 1 or slug in found:
+            raise SettingsError(
+                f"flow_concurrency has {part!r}; it must be names with numbers of at least 1, each "
+                "name once: greet=5,send_welcome=2"
+            )
+        found[slug] = int(number)
+    return found
 
 
 def _refusal(where: str, name: str, value: object) -> SettingsError:

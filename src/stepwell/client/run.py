@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, field
 from typing import Generic
 from uuid import UUID
@@ -10,6 +11,15 @@ from uuid import UUID
 from typing_extensions import TypeVar
 
 from stepwell.client.feed import Feed
+from stepwell.client.logs import (
+    LogLine,
+    ProgressInfo,
+    Tail,
+    Wanted,
+    followed,
+    lines_of,
+    progress_of,
+)
 from stepwell.client.options import checked_priority
 from stepwell.client.reading import (
     ChildInfo,
@@ -19,6 +29,7 @@ from stepwell.client.reading import (
     attempts_of,
     child_of,
     info_of,
+    labelling,
     no_run,
     result_of,
     some_children,
@@ -29,9 +40,11 @@ from stepwell.client.stream import EventStream
 from stepwell.client.waiter import Waiter
 from stepwell.client.wakes import Wakes, to_queues
 from stepwell.db.call import Call
+from stepwell.db.explain import Reason, explain_run
 from stepwell.db.inspect import AttemptInfo, RunRow, RunSummary, get_runs, run_steps
 from stepwell.db.pool import Pool
 from stepwell.db.steer import (
+    Labels,
     Steered,
     cancel_run,
     delete_run,
@@ -41,10 +54,22 @@ from stepwell.db.steer import (
     retry_run,
     set_priority,
 )
+from stepwell.define.context import LogLevel
 from stepwell.define.ids import new_run_id
+from stepwell.define.labels import Metadata
 from stepwell.errors import RunTimeout
 
-__all__ = ["AttemptInfo", "ChildInfo", "Run", "RunInfo", "RunSummary", "SignalInfo", "StepInfo"]
+__all__ = [
+    "AttemptInfo",
+    "ChildInfo",
+    "LogLine",
+    "ProgressInfo",
+    "Run",
+    "RunInfo",
+    "RunSummary",
+    "SignalInfo",
+    "StepInfo",
+]
 
 Out = TypeVar("Out", default=object, covariant=True)
 
@@ -104,6 +129,39 @@ class Run(Generic[Out]):
         """The first `limit` attempts that did not succeed, oldest first."""
         return await self._session.pool.run(attempts_of(self.id, limit))
 
+    async def logs(
+        self,
+        step: str | None = None,
+        *,
+        task_index: int | None = None,
+        attempt: int | None = None,
+        level: LogLevel | None = None,
+        limit: int = 1000,
+        newest: bool = False,
+    ) -> list[LogLine]:
+        """Lines that its handlers said with `ctx.log`, in the order of time: the first `limit`, or
+        the `newest`. `level` is the least that is wanted."""
+        wanted = Wanted(self.id, step, task_index, attempt, level)
+        return lines_of(await self._session.pool.run(wanted.page(limit, newest)))
+
+    def follow_logs(
+        self,
+        step: str | None = None,
+        *,
+        task_index: int | None = None,
+        attempt: int | None = None,
+        level: LogLevel | None = None,
+        newest: int | None = None,
+    ) -> AsyncGenerator[LogLine]:
+        """The same from the first line on (or from the `newest` so many) and then as they come,
+        until it has ended. A database that goes away meanwhile is waited for."""
+        wanted = Wanted(self.id, step, task_index, attempt, level)
+        return followed(self._session.pool, Tail(wanted, newest))
+
+    async def progress(self, limit: int = 1000) -> list[ProgressInfo]:
+        """How far its tasks said they are with `ctx.progress`: those that run first."""
+        return await self._session.pool.run(progress_of(self.id, limit))
+
     async def signals(self, limit: int = 100, unconsumed_only: bool = False) -> list[SignalInfo]:
         """Its inbox, oldest first, consumed signals too unless told otherwise."""
         rows = await self._session.pool.run(inbox_of(self.id, limit, unconsumed_only))
@@ -113,6 +171,11 @@ class Run(Generic[Out]):
         """The runs that it started, in their order."""
         rows = await self._session.pool.run(some_children(self.id, limit))
         return [child_of(row) for row in rows]
+
+    async def explain(self) -> list[Reason]:
+        """Why it is not moving, or what moves it, what is worst first: who or what is in the way,
+        and what to do about it."""
+        return await self._session.pool.run(explain_run(self.id))
 
     async def cancel(self, reason: str | None = None, *, actor: str | None = None) -> bool:
         """End the run now; False when it had ended already. Its children go with it, but for those
@@ -145,6 +208,19 @@ class Run(Generic[Out]):
         call = set_priority(self.id, checked_priority(priority), self._by(actor))
         return await self._steered(call)
 
+    async def label(
+        self,
+        *tags: str,
+        remove: Iterable[str] = (),
+        metadata: Metadata | None = None,
+        actor: str | None = None,
+    ) -> Labels:
+        """Give it tags, take some away, and write `metadata` into what it has (None takes a name
+        away); answers with what it has then."""
+        call = labelling(self.id, tags, remove, metadata, self._by(actor))
+        [now] = await self._session.pool.run(call)
+        return now
+
     async def delete(self, *, actor: str | None = None) -> bool:
         """Forget a run that has ended, with all that it left; Conflict while it is live."""
         return await self._steered(delete_run(self.id, self._by(actor)))
@@ -153,6 +229,11 @@ class Run(Generic[Out]):
         [answer] = await self._session.pool.run(call)
         await self._session.wakes.wake(*to_queues(answer.queues))
         return answer.done
+
+    @property
+    def read(self) -> Read[Out]:
+        """How its result is read."""
+        return self._read
 
     def _by(self, actor: str | None) -> str | None:
         return actor or self._session.actor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 from uuid import UUID
@@ -10,6 +11,7 @@ from uuid import UUID
 import psycopg
 from typing_extensions import TypeVar
 
+from stepwell.client.logs import LogLine, ProgressInfo, Tail, Wanted, lines_of, progress_of
 from stepwell.client.options import checked_priority
 from stepwell.client.reading import (
     ChildInfo,
@@ -19,6 +21,7 @@ from stepwell.client.reading import (
     attempts_of,
     child_of,
     info_of,
+    labelling,
     no_run,
     result_of,
     some_children,
@@ -26,12 +29,15 @@ from stepwell.client.reading import (
 )
 from stepwell.client.signals import SignalInfo, inbox_of, signal_of
 from stepwell.client.sync_events import SyncEventStream
-from stepwell.client.waiter import GROWTH, LONGEST, OUTAGE, SHORTEST
+from stepwell.client.sync_logs import followed
+from stepwell.client.waiter import ASK, FETCH, GROWTH, LONGEST, OUTAGE, SHORTEST, chunks
 from stepwell.client.wakes import SyncWakes, to_queues
-from stepwell.db.call import Call, Row
+from stepwell.db.call import Call
 from stepwell.db.connect import hopeless, passing
+from stepwell.db.explain import Reason, explain_run
 from stepwell.db.inspect import AttemptInfo, RunRow, ended_runs, get_runs, run_steps
 from stepwell.db.steer import (
+    Labels,
     Steered,
     cancel_run,
     delete_run,
@@ -42,7 +48,9 @@ from stepwell.db.steer import (
     set_priority,
 )
 from stepwell.db.sync_pool import SyncPool
+from stepwell.define.context import LogLevel
 from stepwell.define.ids import new_run_id
+from stepwell.define.labels import Metadata
 from stepwell.errors import DatabaseUnavailable, RunTimeout
 
 Out = TypeVar("Out", default=object, covariant=True)
@@ -96,6 +104,39 @@ class SyncRun(Generic[Out]):
         """The first `limit` attempts that did not succeed, oldest first."""
         return self._session.pool.run(attempts_of(self.id, limit))
 
+    def logs(
+        self,
+        step: str | None = None,
+        *,
+        task_index: int | None = None,
+        attempt: int | None = None,
+        level: LogLevel | None = None,
+        limit: int = 1000,
+        newest: bool = False,
+    ) -> list[LogLine]:
+        """Lines that its handlers said with `ctx.log`, in the order of time: the first `limit`, or
+        the `newest`. `level` is the least that is wanted."""
+        wanted = Wanted(self.id, step, task_index, attempt, level)
+        return lines_of(self._session.pool.run(wanted.page(limit, newest)))
+
+    def follow_logs(
+        self,
+        step: str | None = None,
+        *,
+        task_index: int | None = None,
+        attempt: int | None = None,
+        level: LogLevel | None = None,
+        newest: int | None = None,
+    ) -> Generator[LogLine]:
+        """The same from the first line on (or from the `newest` so many) and then as they come,
+        until it has ended. A database that goes away meanwhile is waited for."""
+        wanted = Wanted(self.id, step, task_index, attempt, level)
+        return followed(self._session.pool, Tail(wanted, newest))
+
+    def progress(self, limit: int = 1000) -> list[ProgressInfo]:
+        """How far its tasks said they are with `ctx.progress`: those that run first."""
+        return self._session.pool.run(progress_of(self.id, limit))
+
     def signals(self, limit: int = 100, unconsumed_only: bool = False) -> list[SignalInfo]:
         """Its inbox, oldest first, consumed signals too unless told otherwise."""
         rows = self._session.pool.run(inbox_of(self.id, limit, unconsumed_only))
@@ -105,6 +146,11 @@ class SyncRun(Generic[Out]):
         """The runs that it started, in their order."""
         rows = self._session.pool.run(some_children(self.id, limit))
         return [child_of(row) for row in rows]
+
+    def explain(self) -> list[Reason]:
+        """Why it is not moving, or what moves it, what is worst first: who or what is in the way,
+        and what to do about it."""
+        return self._session.pool.run(explain_run(self.id))
 
     def cancel(self, reason: str | None = None, *, actor: str | None = None) -> bool:
         """End the run now; False when it had ended already. Its children go with it, but for those
@@ -137,6 +183,19 @@ class SyncRun(Generic[Out]):
         call = set_priority(self.id, checked_priority(priority), self._by(actor))
         return self._steered(call)
 
+    def label(
+        self,
+        *tags: str,
+        remove: Iterable[str] = (),
+        metadata: Metadata | None = None,
+        actor: str | None = None,
+    ) -> Labels:
+        """Give it tags, take some away, and write `metadata` into what it has (None takes a name
+        away); answers with what it has then."""
+        call = labelling(self.id, tags, remove, metadata, self._by(actor))
+        [now] = self._session.pool.run(call)
+        return now
+
     def delete(self, *, actor: str | None = None) -> bool:
         """Forget a run that has ended, with all that it left; Conflict while it is live."""
         return self._steered(delete_run(self.id, self._by(actor)))
@@ -145,6 +204,11 @@ class SyncRun(Generic[Out]):
         [answer] = self._session.pool.run(call)
         self._session.wakes.wake(*to_queues(answer.queues))
         return answer.done
+
+    @property
+    def read(self) -> Read[Out]:
+        """How its result is read."""
+        return self._read
 
     def _by(self, actor: str | None) -> str | None:
         return actor or self._session.actor
@@ -155,29 +219,45 @@ class SyncRun(Generic[Out]):
         raise no_run(self.id)
 
     def _ended(self, timeout: float | None) -> RunRow:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        pause = SHORTEST
-        while True:
-            ended = self._ask(ended_runs([self.id]))
-            for row in self._ask(get_runs([self.id])) or () if ended else ():
-                if row.status != "started":  # it may have been retried in between
-                    return row
-            if ended and ended[0].status == "missing":
-                raise no_run(self.id)
-            rest = LONGEST if deadline is None else deadline - time.monotonic()
-            if timeout is not None and rest <= 0:
-                raise RunTimeout(self.id, timeout)
-            time.sleep(min(OUTAGE if ended is None else pause, rest))
-            pause = min(pause * GROWTH, LONGEST)
+        [row] = each_ended(self._session.pool, [self.id], timeout)
+        return row
 
-    def _ask(self, call: Call[Row]) -> list[Row] | None:
-        """None while the database is away."""
-        try:
-            with self._session.pool.connection() as conn:
-                return call.on_sync(conn)
-        except psycopg.OperationalError as error:
-            if hopeless(error):
-                raise DatabaseUnavailable(str(error).strip()) from error
-            if not passing(error):
-                raise
-            return None
+
+def each_ended(pool: SyncPool, run_ids: Iterable[UUID], timeout: float | None) -> Generator[RunRow]:
+    """These runs, each once, as they end; RunTimeout when some have not in time. An outage of the
+    database only makes it later."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    waiting = dict.fromkeys(run_ids)
+    pause = SHORTEST
+    while waiting:
+        found = ended_among(pool, list(waiting))
+        for row in found or ():
+            del waiting[row.run_id]
+            yield row
+        rest = LONGEST if deadline is None else deadline - time.monotonic()
+        if waiting and timeout is not None and rest <= 0:
+            raise RunTimeout(next(iter(waiting)), timeout, len(waiting) - 1)
+        if waiting:
+            time.sleep(max(min(OUTAGE if found is None else pause, rest), 0))
+            pause = SHORTEST if found else min(pause * GROWTH, LONGEST)
+
+
+def ended_among(pool: SyncPool, run_ids: Sequence[UUID]) -> list[RunRow] | None:
+    """Those of these runs that have ended; None while the database is away."""
+    rows: list[RunRow] = []
+    try:
+        with pool.connection() as conn:
+            for chunk in chunks(run_ids, ASK):
+                ended = ended_runs(chunk).on_sync(conn)
+                for each in ended:
+                    if each.status == "missing":
+                        raise no_run(each.run_id)
+                for some in chunks([each.run_id for each in ended], FETCH):
+                    rows += get_runs(some).on_sync(conn)
+    except psycopg.OperationalError as error:
+        if hopeless(error):
+            raise DatabaseUnavailable(str(error).strip()) from error
+        if not passing(error):
+            raise
+        return None
+    return [row for row in rows if row.status != "started"]  # somebody retried it in between

@@ -114,6 +114,15 @@ class Incarnation:
         """Tasks and messages in hand."""
         return len(self._desk.running) + len(self._queues.bodies)
 
+    @property
+    def concurrency(self) -> int:
+        return self._desk.concurrency
+
+    @property
+    def lease_left(self) -> float:
+        """Seconds for which its claims are safe, as far as it knows."""
+        return max(0.0, self._desk.leased_until - time.monotonic())
+
     def stop(self, *, now: bool = False) -> None:
         self._stop.set()
         if now:

@@ -1,0 +1,155 @@
+"""What the handlers of a run said: which lines are wanted, and how far a reader has read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from uuid import UUID
+
+import psycopg
+
+from stepwell.client.reading import MOST_ATTEMPTS, checked_limit, no_run
+from stepwell.db.call import Call
+from stepwell.db.connect import hopeless, passing
+from stepwell.db.inspect import ended_runs
+from stepwell.db.notes import LogRow, ProgressInfo, run_logs, run_progress
+from stepwell.db.pool import Pool
+from stepwell.define.context import LEVELS, LogLevel
+from stepwell.errors import DatabaseUnavailable, PayloadError
+
+__all__ = ["LogLine", "ProgressInfo", "Tail", "Wanted", "followed", "lines_of", "progress_of"]
+
+PAGE = 1000
+SHORTEST = 0.1
+LONGEST = 0.5
+GROWTH = 1.5
+OUTAGE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line of `ctx.log`: the n-th of one execution. `level` is debug, info, warning or error."""
+
+    step: str
+    task_index: int
+    attempt: int
+    n: int
+    at: datetime
+    level: str
+    message: str
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which lines of a run; None: any. `level` is the least."""
+
+    run_id: UUID
+    step: str | None = None
+    task_index: int | None = None
+    attempt: int | None = None
+    level: LogLevel | None = None
+
+    @property
+    def levels(self) -> Sequence[str] | None:
+        if self.level is None:
+            return None
+        if self.level not in LEVELS:
+            raise PayloadError(
+                f"no line has level {self.level!r}; it is one of {', '.join(LEVELS)}"
+            )
+        return LEVELS[LEVELS.index(self.level) :]
+
+    def page(self, limit: int, newest: bool) -> Call[LogRow]:
+        """The first lines, or the newest."""
+        most = checked_limit(limit, MOST_ATTEMPTS)
+        return run_logs(
+            self.run_id, self.step, self.task_index, self.attempt, self.levels, most, newest
+        )
+
+
+class Tail:
+    """Where a reader is that misses no line and gets none twice. `newest`: it begins with so many;
+    else with the first."""
+
+    def __init__(self, wanted: Wanted, newest: int | None = None) -> None:
+        self.wanted = wanted
+        self.behind = False  # there is another page
+        self._newest = newest
+        self._seen: str | None = None
+        self._until: str | None = None
+        self._last: LogRow | None = None
+
+    def call(self) -> Call[LogRow]:
+        """What to ask next."""
+        wanted, last = self.wanted, self._last
+        which = (wanted.run_id, wanted.step, wanted.task_index, wanted.attempt, wanted.levels)
+        if self._newest is not None:
+            return run_logs(*which, self._newest, True)
+        return run_logs(
+            *which,
+            PAGE,
+            seen=self._seen,
+            until=self._until,
+            after_xid=last.xid if last else None,
+            after_log=last.log_id if last else None,
+        )
+
+    def take(self, rows: Sequence[LogRow]) -> list[LogLine]:
+        """The lines of an answer, in the order of their time."""
+        lines = lines_of(rows)
+        self.behind = self._newest is None and len(lines) >= PAGE
+        self._newest = None
+        if self.behind:
+            self._until, self._last = rows[0].snapshot, rows[-1]
+        else:
+            self._seen, self._until, self._last = self._until or rows[0].snapshot, None, None
+        return lines
+
+
+def lines_of(rows: Sequence[LogRow]) -> list[LogLine]:
+    """Many workers may have said them: each has its time by the one clock."""
+    found = [line_of(row) for row in rows if row.log_id is not None]
+    return sorted(found, key=lambda line: line.at)
+
+
+def line_of(row: LogRow) -> LogLine:
+    values = {each.name: getattr(row, each.name) for each in fields(LogLine) if each.name != "id"}
+    return LogLine(**values, id=row.log_id)  # pyright: ignore[reportArgumentType]
+
+
+def progress_of(run_id: UUID, limit: int) -> Call[ProgressInfo]:
+    return run_progress(run_id, checked_limit(limit, MOST_ATTEMPTS))
+
+
+async def followed(pool: Pool, tail: Tail) -> AsyncGenerator[LogLine]:
+    """Lines as they are written, until the run has ended. An outage only makes it later."""
+    run_id, pause = tail.wanted.run_id, SHORTEST
+    while True:
+        try:
+            async with pool.connection() as conn:
+                ended = await ended_runs([run_id]).on(conn)
+                lines = tail.take(await tail.call().on(conn))
+        except psycopg.OperationalError as error:
+            raise_unless_passing(error)
+            await asyncio.sleep(OUTAGE)
+            continue
+        if ended and ended[0].status == "missing":
+            raise no_run(run_id)
+        for line in lines:
+            yield line
+        if tail.behind:
+            continue
+        if ended:
+            return
+        pause = SHORTEST if lines else min(pause * GROWTH, LONGEST)
+        await asyncio.sleep(pause)
+
+
+def raise_unless_passing(error: psycopg.OperationalError) -> None:
+    if hopeless(error):
+        raise DatabaseUnavailable(str(error).strip()) from error
+    if not passing(error):
+        raise error
