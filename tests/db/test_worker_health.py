@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import LiteralString
 from uuid import UUID, uuid4
 
 import pytest
 
-from stepwell.db.presence import serve_queues
+from stepwell.db.presence import serve_lanes
 from stepwell.db.workers import WorkerInfo, drain_workers, is_served, worker_health
 from tests.servers import DatabaseServer
 
@@ -40,6 +40,11 @@ def foreign(hands: Hands, queue: str = "orders", lease: str | None = None) -> UU
 
 def health(hands: Hands, within: timedelta = timedelta()) -> dict[UUID, WorkerInfo]:
     return {each.id: each for each in worker_health(within).on_sync(hands.conn)}
+
+
+def serve(hands: Hands, *queues: str) -> None:
+    now = datetime.now(UTC)
+    serve_lanes(hands.id, queues, [], [], 1, now).on_sync(hands.conn)
 
 
 def served(hands: Hands, queue: str = "orders") -> bool:
@@ -89,7 +94,7 @@ def test_a_queue_is_served_while_a_healthy_worker_takes_of_it(fleet: Hands) -> N
     assert served(fleet)
     assert not served(fleet, "mail")
     assert not served(fleet, "order")  # it is a name, not a part of one
-    serve_queues(fleet.id, ["mail", "orders"]).on_sync(fleet.conn)
+    serve(fleet, "mail", "orders")
     assert served(fleet, "mail")
     drain_workers([fleet.id], None).on_sync(fleet.conn)
     assert not served(fleet)
@@ -118,5 +123,9 @@ def test_who_is_told_to_drain_hears_of_it_once(fleet: Hands) -> None:
 
 
 def test_what_a_worker_serves_may_change(fleet: Hands) -> None:
-    serve_queues(fleet.id, ["a", "b"]).on_sync(fleet.conn)
+    serve(fleet, "a", "b")
     assert health(fleet)[fleet.id].queues == ["a", "b"]
+    fleet.conn.execute(  # as workers of before say it
+        "select pgflow.serve_queues(%s, array['b', 'c'])", (fleet.id,)
+    )
+    assert health(fleet)[fleet.id].queues == ["b", "c"]

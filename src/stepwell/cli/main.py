@@ -37,6 +37,10 @@ COMMANDS = {
         "List, pause and resume flows, machines and jobs; make flows from data, and delete them.",
     ),
     "workers": ("stepwell.cli.workers:workers", "List workers, and tell them to go."),
+    "doctor": (
+        "stepwell.cli.doctor:doctor",
+        "Say what is wrong with a database, and what helps.",
+    ),
     "prune": ("stepwell.cli.prune:prune", "Forget runs that ended long ago."),
     "audit": ("stepwell.cli.audit:audit", "List what was done by hand."),
     "schedules": (

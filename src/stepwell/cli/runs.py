@@ -23,6 +23,11 @@ from stepwell.client.run import Run
 from stepwell.errors import NotFound
 
 runs = App(name="runs", help="List, show and steer runs.")
+runs.command(
+    "stepwell.cli.explain:explain",
+    name="explain",
+    help="Say why a run is not moving, and what to do about it; exit 1 when it is stuck.",
+)
 
 RunId = Annotated[
     str, Parameter(help="A run id, its beginning (8 digits or more), or the key of a run.")
@@ -239,9 +244,7 @@ async def resolve(client: Client, typed: str) -> UUID:
         return (await client.find(typed)).id
     if len(digits) == 32:
         return UUID(digits)
-    after = UUID(int=min(int(digits.ljust(32, "f"), 16) + 1, 2**128 - 1))
-    found = [run.id for run in await client.list(before=after, limit=2)]
-    match [run_id for run_id in found if run_id.hex.startswith(digits)]:
+    match await client.beginning_with(digits):
         case [only]:
             return only
         case []:

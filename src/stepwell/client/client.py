@@ -6,13 +6,15 @@ from dataclasses import replace
 from typing import Any, Self, TypeVar, overload
 from uuid import UUID
 
-from stepwell.client.definition import AnyFlow, AnyJob, Definition
+from stepwell.client.definition import AnyFlow, AnyJob
 from stepwell.client.feed import Feed
+from stepwell.client.finding import Finding
 from stepwell.client.following import Following
+from stepwell.client.gathering import Gathering
 from stepwell.client.identity import Target, actor_of, run_id_of
 from stepwell.client.keeping import Keeping
 from stepwell.client.messaging import Messaging
-from stepwell.client.reading import LONGEST_LIST, RunInfo, checked_limit, listed, reader_of
+from stepwell.client.reading import LONGEST_LIST, RunInfo, checked_limit, reader_of
 from stepwell.client.run import Run, Session
 from stepwell.client.schedules import Schedules
 from stepwell.client.signalling import Signalling
@@ -21,16 +23,17 @@ from stepwell.client.sync import SyncClient
 from stepwell.client.versions import Versions
 from stepwell.client.waiter import Waiter
 from stepwell.client.wakes import Wakes
-from stepwell.db.inspect import RunSummary
+from stepwell.db.explain import Reason
 from stepwell.db.pool import Pool
 from stepwell.db.steer import AuditEntry, audit_of
 from stepwell.define.flow import Flow
+from stepwell.observe.traces import Traces
 from stepwell.settings import Settings
 
 Out = TypeVar("Out")
 
 
-class Client(Signalling, Steering, Following, Messaging, Keeping):
+class Client(Signalling, Steering, Finding, Gathering, Following, Messaging, Keeping):
     """Starts runs and waits for them. It opens connections when it needs them, so making one
     costs nothing; close it, or use it in `async with`.
 
@@ -48,6 +51,7 @@ class Client(Signalling, Steering, Following, Messaging, Keeping):
             pool, Waiter(pool), Wakes(pool), Feed(pool), actor_of(self._settings)
         )
         self._versions = Versions()
+        self._traces = Traces(self._settings.traces)
         self._retention = self._settings.retention
 
     @property
@@ -96,17 +100,9 @@ class Client(Signalling, Steering, Following, Messaging, Keeping):
         """The run of that id or key as it is now; NotFound when there is none."""
         return await (await self.find(target)).info()
 
-    async def list(
-        self,
-        flow: Definition | str | None = None,
-        status: str | None = None,
-        before: UUID | None = None,
-        limit: int = 50,
-        kind: str | None = None,
-    ) -> list[RunSummary]:
-        """Runs, newest first, at most 10,000: of a flow, machine or job, or of a kind. `before`,
-        the id of the last one, continues a list."""
-        return await self._session.pool.run(listed(flow, status, before, limit, kind))
+    async def explain(self, target: Target) -> list[Reason]:
+        """Why the run of that id or key is not moving, what is worst first."""
+        return await (await self.find(target)).explain()
 
     async def audit(self, target: Target | None = None, limit: int = 100) -> list[AuditEntry]:
         """What was done by hand, newest first: to one run, or to all."""

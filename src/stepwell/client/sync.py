@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any, Self, TypeVar, overload
 from uuid import UUID
 
-from stepwell.client.definition import AnyFlow, AnyJob, Definition
+from stepwell.client.definition import AnyFlow, AnyJob
 from stepwell.client.identity import Target, actor_of, run_id_of
-from stepwell.client.reading import LONGEST_LIST, RunInfo, checked_limit, listed, reader_of
+from stepwell.client.reading import LONGEST_LIST, RunInfo, checked_limit, reader_of
 from stepwell.client.schedules import SyncSchedules
+from stepwell.client.sync_finding import SyncFinding
 from stepwell.client.sync_following import SyncFollowing
+from stepwell.client.sync_gathering import SyncGathering
 from stepwell.client.sync_keeping import SyncKeeping
 from stepwell.client.sync_messaging import SyncMessaging
 from stepwell.client.sync_run import SyncRun, SyncSession
@@ -17,27 +19,41 @@ from stepwell.client.sync_signalling import SyncSignalling
 from stepwell.client.sync_steering import SyncSteering
 from stepwell.client.versions import Versions
 from stepwell.client.wakes import SyncWakes
-from stepwell.db.inspect import RunSummary
+from stepwell.db.explain import Reason
 from stepwell.db.steer import AuditEntry, audit_of
 from stepwell.db.sync_pool import SyncPool
 from stepwell.define.flow import Flow
+from stepwell.observe.traces import Traces
 from stepwell.settings import Settings
 
 Out = TypeVar("Out")
 
 
-class SyncClient(SyncSignalling, SyncSteering, SyncFollowing, SyncMessaging, SyncKeeping):
+class SyncClient(
+    SyncSignalling,
+    SyncSteering,
+    SyncFinding,
+    SyncGathering,
+    SyncFollowing,
+    SyncMessaging,
+    SyncKeeping,
+):
     """What Client is, with blocking calls; `Client.sync(dsn)` makes one. With `conn`, a connection
     of psycopg or a session or connection of SQLAlchemy on it, a start or a signal is part of your
     transaction."""
 
     def __init__(self, settings: Settings) -> None:
-        pool = SyncPool(
-            settings.dsn, timeout=settings.connect_timeout, application_name="stepwell client"
-        )
+        pool = self._open_pool(settings)
         self._session = SyncSession(pool, SyncWakes(pool), actor_of(settings))
         self._versions = Versions()
+        self._traces = Traces(settings.traces)
         self._retention = settings.retention
+
+    def _open_pool(self, settings: Settings) -> SyncPool:
+        """The testing kit has one whose connections see another time."""
+        return SyncPool(
+            settings.dsn, timeout=settings.connect_timeout, application_name="stepwell client"
+        )
 
     @property
     def schedules(self) -> SyncSchedules:
@@ -70,17 +86,9 @@ class SyncClient(SyncSignalling, SyncSteering, SyncFollowing, SyncMessaging, Syn
         """The run of that id or key as it is now; NotFound when there is none."""
         return self.find(target).info()
 
-    def list(
-        self,
-        flow: Definition | str | None = None,
-        status: str | None = None,
-        before: UUID | None = None,
-        limit: int = 50,
-        kind: str | None = None,
-    ) -> list[RunSummary]:
-        """Runs, newest first, at most 10,000: of a flow, machine or job, or of a kind. `before`,
-        the id of the last one, continues a list."""
-        return self._session.pool.run(listed(flow, status, before, limit, kind))
+    def explain(self, target: Target) -> list[Reason]:
+        """Why the run of that id or key is not moving, what is worst first."""
+        return self.find(target).explain()
 
     def audit(self, target: Target | None = None, limit: int = 100) -> list[AuditEntry]:
         """What was done by hand, newest first: to one run, or to all."""

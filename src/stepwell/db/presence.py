@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from stepwell.db.call import Call
@@ -45,10 +46,19 @@ def leave(worker: UUID) -> Call[Nothing]:
     return Call("select pgflow.leave(id => %s)::text as done", (worker,), Nothing)
 
 
-def serve_queues(worker: UUID, queues: Sequence[str]) -> Call[Nothing]:
-    """Say what the worker serves by now."""
+def serve_lanes(
+    worker: UUID,
+    queues: Sequence[str],
+    lane_queues: Sequence[str],
+    lane_versions: Sequence[int],
+    concurrency: int,
+    clock: datetime,
+) -> Call[Nothing]:
+    """Say what the worker serves by now, and how it is set up. `clock` is what its clock says."""
     return Call(
-        "select pgflow.serve_queues(id => %s, queues => %s::text[])::text as done",
-        (worker, list(queues)),
+        "select pgflow.serve_lanes(id => %s, queues => %s::text[], lane_queues => %s::text[],"
+        " lane_versions => %s::int[], concurrency => %s::int, clock => %s::timestamptz)::text"
+        " as done",
+        (worker, list(queues), list(lane_queues), list(lane_versions), concurrency, clock),
         Nothing,
     )

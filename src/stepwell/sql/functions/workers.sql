@@ -56,7 +56,20 @@ begin
 end
 $$;
 
--- What a worker serves by now.
+-- What a worker serves by now, and how it is set up: the lanes that it claims of, how many tasks it runs at once, and what its clock
+-- says. `queues` has those of messages too.
+create or replace function pgflow.serve_lanes(
+  id uuid, queues text[], lane_queues text[], lane_versions int[], concurrency int, clock timestamptz
+) returns void
+language sql set search_path = pg_catalog, pg_temp
+begin atomic
+  update pgflow.workers w
+  set queue_name = array_to_string(queues, ','), lane_queues = serve_lanes.lane_queues, lane_versions = serve_lanes.lane_versions,
+      concurrency = serve_lanes.concurrency, clock_ahead = extract(epoch from clock - clock_timestamp())
+  where w.worker_id = id;
+end;
+
+-- The same, as workers of before say it.
 create or replace function pgflow.serve_queues(id uuid, queues text[]) returns void
 language sql set search_path = pg_catalog, pg_temp
 begin atomic
