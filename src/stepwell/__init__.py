@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from stepwell.errors import SchemaError as SchemaError
     from stepwell.errors import SettingsError as SettingsError
     from stepwell.errors import StepwellError as StepwellError
+    from stepwell.errors import TransactionError as TransactionError
     from stepwell.observe.capture import RunLogHandler as RunLogHandler
     from stepwell.settings import Settings as Settings
     from stepwell.worker.worker import Worker as Worker
@@ -128,6 +129,7 @@ __all__ = [
     "StepwellError",
     "Stop",
     "SyncClient",
+    "TransactionError",
     "Worker",
     "cron",
     "every",
@@ -195,6 +197,7 @@ _HOME = {
     "StepwellError": "errors",
     "Stop": "define.outcome",
     "SyncClient": "client.sync",
+    "TransactionError": "errors",
     "Worker": "worker.worker",
     "cron": "define.schedule",
     "every": "define.schedule",
