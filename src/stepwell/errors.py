@@ -5,7 +5,8 @@ StepwellError
 ├── DefinitionError      the flow you wrote cannot work (raised where it is written)
 │   └── InvalidDefinition  a flow made from data cannot work; `reason` says why in a word
 ├── PayloadError         a value is not JSON, or does not fit its annotation
-│   └── InvalidArgument  an argument of a call can mean nothing; `reason` says why in a word
+│   ├── InvalidArgument  an argument of a call can mean nothing; `reason` says why in a word
+│   └── PayloadTooLarge  more bytes than max_payload allows, or more elements than a map may have
 ├── SettingsError        a setting is unknown or has an impossible value
 ├── EmbeddedError        the embedded Postgres cannot be found, started or stopped
 ├── DatabaseUnavailable  no connection to Postgres (with what to do about it)
@@ -68,6 +69,12 @@ class InvalidDefinition(DefinitionError):
 
 class PayloadError(StepwellError):
     """A value is not JSON, or does not fit its annotation. The message has the path inside it."""
+
+
+class PayloadTooLarge(PayloadError):
+    """A value has more bytes, or a map more elements, than a limit allows. The message names it."""
+
+    sqlstate = "PF413"
 
 
 class InvalidArgument(PayloadError, ValueError):

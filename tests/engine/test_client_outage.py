@@ -18,7 +18,7 @@ from psycopg.rows import class_row
 from stepwell import Client, DatabaseUnavailable, Settings
 from stepwell.client.batch import batch_of
 from stepwell.db.call import Call
-from stepwell.db.inspect import list_runs
+from stepwell.db.inspect import search_runs
 from stepwell.db.pool import Pool
 from stepwell.db.start import Started
 from stepwell.db.sync_pool import SyncPool
@@ -158,7 +158,7 @@ async def test_what_does_not_mend_itself_is_said_at_once(dsn: str, wrong: dict[s
 
 async def test_a_pool_is_no_larger_than_it_may_be(dsn: str) -> None:
     async with Pool(dsn, max_size=3, application_name="small") as pool:
-        await asyncio.gather(*(pool.run(list_runs()) for _ in range(50)))
+        await asyncio.gather(*(pool.run(search_runs()) for _ in range(50)))
         async with pool.connection() as conn:
             cursor = await conn.execute(
                 "select count(*) from pg_stat_activity"
@@ -174,10 +174,10 @@ async def test_a_cancelled_call_leaves_a_sound_pool(dsn: str) -> None:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.05):
                     await pool.run(slow)
-            assert await pool.run(list_runs()) == []
+            assert await pool.run(search_runs()) == []
         async with asyncio.TaskGroup() as group:
             async with pool.connection() as conn:
-                waiting = group.create_task(pool.run(list_runs()))
+                waiting = group.create_task(pool.run(search_runs()))
                 await asyncio.sleep(0.05)
                 assert not waiting.done()
                 with pytest.raises(ZeroDivisionError):
@@ -187,14 +187,14 @@ async def test_a_cancelled_call_leaves_a_sound_pool(dsn: str) -> None:
 
 def test_a_forked_child_has_connections_of_its_own(dsn: str) -> None:
     with SyncPool(dsn) as pool:
-        pool.run(list_runs())
+        pool.run(search_runs())
         child = os.fork()
         if child == 0:
             try:
-                pool.run(list_runs())
+                pool.run(search_runs())
                 pool.close()
                 os._exit(0)
             finally:
                 os._exit(1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        pool.run(list_runs())  # the parent's is still whole
+        pool.run(search_runs())  # the parent's is still whole

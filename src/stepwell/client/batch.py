@@ -10,7 +10,14 @@ from uuid import UUID
 
 from stepwell.client.definition import Definition, parts_of, slug_of, written_input, written_inputs
 from stepwell.client.identity import checked_key
-from stepwell.client.options import Choices, StartChoices, check_flow, check_known, options_of
+from stepwell.client.options import (
+    Choices,
+    StartChoices,
+    check_flow,
+    check_known,
+    options_of,
+    with_trace,
+)
 from stepwell.client.reading import Read, reader_of
 from stepwell.client.wakes import Wake
 from stepwell.db.call import Call
@@ -37,6 +44,7 @@ class Batch:
     options: Sequence[str] | None = None
     queue: str | None = None
     ids_are_ours: bool = True
+    trace: str | None = None
 
     @property
     def slug(self) -> str:
@@ -56,10 +64,14 @@ class Batch:
                 self.run_ids[p],
                 self.keys[p],
                 version_id,
-                self.options and self.options[p],
+                self._options(p),
             )
             for p in parts
         ]
+
+    def _options(self, part: slice) -> Sequence[str] | None:
+        options = None if self.options is None else self.options[part]
+        return options if self.trace is None else with_trace(self.trace, options, self.inputs[part])
 
     def created(self, rows: Sequence[Started]) -> list[bool]:
         """Which runs it made. A call that was repeated, because its answer was lost,

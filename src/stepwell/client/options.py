@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypedDict, get_args
 from uuid import UUID
 
 from stepwell.define.duration import Duration, seconds
+from stepwell.define.labels import Metadata, Tags, checked_metadata, checked_tags
 from stepwell.define.limits import ConcurrencyLike, RateLike, check_name, concurrency_use, rate_use
 from stepwell.define.payload import encode
 from stepwell.define.slug import meant
@@ -21,7 +22,7 @@ class Choices(TypedDict, total=False):
     """The keyword arguments of every start. None means as the definition says.
 
     `unique` is how long the key stays taken: while the run is live, as long as it is kept, or for
-    a time from its start.
+    a time from its start. `tags` are to find runs by, `metadata` is read beside them.
     """
 
     priority: int | None
@@ -34,6 +35,8 @@ class Choices(TypedDict, total=False):
     fairness_weight: float | None
     unique: Unique | timedelta
     check_input: bool
+    tags: Tags | None
+    metadata: Metadata | None
 
 
 class StartChoices(Choices, total=False):
@@ -55,6 +58,13 @@ def options_of(choices: Mapping[str, Any]) -> str | None:
     except DefinitionError as error:  # the same checks as where it is part of a definition
         raise PayloadError(str(error)) from error
     return encode(said).decode() if said else None
+
+
+def with_trace(trace: str, options: Sequence[str] | None, inputs: Sequence[str]) -> list[str]:
+    """The options of as many runs, with the trace that they are part of; it is JSON already."""
+    if options is None:
+        return [f'{{"trace":{trace}}}'] * len(inputs)
+    return [f'{{"trace":{trace},{written[1:]}' for written in options]
 
 
 def check_flow(slug: str, choices: Mapping[str, object]) -> None:
@@ -139,6 +149,14 @@ def _check_input(value: object) -> dict[str, object]:
     return {"check_input": True} if value else {}
 
 
+def _tags(value: object) -> dict[str, object]:
+    return {"tags": checked_tags(value, "start")}
+
+
+def _metadata(value: object) -> dict[str, object]:
+    return {"metadata": checked_metadata(value, "start")}
+
+
 _WRITE: Mapping[str, Callable[[object], dict[str, object]]] = {
     "priority": _priority,
     "queue": _queue,
@@ -150,4 +168,6 @@ _WRITE: Mapping[str, Callable[[object], dict[str, object]]] = {
     "fairness_weight": _fairness_weight,
     "unique": _unique,
     "check_input": _check_input,
+    "tags": _tags,
+    "metadata": _metadata,
 }

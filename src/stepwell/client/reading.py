@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from stepwell.client.definition import Definition, output_type_of, slug_of
+from stepwell.client.definition import Definition, output_type_of
 from stepwell.db.call import Call
 from stepwell.db.children import ChildRow, children_of
 from stepwell.db.inspect import (
     AttemptInfo,
     FoundRun,
     RunRow,
-    RunSummary,
     StepRow,
-    list_runs,
     run_attempts,
 )
+from stepwell.db.steer import Labels, label_run
 from stepwell.define.context import ChildInfo
-from stepwell.define.payload import decoder
-from stepwell.errors import NotFound, PayloadError, RunCancelled, RunFailed
+from stepwell.define.labels import Metadata, checked_metadata, checked_tags
+from stepwell.define.payload import decoder, encode
+from stepwell.errors import DefinitionError, NotFound, PayloadError, RunCancelled, RunFailed
 
 Out = TypeVar("Out")
 Read = Callable[[bytes | str], Out]
-STATUSES = ("started", "completed", "failed", "cancelled")
-KINDS = ("flow", "machine", "job")
 LONGEST_LIST = 10_000
 MOST_ATTEMPTS = 2**31 - 1
 
@@ -56,6 +54,8 @@ class RunInfo:
     parent_id: UUID | None
     origin_id: UUID | None
     paused: bool
+    tags: list[str]
+    metadata: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,20 +121,20 @@ def result_of(row: RunRow, read: Read[Out]) -> Out:
     raise RunFailed(row.run_id, row.failed_step, row.error_type, row.error_message)
 
 
-def listed(
-    definition: Definition | str | None,
-    status: str | None,
-    before: UUID | None,
-    limit: int,
-    kind: str | None,
-) -> Call[RunSummary]:
-    """The call that lists runs; PayloadError for what no list can have."""
-    if status is not None and status not in STATUSES:
-        raise PayloadError(f"no run has status {status!r}; it is one of {', '.join(STATUSES)}")
-    if kind is not None and kind not in KINDS:
-        raise PayloadError(f"no run is of kind {kind!r}; it is one of {', '.join(KINDS)}")
-    slug = None if definition is None else slug_of(definition)
-    return list_runs(slug, status, before, checked_limit(limit, LONGEST_LIST), kind)
+def labelling(
+    run_id: UUID,
+    add: Sequence[str],
+    remove: Iterable[str],
+    metadata: Metadata | None,
+    actor: str | None,
+) -> Call[Labels]:
+    """The call that labels a run; PayloadError for what no run can have."""
+    try:
+        tags = checked_tags(add, "label"), checked_tags(remove, "label")
+        changes = checked_metadata(metadata or {}, "label")
+    except DefinitionError as error:
+        raise PayloadError(str(error)) from error
+    return label_run(run_id, *tags, encode(changes).decode(), actor)
 
 
 def checked_limit(limit: int, most: int) -> int:

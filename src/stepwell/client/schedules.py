@@ -44,6 +44,8 @@ class ScheduleInfo:
     overlap: str
     catch_up: str
     priority: int | None
+    tags: list[str]
+    metadata: dict[str, Any]
     created_at: datetime
     paused_at: datetime | None
     next_at: datetime
@@ -175,6 +177,8 @@ def info_of(row: ScheduleRow) -> ScheduleInfo:
         overlap=row.overlap,
         catch_up=row.catch_up,
         priority=row.options.get("priority"),
+        tags=row.options.get("tags", []),
+        metadata=row.options.get("metadata", {}),
         created_at=row.created_at,
         paused_at=row.paused_at,
         next_at=row.next_at,

@@ -16,16 +16,19 @@ from stepwell.client.batch import (
 )
 from stepwell.client.definition import Definition
 from stepwell.client.options import Choices, StartChoices
+from stepwell.client.sending import answered, sending
 from stepwell.client.sync_run import SyncRun, SyncSession
 from stepwell.client.versions import Versions
 from stepwell.client.wakes import Wake, wake_calls
 from stepwell.db.call import Call
+from stepwell.db.their_commit import after_commit
 from stepwell.db.theirs import TheirsSync
 from stepwell.define.flow import Flow, FlowCall
 from stepwell.define.job import JobCall
 from stepwell.define.machine import Machine
 from stepwell.define.startable import Startable
 from stepwell.errors import NoTarget, NotFound
+from stepwell.observe.traces import Traces
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -37,6 +40,7 @@ class SyncStarting:
 
     _session: SyncSession
     _versions: Versions
+    _traces: Traces
 
     @overload
     def start(
@@ -169,23 +173,29 @@ class SyncStarting:
         self, batches: Sequence[Batch], more: Sequence[Call[Any]], conn: TheirsSync | None
     ) -> list[Any]:
         """The rows of all batches, and of what is called after them in the same transaction."""
+        with sending(self._traces, batches) as (sent, span):
+            return answered(span, self._answers(sent, more, conn))
+
+    def _answers(
+        self, batches: Sequence[Batch], more: Sequence[Call[Any]], conn: TheirsSync | None
+    ) -> list[list[Any]]:
         was_known = any(self._versions.of(batch.definition) for batch in batches)
         pool = self._session.pool
         try:
-            answers = pool.run_all([*self._calls(batches), *more], conn)
+            return pool.run_all([*self._calls(batches), *more], conn)
         except NotFound as error:
             if conn is not None or not was_known or isinstance(error, NoTarget):
                 raise
             for batch in batches:  # the database was made anew meanwhile
                 self._versions.forget(batch.definition)
-            answers = pool.run_all([*self._calls(batches), *more])
-        return [row for rows in answers for row in rows]
+            return pool.run_all([*self._calls(batches), *more])
 
     def _wake(self, wakes: Sequence[Wake], conn: TheirsSync | None) -> None:
-        """At once and outside of it all, or when the caller's transaction commits."""
+        """At once and outside of it all, or when the caller's transaction is committed: by its
+        library, else by Postgres."""
         if conn is None:
             self._session.wakes.wake(*wakes)
-        else:
+        elif wakes and not after_commit(conn, self._session.wakes.wake, wakes):
             self._session.pool.run_all(wake_calls(wakes), conn)
 
     def _calls(self, batches: Sequence[Batch]) -> list[Call[Any]]:

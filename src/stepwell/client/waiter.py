@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
 from uuid import UUID
@@ -15,7 +15,7 @@ from stepwell.client.reading import no_run
 from stepwell.db.connect import hopeless, passing
 from stepwell.db.inspect import RunRow, ended_runs, get_runs
 from stepwell.db.pool import Pool
-from stepwell.errors import DatabaseUnavailable, StepwellError
+from stepwell.errors import DatabaseUnavailable, RunTimeout, StepwellError
 
 SHORTEST = 0.01
 LONGEST = 0.25
@@ -45,6 +45,28 @@ class Waiter:
             return await future
         finally:
             self._leave(run_id, future)
+
+    async def each_ended(
+        self, run_ids: Iterable[UUID], timeout: float | None = None
+    ) -> AsyncGenerator[RunRow]:
+        """These runs, each once, as they end; RunTimeout when some have not in time."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        queue: asyncio.Queue[Future] = asyncio.Queue()
+        waiting = {run_id: self._join(run_id) for run_id in dict.fromkeys(run_ids)}
+        for future in waiting.values():
+            future.add_done_callback(queue.put_nowait)
+        try:
+            while waiting:
+                rest = None if deadline is None else deadline - time.monotonic()
+                future = await first_of(queue, rest)
+                if future is None:
+                    raise RunTimeout(next(iter(waiting)), timeout or 0, len(waiting) - 1)
+                row = future.result()
+                del waiting[row.run_id]
+                yield row
+        finally:
+            for run_id, future in waiting.items():
+                self._leave(run_id, future)
 
     async def close(self) -> None:
         """Whoever still waits gets an error."""
@@ -147,6 +169,16 @@ class Waiter:
     def _fail_all(self, error: Exception) -> None:
         for run_id in list(self._waiting):
             self._fail(run_id, error)
+
+
+async def first_of(queue: asyncio.Queue[Future], rest: float | None) -> Future | None:
+    """What is there, also when the time is over; None when there is nothing in time."""
+    with suppress(asyncio.QueueEmpty):
+        return queue.get_nowait()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(rest):
+            return await queue.get()
+    return None
 
 
 def chunks(ids: Iterable[UUID], size: int) -> Iterable[list[UUID]]:

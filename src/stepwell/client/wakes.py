@@ -72,6 +72,7 @@ class Wakes:
         self._pool = pool
         self._recent = Recent()
         self._later: asyncio.Task[None] | None = None
+        self._soon: set[asyncio.Task[None]] = set()
 
     async def wake(self, *wakes: Wake) -> None:
         admitted = [wake for wake in wakes if self._recent.admits(wake)]
@@ -82,8 +83,16 @@ class Wakes:
         if self._later is None or self._later.done() or self._later.get_loop() is not loop:
             self._later = loop.create_task(self._send_later(), name="stepwell wake")
 
+    def soon(self, *wakes: Wake) -> None:
+        """The same for who cannot wait for it: a hook in the commit of somebody else."""
+        task = asyncio.get_running_loop().create_task(self.wake(*wakes), name="stepwell wake")
+        self._soon.add(task)
+        task.add_done_callback(self._soon.discard)
+
     async def close(self) -> None:
         """Send what was put off."""
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(*(task for task in self._soon if task.get_loop() is loop))
         later, self._later = self._later, None
         if later is not None and later.get_loop() is asyncio.get_running_loop():
             later.cancel()

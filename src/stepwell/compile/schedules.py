@@ -38,7 +38,17 @@ def as_data(schedule: Schedule, now: datetime) -> dict[str, Any]:
         "spec": spec_of(schedule.when),
         "overlap": schedule.overlap,
         "catchUp": schedule.catch_up,
-        "options": {} if schedule.priority is None else {"priority": schedule.priority},
+        "options": options_of(schedule),
         "paused": schedule.paused,
         "next": schedule.when.next(now),
     }
+
+
+def options_of(schedule: Schedule) -> dict[str, Any]:
+    """What each of its runs is started with, as start.sql names it."""
+    said = {
+        "priority": schedule.priority,
+        "tags": schedule.tags or None,
+        "metadata": schedule.metadata or None,
+    }
+    return {name: value for name, value in said.items() if value is not None}

@@ -31,6 +31,8 @@ class RunRow:
     parent_id: UUID | None
     origin_id: UUID | None
     paused_at: datetime | None
+    tags: list[str]
+    metadata: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,9 @@ class RunSummary:
     failed_step: str | None
     error_message: str | None
     paused_at: datetime | None
+    parent_id: UUID | None
+    tags: list[str]
+    metadata: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +148,7 @@ def get_runs(run_ids: Sequence[UUID]) -> Call[RunRow]:
     return Call(
         "select run_id, flow_slug, kind, version, status, input::text, output::text,"
         " error_message, failed_step, error_type, key, started_at, ended_at, state::text, priority,"
-        " parent_run_id as parent_id, origin_run_id as origin_id, paused_at"
+        " parent_run_id as parent_id, origin_run_id as origin_id, paused_at, tags, metadata"
         " from pgflow.get_runs(run_ids => %b::uuid[])",
         (list(run_ids),),
         RunRow,
@@ -161,20 +166,23 @@ def ended_runs(run_ids: Sequence[UUID]) -> Call[EndedRun]:
     )
 
 
-def list_runs(
-    flow_slug: str | None = None,
-    status: str | None = None,
-    before: UUID | None = None,
-    most: int = 50,
-    kind: str | None = None,
-) -> Call[RunSummary]:
+def search_runs(filters: str = "{}", most: int = 50) -> Call[RunSummary]:
+    """`filters` is a JSON object, as search.sql names its parts."""
     return Call(
         "select run_id as id, flow_slug as flow, kind, version, status, key, started_at, ended_at,"
-        " remaining_steps, failed_step, error_message, paused_at"
-        " from pgflow.list_runs(flow_slug => %s::text, status => %s::text, before => %s::uuid,"
-        " most => %s::int, kind => %s::text)",
-        (flow_slug, status, before, most, kind),
+        " remaining_steps, failed_step, error_message, paused_at, parent_run_id as parent_id, tags,"
+        " metadata from pgflow.search_runs(filters => %s::text::jsonb, most => %s::int)",
+        (filters, most),
         RunSummary,
+    )
+
+
+def runs_between(first: UUID, last: UUID, most: int = 2) -> Call[FoundRun]:
+    """The runs whose ids lie between these two."""
+    return Call(
+        "select run_id from pgflow.runs_between(first => %s, last => %s, most => %s) as r (run_id)",
+        (first, last, most),
+        FoundRun,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -26,6 +27,14 @@ class Restarted:
     run_id: UUID
     created: bool
     queues: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What is said of a run."""
+
+    tags: list[str]
+    metadata: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +139,23 @@ def set_priority(run_id: UUID, priority: int, actor: str | None = None) -> Call[
         "select pgflow.set_priority(run_id => %s, priority => %s, actor => %s) as done",
         (run_id, priority, actor),
         Steered,
+    )
+
+
+def label_run(
+    run_id: UUID,
+    add_tags: Sequence[str] = (),
+    remove_tags: Sequence[str] = (),
+    metadata: str = "{}",
+    actor: str | None = None,
+) -> Call[Labels]:
+    """`metadata` is a JSON object, written into what the run has; a null takes a name away."""
+    return Call(
+        "select tags, metadata_now as metadata from pgflow.label_run(run_id => %s,"
+        " add_tags => %s::text[], remove_tags => %s::text[], metadata => %s::text::jsonb,"
+        " actor => %s)",
+        (run_id, list(add_tags), list(remove_tags), metadata, actor),
+        Labels,
     )
 
 

@@ -1,5 +1,5 @@
-"""A connection that the caller brought: of psycopg, asyncpg or SQLAlchemy. What is called on it is
-part of the caller's transaction. Neither asyncpg nor SQLAlchemy is imported here."""
+"""A connection that the caller brought: of psycopg, asyncpg, SQLAlchemy or Django. What is called
+on it is part of the caller's transaction. None of the last three is imported here."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from psycopg import AsyncConnection, Connection
 from psycopg.pq import TransactionStatus
 
 from stepwell.db.call import Call, Row, explained
+from stepwell.db.their_commit import is_of
 
 Answer = TypeVar("Answer")
 
@@ -60,10 +61,25 @@ class SqlalchemyConnection(Protocol):
     def exec_driver_sql(self, statement: str, /) -> Any: ...
 
 
+class DjangoConnection(Protocol):
+    """A connection of Django, as in django.db.connections["default"]."""
+
+    def ensure_connection(self) -> None: ...
+    def on_commit(self, func: Any, /) -> None: ...
+
+
+class DjangoProxy(Protocol):
+    """django.db.connection: what stands for the connection of the thread."""
+
+    def __getattr__(self, item: str, /) -> Any: ...
+
+
 Theirs = (
     AsyncConnection[Any] | AsyncpgConnection | SqlalchemyAsyncSession | SqlalchemyAsyncConnection
 )
-TheirsSync = Connection[Any] | SqlalchemySession | SqlalchemyConnection
+TheirsSync = (
+    Connection[Any] | SqlalchemySession | SqlalchemyConnection | DjangoConnection | DjangoProxy
+)
 
 
 async def on_theirs(calls: Sequence[Call[Row]], conn: Theirs) -> list[list[Row]]:
@@ -92,9 +108,9 @@ def on_theirs_sync(calls: Sequence[Call[Row]], conn: TheirsSync) -> list[list[Ro
     raw = driver_connection_sync(conn)
     if not isinstance(raw, Connection):
         raise TypeError(
-            f"conn is {named(conn)}; Client.sync wants a psycopg.Connection, or a Session or "
-            "Connection of SQLAlchemy on psycopg 3 (postgresql+psycopg://); "
-            "asynchronous ones go with Client"
+            f"conn is {named(conn)}; Client.sync wants a psycopg.Connection, a connection of "
+            "Django on psycopg 3, or a Session or Connection of SQLAlchemy on it "
+            "(postgresql+psycopg://); asynchronous ones go with Client"
         )
     psycopg_conn = cast(Connection[Any], raw)
     if alone(psycopg_conn):
@@ -165,6 +181,9 @@ async def driver_connection(conn: Any) -> Any:
 
 
 def driver_connection_sync(conn: Any) -> Any:
+    if is_of(conn, "django") and hasattr(conn, "ensure_connection"):
+        conn.ensure_connection()
+        return conn.connection
     if not is_of(conn, "sqlalchemy") or hasattr(conn, "get_raw_connection"):
         return conn
     if not hasattr(conn, "exec_driver_sql"):  # a session
@@ -172,10 +191,6 @@ def driver_connection_sync(conn: Any) -> Any:
             return conn
         conn = conn.connection()
     return conn.connection.driver_connection
-
-
-def is_of(value: object, package: str) -> bool:
-    return any(cls.__module__.partition(".")[0] == package for cls in type(value).__mro__)
 
 
 def is_asyncpg(value: object) -> bool:

@@ -155,7 +155,7 @@ def _child(child: Child, spawn: Spawn) -> Move:
         "input": Raw(what.input),
         "on_parent_end": child.on_parent_end or spawn.on_parent_end,
         **_said(key=child.key, queue=child.queue, priority=child.priority),
-        **_said(delay=child.delay, at=child.at),
+        **_said(delay=child.delay, at=child.at, tags=child.tags, metadata=child.metadata),
     }
     if child.concurrency is not None:
         move |= cast("ConcurrencyUse", child.concurrency).said

@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 from msgspec import UNSET, UnsetType
 
 from stepwell.define.duration import Duration, seconds
+from stepwell.define.labels import Metadata, Tags, checked_metadata, checked_tags
 from stepwell.define.limits import (
     ConcurrencyLike,
     RateLike,
@@ -127,6 +128,8 @@ class Child:
     concurrency: ConcurrencyLike | None = None
     rate_limit: RateLike | None = None
     on_parent_end: OnParentEnd | None = None
+    tags: Tags | None = None
+    metadata: Metadata | None = None
 
     def __post_init__(self) -> None:
         check_startable(self.of, "Child")
@@ -143,6 +146,13 @@ class Child:
             _set(self, rate_limit=rate_use(self.rate_limit, "Child"))
         if self.on_parent_end is not None:
             check_choice("on_parent_end", self.on_parent_end, OnParentEnd, "Child")
+        self._check_labels()
+
+    def _check_labels(self) -> None:
+        if self.tags is not None:
+            _set(self, tags=checked_tags(self.tags, "Child"))
+        if self.metadata is not None:
+            _set(self, metadata=checked_metadata(self.metadata, "Child"))
 
     def _check_begin(self) -> None:
         if self.delay is not None:

@@ -12,6 +12,7 @@ from stepwell.define.calls import Called, called
 from stepwell.define.cron import Cron, check_zone, cron
 from stepwell.define.flow import Flow
 from stepwell.define.job import Job
+from stepwell.define.labels import Metadata, Tags, checked_metadata, checked_tags
 from stepwell.define.machine import Machine
 from stepwell.define.options import check_choice, check_priority
 from stepwell.define.slug import FLOW_RESERVED, check_slug
@@ -71,6 +72,8 @@ class Schedule:
     catch_up: CatchUp = "one"
     priority: int | None = None
     paused: bool = False
+    tags: Tags = ()
+    metadata: Metadata = field(default_factory=dict[str, Any], hash=False)
     started: Called = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -84,6 +87,8 @@ class Schedule:
         check_choice("catch_up", self.catch_up, CatchUp, what)
         if self.priority is not None:
             check_priority(self.priority, what)
+        object.__setattr__(self, "tags", checked_tags(self.tags, what))
+        object.__setattr__(self, "metadata", checked_metadata(self.metadata, what))
         if not isinstance(self.paused, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise DefinitionError(f"{what}: paused is {self.paused!r}; it must be True or False")
         object.__setattr__(self, "started", _started(self.target, what))

@@ -3,14 +3,14 @@
 create or replace function pgflow.get_runs(run_ids uuid[])
 returns table (run_id uuid, flow_slug text, kind text, version int, status text, input jsonb, output jsonb, error_message text,
   failed_step text, error_type text, key text, started_at timestamptz, ended_at timestamptz, state jsonb, priority smallint,
-  parent_run_id uuid, origin_run_id uuid, paused_at timestamptz)
+  parent_run_id uuid, origin_run_id uuid, paused_at timestamptz, tags text[], metadata jsonb)
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select r.run_id, r.flow_slug, r.kind, v.version, r.status, r.input, r.output, r.error_message, r.failed_step,
     case when r.failed_step is not null then (
       select a.error_type from pgflow.attempts a
       where a.run_id = r.run_id and a.step_slug = r.failed_step order by a.attempt_id desc limit 1) end,
     r.key, r.started_at, coalesce(r.completed_at, r.failed_at, r.cancelled_at), r.state, r.priority,
-    r.parent_run_id, r.origin_run_id, r.paused_at
+    r.parent_run_id, r.origin_run_id, r.paused_at, coalesce(r.tags, '{}'), coalesce(r.metadata, '{}')
   from unnest(run_ids) i
   join pgflow.runs r on r.run_id = i
   join pgflow.versions v on v.version_id = r.version_id;

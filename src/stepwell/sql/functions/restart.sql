@@ -45,7 +45,8 @@ create or replace function pgflow.repeat_run(origin pgflow.runs, from_step text,
 language plpgsql as $$
 declare
   options jsonb := jsonb_build_object(
-    'priority', origin.priority, 'fairness', origin.fairness_key, 'fairness_weight', origin.fairness_weight);
+    'priority', origin.priority, 'fairness', origin.fairness_key, 'fairness_weight', origin.fairness_weight,
+    'tags', origin.tags);
   present constant boolean := origin.kind = 'machine' and from_step is not null;
 begin
   if origin.kind <> 'flow' then
@@ -57,7 +58,8 @@ begin
     where t.run_id = origin.run_id and case when present then s.step_slug = from_step else s.is_initial end;
   end if;
   perform from pgflow.start_runs(origin.flow_slug, array[case when present then origin.state else origin.input end],
-    run_ids => array[id], version_id => origin.version_id, options => array[jsonb_strip_nulls(options)]);
+    run_ids => array[id], version_id => origin.version_id, options => array[jsonb_strip_nulls(options)
+    || jsonb_build_object('metadata', coalesce(origin.metadata, '{}'))]);
   if present then
     update pgflow.runs r set input = origin.input where r.run_id = id;
   end if;
@@ -74,9 +76,9 @@ declare
 begin
   kept := pgflow.steps_to_keep(origin, from_step);
   insert into pgflow.runs (
-    run_id, flow_slug, version_id, kind, input, started_at, priority, fairness_key, fairness_weight, remaining_steps)
+    run_id, flow_slug, version_id, kind, input, started_at, priority, fairness_key, fairness_weight, tags, metadata, remaining_steps)
   select id, origin.flow_slug, origin.version_id, origin.kind, origin.input, at, origin.priority, origin.fairness_key,
-    origin.fairness_weight, count(*)
+    origin.fairness_weight, origin.tags, origin.metadata, count(*)
   from pgflow.steps s where s.version_id = origin.version_id;
 
   insert into pgflow.step_states

@@ -5,7 +5,7 @@
 -- twice. version_id null: the current version, or the one that options name by number. Options of a run, all optional:
 -- priority queue delay at concurrency rate weight fairness fairness_weight step; key_until (a time, or infinity) or
 -- unique_for (seconds): how long a key stays taken after the end; check_input: another input under the same key is an error;
--- parent join on_parent_end: for children.
+-- tags, metadata (labels.sql); parent join on_parent_end: for children; trace: what the run is part of (observe.sql).
 create or replace function pgflow.start_runs(
   flow_slug text, inputs jsonb[], run_ids uuid[] default null, keys text[] default null, version_id int default null,
   options jsonb[] default null
@@ -18,7 +18,7 @@ declare
   shape constant int := coalesce(start_runs.version_id, pgflow.version_numbered(flow, (options[1] ->> 'version')::int));
   at constant timestamptz := pgflow.now();
   ids constant uuid[] := coalesce(run_ids, array(select pgflow.new_run_id() from unnest(inputs)));
-  optional constant boolean := array_remove(options, null) <> '{}';
+  optional constant boolean := exists (select from unnest(options) o where o - 'trace' <> '{}');
   fresh uuid[];
   answers uuid[];
 begin
@@ -38,6 +38,7 @@ begin
     perform pgflow.check_limits(
       array(select o ->> 'concurrency' from unnest(options) o), array(select o ->> 'rate' from unnest(options) o),
       array(select (o ->> 'weight')::float8 from unnest(options) o));
+    perform pgflow.check_labels(o -> 'tags', o -> 'metadata') from unnest(options) o where o ?| array['tags', 'metadata'];
   end if;
   if array_remove(keys, null) <> '{}' then   -- a key that was kept for a time is free after it
     update pgflow.runs r set key_guard = null
@@ -50,14 +51,15 @@ begin
     order by w.key, case when w.key is null then w.id end, w.place
   ), inserted as (
     insert into pgflow.runs (run_id, flow_slug, version_id, kind, input, state, key, key_guard, key_until, remaining_steps,
-      started_at, priority, fairness_key, fairness_weight, parent_run_id, join_id, on_parent_end)
+      started_at, priority, fairness_key, fairness_weight, parent_run_id, join_id, on_parent_end, trace, tags, metadata)
     select w.id, flow.flow_slug, shape, flow.kind, w.input, case when flow.kind = 'machine' then w.input end, w.key, w.key,
       case when w.option ? 'unique_for' then at + make_interval(secs => (w.option ->> 'unique_for')::float8)
         else (w.option ->> 'key_until')::timestamptz end,
       case when flow.kind = 'flow' then s.steps else 1 end, at, coalesce((w.option ->> 'priority')::smallint, flow.opt_priority),
       case when flow.opt_fairness_by is not null or w.option ? 'fairness'
         then pgflow.key_text(coalesce(w.option ->> 'fairness', w.input #>> flow.opt_fairness_by)) end, (w.option ->> 'fairness_weight')::real,
-      (w.option ->> 'parent')::uuid, (w.option ->> 'join')::bigint, w.option ->> 'on_parent_end'
+      (w.option ->> 'parent')::uuid, (w.option ->> 'join')::bigint, w.option ->> 'on_parent_end', w.option -> 'trace',
+      case when w.option ? 'tags' then pgflow.tags_in(w.option -> 'tags') end, nullif(w.option -> 'metadata', '{}')
     from wanted w, (select count(*) as steps from pgflow.steps s where s.version_id = shape) s
     on conflict do nothing
     returning run_id
@@ -154,21 +156,32 @@ begin
 end
 $$;
 
--- A map over the flow's input needs an array.
+-- A map over the flow's input needs an array, of a length that can be; and no input is too large.
 create or replace function pgflow.check_inputs(flow_slug text, version int, inputs jsonb[]) returns void
 language plpgsql stable as $$
 declare
   kind text;
+  elements int;
 begin
+  if pg_column_size(inputs) > 1048576 then
+    perform pgflow.check_payloads(inputs, format('an input of %L', flow_slug));
+  end if;
   if not exists (
     select from pgflow.steps s where s.version_id = version and s.step_type = 'map' and s.deps_count = 0) then
     return;
   end if;
-  for kind in select coalesce(jsonb_typeof(i), 'NULL') from unnest(inputs) i loop
+  for kind, elements in
+    select coalesce(jsonb_typeof(i), 'NULL'), case when jsonb_typeof(i) = 'array' then jsonb_array_length(i) end
+    from unnest(inputs) i
+  loop
     if kind = 'NULL' then
       raise exception 'Flow % has root map steps but input is NULL', flow_slug;
     elsif kind <> 'array' then
       raise exception 'Flow % has root map steps but input is not an array (got %)', flow_slug, kind;
+    elsif elements > 10000 then
+      perform pgflow.refuse_width(check_inputs.flow_slug, s.step_slug, elements, l.max_elements)
+      from pgflow.steps s, pgflow.payload_limits l
+      where s.version_id = version and s.step_type = 'map' and s.deps_count = 0 and elements > l.max_elements;
     end if;
   end loop;
 end

@@ -1,0 +1,74 @@
+"""Wait for many runs at once. For Client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from typing import TypeVar
+from uuid import UUID
+
+from stepwell.client.identity import Handle, run_id_of
+from stepwell.client.reading import RunInfo, info_of, no_run, result_of
+from stepwell.client.run import Run, Session
+from stepwell.db.inspect import RunRow, get_runs
+from stepwell.errors import RunTimeout
+
+Out = TypeVar("Out")
+Named = UUID | str | Handle
+
+
+class Gathering:
+    """However many runs one client waits for, it asks Postgres one question for all."""
+
+    _session: Session
+
+    async def wait_all(
+        self, runs: Iterable[Named], timeout: float | None = None
+    ) -> Sequence[RunInfo]:
+        """These runs, in this order, once all have ended, however they ended. RunTimeout when that
+        takes longer than `timeout` seconds, NotFound when one does not exist."""
+        ids = ids_of(runs)
+        ended = {row.run_id: row async for row in self._each_ended(ids, timeout)}
+        return [info_of(ended[run_id]) for run_id in ids]
+
+    async def results(self, runs: Iterable[Run[Out]], timeout: float | None = None) -> list[Out]:
+        """The outputs of these runs, in this order, once all have ended. RunFailed or RunCancelled
+        for the first of them that did not complete."""
+        handles = list(runs)
+        rows = self._each_ended(ids_of(handles), timeout)
+        ended = {row.run_id: row async for row in rows}
+        return [result_of(ended[run.id], run.read) for run in handles]
+
+    async def as_completed(
+        self, runs: Iterable[Run[Out]], timeout: float | None = None
+    ) -> AsyncIterator[Run[Out]]:
+        """The handles of these runs as they end, however they end: `await run.result()` of each
+        takes no waiting. RunTimeout when they take longer than `timeout` seconds together."""
+        handles = {run.id: run for run in runs}
+        async for row in self._each_ended(list(handles), timeout):
+            yield handles[row.run_id]
+
+    async def _each_ended(
+        self, ids: Sequence[UUID], timeout: float | None
+    ) -> AsyncGenerator[RunRow]:
+        if timeout is None or timeout > 0:
+            async for row in self._session.waiter.each_ended(ids, timeout):
+                yield row
+            return
+        for row in ended_now(ids, await self._session.pool.run(get_runs(ids)), timeout):
+            yield row
+
+
+def ids_of(runs: Iterable[Named]) -> list[UUID]:
+    return [run_id_of(run if isinstance(run, UUID | str) else run.id) for run in runs]
+
+
+def ended_now(ids: Sequence[UUID], rows: Sequence[RunRow], timeout: float) -> Sequence[RunRow]:
+    """For who does not want to wait."""
+    found = {row.run_id: row.status for row in rows}
+    for run_id in ids:
+        if run_id not in found:
+            raise no_run(run_id)
+    live = [run_id for run_id, status in found.items() if status == "started"]
+    if live:
+        raise RunTimeout(live[0], timeout, len(live) - 1)
+    return rows
