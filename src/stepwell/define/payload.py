@@ -12,7 +12,7 @@ import msgspec
 from stepwell.define import models
 from stepwell.define.faithful import kept
 from stepwell.define.parts import parts
-from stepwell.errors import PayloadError
+from stepwell.errors import PayloadError, PayloadTooLarge
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ def check_size(payload: bytes | str, most: int, what: str) -> None:
     if isinstance(payload, str) and size * 4 > most:
         size = len(payload.encode())
     if size > most:
-        raise PayloadError(
+        raise PayloadTooLarge(
             f"{what} is {_bytes(size)} of JSON, and max_payload allows {_bytes(most)}; keep what "
             "is large in a table or a file store and pass its key, or raise STEPWELL_MAX_PAYLOAD"
         )

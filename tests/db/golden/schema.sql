@@ -118,6 +118,39 @@ CREATE TYPE pgflow.reason AS (
 
 
 --
+-- Name: run_listed; Type: TYPE; Schema: pgflow; Owner: -
+--
+
+CREATE TYPE pgflow.run_listed AS (
+	run_id uuid,
+	flow_slug text,
+	kind text,
+	version integer,
+	status text,
+	key text,
+	started_at timestamp with time zone,
+	ended_at timestamp with time zone,
+	remaining_steps integer,
+	failed_step text,
+	error_message text,
+	paused_at timestamp with time zone,
+	parent_run_id uuid,
+	tags text[],
+	metadata jsonb
+);
+
+
+--
+-- Name: run_place; Type: TYPE; Schema: pgflow; Owner: -
+--
+
+CREATE TYPE pgflow.run_place AS (
+	at timestamp with time zone,
+	id uuid
+);
+
+
+--
 -- Name: run_summary; Type: TYPE; Schema: pgflow; Owner: -
 --
 
@@ -354,6 +387,7 @@ CREATE TABLE pgflow.flows (
     opt_priority smallint DEFAULT 0 NOT NULL,
     opt_fairness_by text[],
     opt_retention double precision,
+    opt_archive boolean DEFAULT false NOT NULL,
     CONSTRAINT kind_is_valid CHECK ((kind = ANY (ARRAY['flow'::text, 'machine'::text, 'job'::text]))),
     CONSTRAINT opt_backoff_is_valid CHECK ((opt_backoff = ANY (ARRAY['exponential'::text, 'linear'::text, 'fixed'::text, 'custom'::text]))),
     CONSTRAINT opt_base_delay_is_nonnegative CHECK ((opt_base_delay >= 0)),
@@ -451,6 +485,10 @@ CREATE TABLE pgflow.limits (
 --
 
 --
+-- Name: beginning_with(text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: block_tasks(bigint[], text[]); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -499,11 +537,19 @@ CREATE TABLE pgflow.limits (
 --
 
 --
+-- Name: check_labels(jsonb, jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: check_limits(text[], text[], double precision[]); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
 -- Name: check_no_flow(text, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: check_payloads(jsonb[], text); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -538,6 +584,8 @@ CREATE TABLE pgflow.runs (
     paused_at timestamp with time zone,
     fairness_key text,
     fairness_weight real,
+    tags text[],
+    metadata jsonb,
     trace jsonb,
     CONSTRAINT completed_at_is_after_started_at CHECK ((completed_at >= started_at)),
     CONSTRAINT completed_at_or_failed_at CHECK ((num_nonnulls(completed_at, failed_at, cancelled_at) <= 1)),
@@ -556,7 +604,15 @@ WITH (fillfactor='80');
 --
 
 --
+-- Name: check_width(pgflow.step_ref[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: check_worker(uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: checked_filters(jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -597,6 +653,10 @@ WITH (fillfactor='80');
 
 --
 -- Name: commit_tasks(uuid, bigint[], bigint[], text[], jsonb[], text[], text[], text[], text[], integer[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: commit_transactional(uuid, bigint, bigint, text, jsonb, text, text, text); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -685,6 +745,10 @@ WITH (fillfactor='85');
 --
 
 --
+-- Name: count_dead_letters(integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: count_down(pgflow.step_ref[], integer[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -702,6 +766,10 @@ WITH (fillfactor='85');
 
 --
 -- Name: create_version(jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: deadly_tasks(integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -738,6 +806,10 @@ WITH (fillfactor='85');
 
 --
 -- Name: duration_text(interval); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: end_archive(uuid, text, uuid[], timestamp with time zone[], double precision); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -873,6 +945,10 @@ WITH (fillfactor='85');
 --
 
 --
+-- Name: finds_inputs(); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: finish_joins(bigint[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -898,6 +974,10 @@ WITH (fillfactor='85');
 
 --
 -- Name: foreign_queue_for_flow(text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: forget_archived(uuid[], timestamp with time zone[]); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1061,7 +1141,23 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: keep_tags(); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: kept_runs(double precision); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: label_run(uuid, text[], text[], jsonb, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: lanes_of(text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: late_timers(interval); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1221,7 +1317,15 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: may_go(uuid[], timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: maybe_complete_run(uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: measure(integer, integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1234,6 +1338,10 @@ WITH (fillfactor='50');
 
 --
 -- Name: messages_of(bigint[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: moment_in(jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1257,6 +1365,10 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: next_message_at(text[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: next_schedule(); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -1273,11 +1385,19 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: old_runs(text, timestamp with time zone, integer, timestamp with time zone, uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: open_gates(text[]); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
 -- Name: open_lanes(text[], integer[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: open_runs(integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1329,6 +1449,10 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: place_of(jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: poll_for_tasks(text, integer, integer, integer, integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -1353,6 +1477,10 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: pruning_state(); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: put_aside(bigint[], bigint[], bigint[]); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -1369,11 +1497,19 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: rarest_tag(text[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: read_messages(text, integer, integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
 -- Name: read_tasks(text, integer, integer, jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: ready_lanes(integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1394,6 +1530,10 @@ WITH (fillfactor='50');
 
 --
 -- Name: refuse_tasks(uuid, text[], integer[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: refuse_width(text, text, integer, integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1481,6 +1621,10 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: run_document(uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: run_logs(uuid, text, integer, integer, text[], integer, boolean, text, text, text, bigint); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -1501,7 +1645,35 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: runs_between(uuid, uuid, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: runs_condition(jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: runs_range(jsonb, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: runs_source(jsonb, text, text, boolean); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: runs_to_archive(text, timestamp with time zone, integer, timestamp with time zone, uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: runs_without_tasks(integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: schedule_job(text, text, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: search_runs(jsonb, integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1530,6 +1702,10 @@ WITH (fillfactor='50');
 
 --
 -- Name: service_of(text, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: set_payload_limits(integer, integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1714,6 +1890,18 @@ WITH (fillfactor='70');
 --
 
 --
+-- Name: stuck_gates(interval, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: tags_in(jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: take_archive(text[], uuid, double precision, interval, interval, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: take_on(uuid, text[], integer[], integer, timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -1750,6 +1938,10 @@ WITH (fillfactor='70');
 --
 
 --
+-- Name: texts_in(jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: track_worker_function(text); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -1759,6 +1951,14 @@ WITH (fillfactor='70');
 
 --
 -- Name: trigger_schedule(text, uuid, text); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: troubled_schedules(interval); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: unclaimed_losses(interval); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1779,6 +1979,10 @@ WITH (fillfactor='70');
 
 --
 -- Name: versions_of(text[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: waiting_messages(); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -2042,6 +2246,20 @@ CREATE TABLE pgmq.meta (
 
 CREATE TABLE pgflow.announced (
     flow_slug text NOT NULL
+);
+
+
+--
+-- Name: archiving; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.archiving (
+    flow_slug text NOT NULL,
+    worker_id uuid,
+    held_until timestamp with time zone,
+    started_at timestamp with time zone,
+    run_id uuid,
+    finished_at timestamp with time zone
 );
 
 
@@ -2313,6 +2531,20 @@ CREATE TABLE pgflow.pauses (
 
 
 --
+-- Name: payload_limits; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.payload_limits (
+    only_row boolean DEFAULT true NOT NULL,
+    max_payload integer DEFAULT 134217728 NOT NULL,
+    max_elements integer DEFAULT 1000000 NOT NULL,
+    CONSTRAINT max_elements_is_sensible CHECK ((max_elements >= 10000)),
+    CONSTRAINT max_payload_is_sensible CHECK (((max_payload >= 1048576) AND (max_payload <= 267386880))),
+    CONSTRAINT payload_limits_has_one_row CHECK (only_row)
+);
+
+
+--
 -- Name: progress; Type: TABLE; Schema: pgflow; Owner: -
 --
 
@@ -2341,6 +2573,17 @@ CREATE TABLE pgflow.pruning (
     run_id uuid,
     finished_at timestamp with time zone,
     CONSTRAINT there_is_one_row CHECK (only_row)
+);
+
+
+--
+-- Name: run_tags; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.run_tags (
+    tag text NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    run_id uuid NOT NULL
 );
 
 
@@ -2489,6 +2732,14 @@ ALTER TABLE ONLY pgflow.announced
 
 
 --
+-- Name: archiving archiving_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.archiving
+    ADD CONSTRAINT archiving_pkey PRIMARY KEY (flow_slug);
+
+
+--
 -- Name: attempts attempts_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
 --
 
@@ -2609,6 +2860,14 @@ ALTER TABLE ONLY pgflow.pauses
 
 
 --
+-- Name: payload_limits payload_limits_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.payload_limits
+    ADD CONSTRAINT payload_limits_pkey PRIMARY KEY (only_row);
+
+
+--
 -- Name: progress progress_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
 --
 
@@ -2622,6 +2881,14 @@ ALTER TABLE ONLY pgflow.progress
 
 ALTER TABLE ONLY pgflow.pruning
     ADD CONSTRAINT pruning_pkey PRIMARY KEY (only_row);
+
+
+--
+-- Name: run_tags run_tags_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.run_tags
+    ADD CONSTRAINT run_tags_pkey PRIMARY KEY (tag, started_at, run_id);
 
 
 --
@@ -2826,6 +3093,20 @@ CREATE INDEX idx_logs_run ON pgflow.logs USING btree (run_id, xid, log_id);
 
 
 --
+-- Name: idx_runs_cancelled; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE INDEX idx_runs_cancelled ON pgflow.runs USING btree (flow_slug, started_at) WHERE (cancelled_at IS NOT NULL);
+
+
+--
+-- Name: idx_runs_failed; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE INDEX idx_runs_failed ON pgflow.runs USING btree (flow_slug, started_at) WHERE (failed_at IS NOT NULL);
+
+
+--
 -- Name: idx_runs_flow_slug; Type: INDEX; Schema: pgflow; Owner: -
 --
 
@@ -2850,7 +3131,7 @@ CREATE UNIQUE INDEX idx_runs_key ON pgflow.runs USING btree (key_guard) WHERE (k
 -- Name: idx_runs_key_history; Type: INDEX; Schema: pgflow; Owner: -
 --
 
-CREATE INDEX idx_runs_key_history ON pgflow.runs USING btree (key, started_at) WHERE (key IS NOT NULL);
+CREATE INDEX idx_runs_key_history ON pgflow.runs USING btree (key text_pattern_ops, started_at) WHERE (key IS NOT NULL);
 
 
 --
@@ -2924,6 +3205,13 @@ CREATE UNIQUE INDEX idx_step_tasks_message_id ON pgflow.step_tasks USING btree (
 
 
 --
+-- Name: idx_step_tasks_parked; Type: INDEX; Schema: pgflow; Owner: -
+--
+
+CREATE INDEX idx_step_tasks_parked ON pgflow.step_tasks USING btree (run_id) WHERE (stage = 'parked'::text);
+
+
+--
 -- Name: idx_step_tasks_paused; Type: INDEX; Schema: pgflow; Owner: -
 --
 
@@ -2970,6 +3258,27 @@ CREATE INDEX idx_workers_live ON pgflow.workers USING btree (worker_id) WHERE (s
 --
 
 CREATE INDEX idx_workers_queue_name ON pgflow.workers USING btree (queue_name);
+
+
+--
+-- Name: runs tags_begin; Type: TRIGGER; Schema: pgflow; Owner: -
+--
+
+CREATE TRIGGER tags_begin AFTER INSERT ON pgflow.runs FOR EACH ROW WHEN ((new.tags IS NOT NULL)) EXECUTE FUNCTION pgflow.keep_tags();
+
+
+--
+-- Name: runs tags_change; Type: TRIGGER; Schema: pgflow; Owner: -
+--
+
+CREATE TRIGGER tags_change AFTER UPDATE OF tags, started_at ON pgflow.runs FOR EACH ROW WHEN (((old.tags IS DISTINCT FROM new.tags) OR (old.started_at IS DISTINCT FROM new.started_at))) EXECUTE FUNCTION pgflow.keep_tags();
+
+
+--
+-- Name: runs tags_end; Type: TRIGGER; Schema: pgflow; Owner: -
+--
+
+CREATE TRIGGER tags_end AFTER DELETE ON pgflow.runs FOR EACH ROW WHEN ((old.tags IS NOT NULL)) EXECUTE FUNCTION pgflow.keep_tags();
 
 
 --
@@ -3133,10 +3442,24 @@ REVOKE ALL ON FUNCTION pgflow.check_kind(slug text, kind text) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION check_labels(tags jsonb, metadata jsonb); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.check_labels(tags jsonb, metadata jsonb) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION check_limits(gates text[], rates text[], weights double precision[]); Type: ACL; Schema: pgflow; Owner: -
 --
 
 REVOKE ALL ON FUNCTION pgflow.check_limits(gates text[], rates text[], weights double precision[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION check_payloads(payloads jsonb[], what text); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.check_payloads(payloads jsonb[], what text) FROM PUBLIC;
 
 
 --
@@ -3147,10 +3470,24 @@ REVOKE ALL ON FUNCTION pgflow.check_step_is_there(run pgflow.runs) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION check_width(ready pgflow.step_ref[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.check_width(ready pgflow.step_ref[]) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION check_worker(id uuid); Type: ACL; Schema: pgflow; Owner: -
 --
 
 REVOKE ALL ON FUNCTION pgflow.check_worker(id uuid) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION checked_filters(filters jsonb); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.checked_filters(filters jsonb) FROM PUBLIC;
 
 
 --
@@ -3357,6 +3694,13 @@ REVOKE ALL ON FUNCTION pgflow.make_views(slug text, relation text) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION may_go(ids uuid[], before timestamp with time zone, at timestamp with time zone); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.may_go(ids uuid[], before timestamp with time zone, at timestamp with time zone) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION move_runs(entries pgflow.entry[], at timestamp with time zone, worker uuid, lane_queues text[], lane_versions integer[], want integer, OUT written bigint[], OUT handed bigint[], OUT woken text[]); Type: ACL; Schema: pgflow; Owner: -
 --
 
@@ -3375,6 +3719,13 @@ REVOKE ALL ON FUNCTION pgflow.need_extension(is_there boolean, extension text, h
 --
 
 REVOKE ALL ON FUNCTION pgflow.no_queue(queue text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION old_runs(flow_slug text, before timestamp with time zone, most integer, after_start timestamp with time zone, after_run uuid, OUT run_ids uuid[], OUT last_start timestamp with time zone, OUT last_run uuid); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.old_runs(flow_slug text, before timestamp with time zone, most integer, after_start timestamp with time zone, after_run uuid, OUT run_ids uuid[], OUT last_start timestamp with time zone, OUT last_run uuid) FROM PUBLIC;
 
 
 --
@@ -3420,6 +3771,13 @@ REVOKE ALL ON FUNCTION pgflow.pick_tasks(lane_queues text[], lane_versions integ
 
 
 --
+-- Name: FUNCTION place_of(run jsonb); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.place_of(run jsonb) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION put_aside(picked bigint[], taken bigint[], tokens bigint[]); Type: ACL; Schema: pgflow; Owner: -
 --
 
@@ -3452,6 +3810,13 @@ REVOKE ALL ON FUNCTION pgflow.rearm_tasks(run pgflow.runs, at timestamp with tim
 --
 
 REVOKE ALL ON FUNCTION pgflow.receive_signals(listeners bigint[], at timestamp with time zone) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION refuse_width(flow_slug text, step_slug text, elements integer, most integer); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.refuse_width(flow_slug text, step_slug text, elements integer, most integer) FROM PUBLIC;
 
 
 --
@@ -3501,6 +3866,13 @@ REVOKE ALL ON FUNCTION pgflow.resume_lanes(kind text, name text, actor text) FRO
 --
 
 REVOKE ALL ON FUNCTION pgflow.run_started_as(id uuid, key text, flow_slug text, input jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION runs_source(f jsonb, condition text, line text, few_open boolean); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.runs_source(f jsonb, condition text, line text, few_open boolean) FROM PUBLIC;
 
 
 --

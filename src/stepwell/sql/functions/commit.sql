@@ -115,6 +115,9 @@ begin
       'an outcome is completed, failed or failed_permanently (or a word of plan_machine.sql), not %s',
       array_to_string(outcomes, ', '));
   end if;
+  if pg_column_size(outputs) > 1048576 then
+    perform pgflow.check_payloads(outputs, 'an outcome');
+  end if;
   written := '{}';
   handed := '{}';
   woken := '{}';

@@ -69,10 +69,12 @@ end
 $$;
 
 -- Tell the children of finished steps; answer with those that wait for nothing any more. A map child learns how
--- many elements it has. `plain`: none of them has a condition or is empty, so all of them start.
+-- many elements it has; too many are refused. `plain`: none of them has a condition or is empty, so all of them start.
 create or replace function pgflow.release_children(
   finished pgflow.step_ref[], out ready pgflow.step_ref[], out plain boolean
 ) language plpgsql as $$
+declare
+  widest int;
 begin
   with edge as (
     select f.run_id, f.version_id, c.step_slug, count(*)::int as parents, bool_or(
@@ -92,10 +94,13 @@ begin
     from edge e
     where s.run_id = any (array[e.run_id]) and s.step_slug = e.step_slug
     returning s.remaining_deps = 0 and s.status = 'created' as ready, e.conditional or s.initial_tasks = 0 as judged,
-      (e.run_id, e.version_id, e.step_slug)::pgflow.step_ref as ref
+      s.initial_tasks as elements, (e.run_id, e.version_id, e.step_slug)::pgflow.step_ref as ref
   )
-  select coalesce(array_agg(r.ref), '{}'), coalesce(not bool_or(r.judged), true)
-  into ready, plain from released r where r.ready;
+  select coalesce(array_agg(r.ref), '{}'), coalesce(not bool_or(r.judged), true), max(r.elements)
+  into ready, plain, widest from released r where r.ready;
+  if widest > 10000 then
+    perform pgflow.check_width(ready);
+  end if;
 end
 $$;
 

@@ -13,6 +13,9 @@ declare
   at constant timestamptz := pgflow.now();
   run pgflow.runs;
 begin
+  if pg_column_size(payload) > 1048576 then
+    perform pgflow.check_payloads(array[payload], format('signal %L', name));
+  end if;
   for n in 1 .. 2 loop                       -- the key may have passed on to another run while we waited for the first
     if target_id is not null then
       select * into run from pgflow.runs r where r.run_id = target_id for no key update;
