@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from stepwell.cli.crew import reporting, supervise
 from stepwell.cli.database import Dsn, database, settings_of
 from stepwell.cli.exits import Exit
 from stepwell.cli.load import load_app
@@ -27,7 +28,13 @@ Quiet = Annotated[bool, Parameter(("--quiet", "-q"), negative=(), help="Log prob
 def worker(
     target: Annotated[str, Parameter(help="module:name, app.py or app.py:name.")],
     *,
-    concurrency: Annotated[int | None, Parameter(help="Tasks to run at once.")] = None,
+    processes: Annotated[int | None, Parameter(help="Worker processes to run; default 1.")] = None,
+    concurrency: Annotated[
+        int | None, Parameter(help="Tasks to run at once, in each process.")
+    ] = None,
+    flow_concurrency: Annotated[
+        str | None, Parameter(help="Fewer at once of some: greet=5,send_welcome=2.")
+    ] = None,
     threads: Annotated[int | None, Parameter(help="Sync handlers to run at once.")] = None,
     lease: Annotated[
         float | None, Parameter(help="Seconds after which a silent worker counts as lost.")
@@ -54,6 +61,8 @@ def worker(
     verbose: Verbose = False,
     quiet: Quiet = False,
     until_eof: Annotated[bool, Parameter(show=False, negative=())] = False,
+    report: Annotated[int | None, Parameter(show=False)] = None,
+    number: Annotated[int | None, Parameter(show=False)] = None,
 ) -> int:
     """Run an app's tasks until stopped.
 
@@ -61,25 +70,30 @@ def worker(
     the second cuts them off; what does not end goes back to the queue.
     While the database is away the worker waits.
     """
+    typed = {
+        "concurrency": concurrency,
+        "flow_concurrency": flow_concurrency,
+        "threads": threads,
+        "lease": lease,
+        "grace": grace,
+        "poll": poll,
+        "queues": queues,
+        "wake": wake,
+        "health_port": health_port,
+    }
+    settings = settings_of(database(dsn), processes=processes, **typed)
+    say = subscriber(logs, logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
+    if settings.processes > 1:
+        more = {"name": name, "logs": logs, "verbose": verbose or None, "quiet": quiet or None}
+        with subscribed(say):
+            return run_loop(supervise(settings, target, {**typed, **more}))
     app = load_app(target)
-    settings = settings_of(
-        database(dsn),
-        concurrency=concurrency,
-        threads=threads,
-        lease=lease,
-        grace=grace,
-        poll=poll,
-        queues=queues,
-        wake=wake,
-        health_port=health_port,
-    )
-    level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
-    say = subscriber(logs, level)
 
     async def serve() -> None:
-        serving = Worker(app, settings, name=name)
+        serving = Worker(app, settings, name=name, number=number)
         with subscribed(say), on_signals(serving), while_parent_lives(serving, until_eof):
-            await serving.run()
+            async with reporting(serving, report):
+                await serving.run()
 
     run_loop(serve())
     return Exit.OK

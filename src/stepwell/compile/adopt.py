@@ -29,6 +29,7 @@ class Lane:
 
     queue: str
     version_id: int
+    flow_slug: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Adopted:
         await want(pool, fresh)  # their tasks are claimed only after this
         seen = {**self._seen, **fresh}
         self._seen = {id: seen[id] for id in there if id in seen}
-        return [Lane(row.queue, id) for id, row in there.items() if self.flow(id)]
+        return [Lane(row.queue, id, row.flow_slug) for id, row in there.items() if self.flow(id)]
 
     def _bound(self, row: MatchingVersion) -> Seen:
         """With the first handler that has code for all of it."""

@@ -78,18 +78,26 @@ def shapes_of(app: Stepwell) -> list[Shape]:
 
 
 async def lanes(
-    pool: Runs, app: Served, *, without: Collection[str] = (), adopted: Adopted | None = None
+    pool: Runs, app: Served, *, adopted: Adopted | None = None
 ) -> tuple[list[str], list[int]]:
-    """The queues and version ids of all that this code can serve, as parallel lists; `without`
-    slugs that are not to be served yet. `adopted` learns what handlers serve by a pattern."""
+    """The queues and version ids of all that this code can serve, as parallel lists."""
+    found = await served_lanes(pool, app, adopted=adopted)
+    return [lane.queue for lane in found], [lane.version_id for lane in found]
+
+
+async def served_lanes(
+    pool: Runs, app: Served, *, without: Collection[str] = (), adopted: Adopted | None = None
+) -> list[Lane]:
+    """Where the tasks wait of all that this code can serve; `without` slugs that are not to be
+    served yet. `adopted` learns what handlers serve by a pattern."""
     app = _app_of(app)
     registry = app.registry
     versions = await pool.run(versions_of(list(registry.slugs)))
     ours = [v for v in versions if serves_version(registry, v)]
-    served: list[VersionRow | Lane] = [v for v in ours if v.flow_slug not in without]
+    wanted = (v for v in ours if v.flow_slug not in without)
+    served = [Lane(v.queue, v.version_id, v.flow_slug) for v in wanted]
     served += await (adopted or Adopted()).look(pool, app.handlers, {v.version_id for v in ours})
-    served.sort(key=lambda version: (version.version_id, version.queue))
-    return [v.queue for v in served], [v.version_id for v in served]
+    return sorted(served, key=lambda lane: (lane.version_id, lane.queue))
 
 
 def serves_version(registry: Registry, stored: VersionRow) -> bool:

@@ -178,6 +178,13 @@ class WorkerLapsed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class MeasuringFailed(Event):
+    """Postgres refused to be measured; what metrics say of the database is missing meanwhile."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseLost(Event):
     """Postgres is out of reach; the worker keeps trying and its handlers go on."""
 

@@ -24,6 +24,7 @@ LEVELS: dict[type[Event], int] = {
     events.FlowDeleted: logging.INFO,
     events.WorkerLapsed: logging.WARNING,
     events.DatabaseLost: logging.ERROR,
+    events.MeasuringFailed: logging.WARNING,
     events.DatabaseBack: logging.INFO,
     events.MessageFailed: logging.WARNING,
     events.MessageLost: logging.WARNING,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -34,7 +35,6 @@ class Bindings:
     def renew(self) -> None:
         """Definitions were registered, or are no more."""
         registry, limits = self._app.registry, self._limits
-        self.slugs = (*registry.slugs, *(each.pattern for each in self._app.handlers))
         self._steps: dict[tuple[str, str], Body] = {
             (flow.slug, step.slug): body_of(flow, step, limits)
             for flow in registry.flows.values()
@@ -48,6 +48,11 @@ class Bindings:
             name: UnknownStep(machine) for name, machine in registry.machines.items()
         }
         self._jobs: dict[str, Body] = {slug: JobCall(job) for slug, job in registry.jobs.items()}
+
+    def served(self, slugs: Collection[str]) -> tuple[str, ...]:
+        """Of what there is code for, what came up: some of these slugs, and handlers' patterns."""
+        known = [slug for slug in self._app.registry.slugs if slug in slugs]
+        return (*known, *(each.pattern for each in self._app.handlers))
 
     def of(self, task: Task) -> Body | None:
         """What runs for a task. None: this code has nothing for it, and must give it back. A

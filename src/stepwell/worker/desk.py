@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
 
 from stepwell.db.claim import Task
@@ -51,6 +51,7 @@ class Desk:
         self.closing = False
         self.leased_until = 0.0  # by the monotonic clock; past it our claims would not be ours
         self.look = True  # there may be something to claim
+        self.waiting_for: Set[str] = frozenset()  # slugs of which nothing is claimed: at their cap
         self.changed = asyncio.Event()
 
     @property
@@ -74,6 +75,7 @@ class Desk:
         """A handler ended; its place is free, its outcome, if any, goes into the next turn. False
         when its claim was taken away meanwhile: then the outcome is nobody's."""
         self.running.pop(task.claim_token, None)
+        self.look = self.look or task.flow_slug in self.waiting_for
         ours = task.claim_token not in self.lost
         if ours and entry is not None:
             if self.lingering[task.claim_token]:
@@ -88,6 +90,7 @@ class Desk:
         """The slots of a claim that is over are free once nothing runs under it."""
         if token in self.lost and token not in self.running and not self.lingering[token]:
             task = self.lost.pop(token)
+            self.look = self.look or task.flow_slug in self.waiting_for
             self.ended.append(Ended(task, released(task.message_id, token)))
             self.changed.set()
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 @dataclass(slots=True)
 class Lanes:
     """Parallel lists, read by every turn and refreshed now and then: others deploy too, and a run
-    may be sent to a queue that nobody used before."""
+    may be sent to a queue that nobody used before. `slugs` says what each version is of."""
 
     queues: list[str] = field(default_factory=list[str])
     versions: list[int] = field(default_factory=list[int])
+    slugs: dict[int, str] = field(default_factory=dict[int, str])
     _strange: set[str] = field(default_factory=set[str])  # heard of; a look at them is due or done
     _look: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -45,8 +46,8 @@ class Lanes:
         self.queues = [self.queues[i] for i in kept]
         self.versions = [self.versions[i] for i in kept]
 
-    def replace(self, queues: list[str], versions: list[int]) -> bool:
+    def replace(self, queues: list[str], versions: list[int], slugs: dict[int, str]) -> bool:
         """True when there is something new."""
         changed = (self.queues, self.versions) != (queues, versions)
-        self.queues, self.versions = queues, versions
+        self.queues, self.versions, self.slugs = queues, versions, slugs
         return changed

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from uuid import UUID
@@ -18,10 +18,17 @@ import psycopg
 
 from stepwell.db import claim, presence
 from stepwell.db.claim import Task
-from stepwell.db.commit import Entry, Turn, commit_and_claim, refused, take_turn
+from stepwell.db.commit import Entry, Turn, commit_and_claim, observed_turn, refused, take_turn
 from stepwell.db.link import LONGEST_PAUSE, Link
 from stepwell.observe.emit import emit
-from stepwell.observe.events import BatchCommitted, CommitFailed, OutcomeDropped, OutcomeHeld
+from stepwell.observe.events import (
+    BatchCommitted,
+    CommitFailed,
+    OutcomeDropped,
+    OutcomeHeld,
+    RunEnded,
+)
+from stepwell.worker.caps import Ask, Caps
 from stepwell.worker.desk import Desk, Ended
 from stepwell.worker.lanes import Lanes
 
@@ -30,6 +37,7 @@ LARGEST = 500
 FIRST_PAUSE = 0.05
 AGAIN = 1.0  # until an outcome is tried again whose run somebody held
 NOTHING = Turn(frozenset(), (), ())
+NO_MORE = Ask(0, [], [])
 CONTENDED = 0.02  # until work is looked for again that was in other hands just now
 PATIENCE = 5  # tries of a batch that Postgres turns down for a passing reason
 PASSING = ("40", "53", "55", "57")  # rollbacks, no resources, locks, operator intervention
@@ -50,7 +58,11 @@ class Turns:
         begin: Callable[[Turn], None],
         more_ready: Callable[[Sequence[str]], None],
         delayed: Callable[[], None],
+        most: Mapping[str, int],
+        observes: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._caps = Caps(most, desk, lanes)
+        self._observes = observes
         self._worker = worker
         self._desk = desk
         self._lanes = lanes
@@ -103,15 +115,20 @@ class Turns:
         if not batch and not (want and desk.look):
             return
         desk.look = desk.look and not want
-        desk.coming += want
+        with self._caps.asking(want) as ask:
+            await self._turn(link, batch, ask)
+
+    async def _turn(self, link: Link, batch: list[Ended], ask: Ask) -> None:
+        desk = self._desk
+        desk.coming += ask.want
         tokens = {ended.task.claim_token for ended in batch}
         desk.writing |= tokens
         began = time.perf_counter()
         try:
             patient = not any(ended.held for ended in batch)
-            turn = await self._write(link, [e.entry for e in batch], want, patient)
+            turn = await self._write(link, [e.entry for e in batch], ask, patient)
         finally:
-            desk.coming -= want
+            desk.coming -= ask.want
             desk.writing -= tokens
         strange = tuple(task for task in turn.tasks if not self._knows(task))
         if strange:  # somebody added a step to a version that we serve
@@ -119,7 +136,7 @@ class Turns:
         unwanted = turn.tasks if desk.closing else strange
         if unwanted:
             turn = await self._give_back(link, turn, unwanted)
-        self._settle(batch, turn, want, time.perf_counter() - began)
+        self._settle(batch, turn, ask, time.perf_counter() - began)
 
     async def _give_back(self, link: Link, turn: Turn, tasks: Sequence[Task]) -> Turn:
         """What was claimed while the worker was told to stop, or has no code here, is not begun."""
@@ -127,23 +144,25 @@ class Turns:
         await link.run(claim.release_tasks([task.message_id for task in tasks], tokens))
         return replace(turn, tasks=tuple(t for t in turn.tasks if t.claim_token not in tokens))
 
-    def _settle(self, batch: list[Ended], turn: Turn, want: int, seconds: float) -> None:
+    def _settle(self, batch: list[Ended], turn: Turn, ask: Ask, seconds: float) -> None:
         for ended in batch:
             self._answer(ended, turn)
         if turn.ready or turn.delayed or any(e.entry.delays for e in batch):
             self._delayed()  # perhaps: what became ready may have a start delay
-        if want:
+        if ask.want:
             pause = CONTENDED if turn.contended else self._pause
             self._look_in(FIRST_PAUSE if turn.tasks else pause)
-        if want and len(turn.tasks) == want:
+        if ask.want and len(turn.tasks) == ask.want:
             self._desk.wake()
             self._more_ready(turn.ready)
-        else:  # of our own lanes nothing is left
-            self._more_ready([queue for queue in turn.ready if queue not in self._lanes.queues])
+        else:  # of the lanes that we asked for nothing is left
+            self._more_ready([queue for queue in turn.ready if queue not in ask.queues])
         written = [e for e in batch if e.entry.outcome != "released"]
         if written or turn.tasks:
             stale = sum(e.entry.token in turn.stale for e in written)
             emit(BatchCommitted(len(written), stale, len(turn.tasks), seconds))
+        for run in turn.ended:
+            emit(RunEnded(run.run_id, run.flow_slug, run.kind, run.status, run.seconds))
         self._begin(turn)
 
     def _answer(self, ended: Ended, turn: Turn) -> None:
@@ -157,15 +176,15 @@ class Turns:
             self._desk.put_aside(ended, AGAIN)
 
     async def _write(
-        self, link: Link, entries: list[Entry], want: int, patient: bool = True
+        self, link: Link, entries: list[Entry], ask: Ask, patient: bool = True
     ) -> Turn:
         """One batch, however long the database is away. What Postgres refuses is found by halving
         and written as a failed attempt, so that it harms no other entry. A run that somebody
         holds is no reason to refuse: the batch is written without it."""
         tries, pause = 0, FIRST_PAUSE
-        while entries or want:
+        while entries or ask.want:
             try:
-                return await self._once(link, entries, want, patient)
+                return await self._once(link, entries, ask, patient)
             except psycopg.Error as error:
                 if isinstance(error, psycopg.ProgrammingError) and not said_by_us(error):
                     raise  # the schema is not the one this code was written for
@@ -174,45 +193,46 @@ class Turns:
                 elif not (error.sqlstate or "").startswith(OUTAGE):
                     tries += 1
                     if gives_up(error, tries, entries):
-                        return await self._halve(link, entries, want, error)
+                        return await self._halve(link, entries, ask, error)
                     patient = patient and not isinstance(error, psycopg.errors.LockNotAvailable)
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
-            want = 0 if self._desk.closing else want
+            ask = NO_MORE if self._desk.closing else ask
         return NOTHING
 
-    async def _once(self, link: Link, entries: Sequence[Entry], want: int, patient: bool) -> Turn:
+    async def _once(self, link: Link, entries: Sequence[Entry], ask: Ask, patient: bool) -> Turn:
         if self._suspect or link.broken:
             await self._recover(link)
-        call = commit_and_claim(
+        take = observed_turn if self._observes() else commit_and_claim
+        call = take(
             self._worker,
             entries,
-            self._lanes.queues,
-            self._lanes.versions,
-            want,
+            ask.queues,
+            ask.versions,
+            ask.want,
             patient=patient,
         )
         async with self._permits:
             turn = await link.once(lambda conn: take_turn(conn, call))
-        self._fruitless = 0 if want else self._fruitless
+        self._fruitless = 0 if ask.want else self._fruitless
         return turn
 
     async def _halve(
-        self, link: Link, entries: list[Entry], want: int, error: psycopg.Error
+        self, link: Link, entries: list[Entry], ask: Ask, error: psycopg.Error
     ) -> Turn:
-        if want:  # perhaps it is not the entries: the next turn claims again
+        if ask.want:  # perhaps it is not the entries: the next turn claims again
             self._desk.wake()
         if not entries:
-            return await self._sift(link, want, error)
-        if want:
-            return await self._write(link, entries, 0)
+            return await self._sift(link, ask, error)
+        if ask.want:
+            return await self._write(link, entries, NO_MORE)
         if len(entries) == 1:
             if (error.sqlstate or "").startswith(PASSING):  # others are in the way, not the entry
                 return replace(NOTHING, busy=frozenset({entries[0].token}))
             return await self._refuse(link, entries[0], error)
         half = len(entries) // 2
-        first = await self._write(link, entries[:half], 0)
-        second = await self._write(link, entries[half:], 0)
+        first = await self._write(link, entries[:half], NO_MORE)
+        second = await self._write(link, entries[half:], NO_MORE)
         return Turn(
             stale=first.stale | second.stale,
             ready=first.ready + second.ready,
@@ -220,12 +240,12 @@ class Turns:
             busy=first.busy | second.busy,
             contended=first.contended or second.contended,
             delayed=first.delayed or second.delayed,
+            ended=first.ended + second.ended,
         )
 
-    async def _sift(self, link: Link, want: int, error: psycopg.Error) -> Turn:
+    async def _sift(self, link: Link, ask: Ask, error: psycopg.Error) -> Turn:
         """A task that cannot be claimed must not keep all others from being claimed."""
-        lanes = self._lanes
-        call = claim.refuse_tasks(self._worker, lanes.queues, lanes.versions, want)
+        call = claim.refuse_tasks(self._worker, ask.queues, ask.versions, ask.want)
         found = (await link.run(call))[0].count
         self._fruitless = 0 if found else self._fruitless + 1
         if self._fruitless > PATIENCE:  # others may have been quicker, but not so often
@@ -238,7 +258,7 @@ class Turns:
         emit(CommitFailed(entry.message_id, reason))
         if entry.error_type == "OutputRefused" or entry.outcome == "released":
             return NOTHING  # left to the step's deadline
-        return await self._write(link, [refused(entry, reason)], 0)
+        return await self._write(link, [refused(entry, reason)], NO_MORE)
 
     async def _recover(self, link: Link) -> None:
         """Connect again, and give back claims of a turn whose answer never came."""

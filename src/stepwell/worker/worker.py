@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator, Set
 from contextlib import suppress
 from typing import Any, cast
 
@@ -14,11 +14,14 @@ from stepwell.db.link import Link, Outage
 from stepwell.define.app import Stepwell
 from stepwell.define.flow import Flow
 from stepwell.errors import DefinitionError, NotReady
+from stepwell.observe.emit import emit
+from stepwell.observe.events import SettingUnused
 from stepwell.settings import Settings
 from stepwell.worker.binding import Bindings
 from stepwell.worker.health import endpoint
 from stepwell.worker.incarnation import Incarnation
 from stepwell.worker.lanes import Lanes
+from stepwell.worker.measuring import Measuring
 from stepwell.worker.modules import Backoff
 from stepwell.worker.starter import Starter
 from stepwell.worker.starting import Starting, modules_of
@@ -43,7 +46,9 @@ class Worker:
         *,
         name: str | None = None,
         backoff: Backoff | None = None,
+        number: int | None = None,
     ) -> None:
+        """`number`: which of several processes it is; its name says so."""
         self._app = app if isinstance(app, Stepwell) else Stepwell(flows=app)
         if not (self._app.registry.slugs or self._app.queues or self._app.handlers):
             raise DefinitionError(
@@ -51,11 +56,13 @@ class Worker:
                 "jobs=[...], queues=[...], handlers=[...])"
             )
         self._settings = settings or Settings.from_env()
-        self._name = name or self._app.name or self._settings.name
+        named = name or self._app.name or self._settings.name
+        self._name = named if number is None else f"{named}-{number}"
         self._lanes = Lanes()
         self._adopted = Adopted()
         self._stopping = asyncio.Event()
         self._has_run = False
+        self._complained = False
         self._outage = Outage()
         listens = self._settings.wake == "notify"
         self._ears = Ears(self._settings.listen_dsn or self._settings.dsn) if listens else None
@@ -63,6 +70,7 @@ class Worker:
         self._starter = Starter(modules_of(self._app), self._starting.phases, backoff=backoff)
         self._bindings: Bindings | None = None
         self._vitals = Vitals(self._name, self._starter, self._lanes, self._outage)
+        self._measuring = Measuring(self._settings, self._vitals)
 
     def stop(self, *, now: bool = False) -> None:
         """Claim nothing more and let handlers end within the grace period; `now`: cut them off."""
@@ -76,6 +84,10 @@ class Worker:
         """How far each flow, machine and job is on its way to being served."""
         return self._starter
 
+    def status(self) -> dict[str, Any]:
+        """How it is, as its health endpoint says it."""
+        return self._vitals.status()
+
     async def run(self) -> None:
         """Serve until stopped. SchemaError when the database is not of this version; when nothing
         at all can be served, what the first definition failed with."""
@@ -86,7 +98,13 @@ class Worker:
         link = Link(settings.dsn, self._outage, settings.connect_timeout)
         try:
             async with (
-                endpoint(self._vitals, settings.health_host, settings.health_port),
+                self._measuring.counting(),
+                endpoint(
+                    self._vitals,
+                    settings.health_host,
+                    settings.health_port,
+                    self._measuring.metrics,
+                ),
                 asyncio.TaskGroup() as group,
             ):
                 tasks = [group.create_task(each) for each in self._around(link)]
@@ -105,6 +123,7 @@ class Worker:
         yield self._starter.run()
         yield self._keep_fresh(link)
         yield self._give_up()
+        yield self._measuring.sample(link)
         if self._ears:
             yield self._ears.run(self._woken)
 
@@ -163,10 +182,30 @@ class Worker:
 
     async def _refresh(self, link: Link) -> bool:
         coming = set(self._app.registry.slugs) - self._starting.started
-        lanes = await deploy.lanes(link, self._app, without=coming, adopted=self._adopted)
-        found = zip(*lanes, strict=True)
-        served = [lane for lane in found if self._settings.serves(lane[0])]
-        return self._lanes.replace([q for q, _ in served], [version for _, version in served])
+        found = await deploy.served_lanes(link, self._app, without=coming, adopted=self._adopted)
+        if self._starter.ready() and not self._complained:
+            self._complained = True
+            self._complain({lane.queue for lane in found})
+        served = [lane for lane in found if self._settings.serves(lane.queue)]
+        return self._lanes.replace(
+            [lane.queue for lane in served],
+            [lane.version_id for lane in served],
+            {lane.version_id: lane.flow_slug for lane in served},
+        )
+
+    def _complain(self, queues: Set[str]) -> None:
+        """Of names in the settings that nothing here has."""
+        queues = queues | {each.queue for each in self._app.queues}
+        slugs = set(self._app.registry.slugs)
+        by_pattern = self._app.handlers
+        named = [("queues", name, queues) for name in self._settings.queue_names] + [
+            ("flow_concurrency", slug, slugs)
+            for slug in self._settings.most_of
+            if not any(handler.matches(slug) for handler in by_pattern)
+        ]
+        for setting, name, known in named:
+            if name not in known:
+                emit(SettingUnused(setting, name, tuple(sorted(known))))
 
 
 async def before(wanted: asyncio.Event, other: asyncio.Event | Coroutine[Any, Any, None]) -> bool:
