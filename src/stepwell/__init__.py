@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from stepwell.define.limits import key_by as key_by
     from stepwell.define.machine import Machine as Machine
     from stepwell.define.machine import step as step
+    from stepwell.define.middleware import Attempt as Attempt
+    from stepwell.define.middleware import Middleware as Middleware
+    from stepwell.define.middleware import Proceed as Proceed
     from stepwell.define.outcome import Await as Await
     from stepwell.define.outcome import Cancel as Cancel
     from stepwell.define.outcome import Child as Child
@@ -73,6 +76,7 @@ if TYPE_CHECKING:
     from stepwell.worker.worker import Worker as Worker
 
 __all__ = [
+    "Attempt",
     "Await",
     "Backoff",
     "Cancel",
@@ -96,6 +100,7 @@ __all__ = [
     "Machine",
     "MachineContext",
     "MessageContext",
+    "Middleware",
     "Next",
     "NoTarget",
     "NotFound",
@@ -103,6 +108,7 @@ __all__ = [
     "PayloadError",
     "PayloadTooLarge",
     "PermanentError",
+    "Proceed",
     "ProcessDied",
     "QueueLimit",
     "QueueWorker",
@@ -141,6 +147,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "Attempt": "define.middleware",
     "Await": "define.outcome",
     "Backoff": "define.backoff",
     "Cancel": "define.outcome",
@@ -164,6 +171,7 @@ _HOME = {
     "Machine": "define.machine",
     "MachineContext": "define.context",
     "MessageContext": "define.context",
+    "Middleware": "define.middleware",
     "Next": "define.outcome",
     "NoTarget": "errors",
     "NotFound": "errors",
@@ -171,6 +179,7 @@ _HOME = {
     "PayloadError": "errors",
     "PayloadTooLarge": "errors",
     "PermanentError": "errors",
+    "Proceed": "define.middleware",
     "ProcessDied": "errors",
     "QueueLimit": "define.limits",
     "QueueWorker": "define.queue_worker",

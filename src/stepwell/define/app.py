@@ -12,6 +12,7 @@ from stepwell.define.job import Job
 from stepwell.define.limited import Limits, limits_of
 from stepwell.define.limits import Limit
 from stepwell.define.machine import Machine
+from stepwell.define.middleware import Middleware, checked_middleware
 from stepwell.define.queue_worker import QueueWorker
 from stepwell.define.registry import Registry
 from stepwell.define.schedule import Schedule, by_name
@@ -27,14 +28,23 @@ class Stepwell:
     """The definitions of one program. It holds no connection, and making one opens nothing.
 
     The limits that definitions use are listed too: `limits=[...]`; so are the workers of message
-    queues: `queues=[...]`; and so is the code for flows that are made from data: `handlers=[...]`.
+    queues: `queues=[...]`; so is the code for flows that are made from data: `handlers=[...]`; and
+    so is what goes around each call of a handler: `middleware=[...]`.
 
     >>> app = Stepwell(flows=[Flow("orders")], name="shop")
     >>> [flow.slug for flow in app.flows]
     ['orders']
     """
 
-    __slots__ = ("_handlers", "_limits", "_name", "_queues", "_registry", "_schedules")
+    __slots__ = (
+        "_handlers",
+        "_limits",
+        "_middleware",
+        "_name",
+        "_queues",
+        "_registry",
+        "_schedules",
+    )
 
     def __init__(
         self,
@@ -46,6 +56,7 @@ class Stepwell:
         limits: Iterable[Limit] = (),
         queues: Iterable[AnyQueueWorker] = (),
         handlers: Iterable[PatternHandler] = (),
+        middleware: Iterable[Middleware] = (),
         name: str | None = None,
     ) -> None:
         self._registry = Registry(flows, machines, jobs)
@@ -55,6 +66,7 @@ class Stepwell:
         self._handlers: tuple[PatternHandler, ...] = ()
         for each in handlers:
             self._handlers = with_handler(self._handlers, each)
+        self._middleware = checked_middleware(middleware)
         self._name = name
 
     def __repr__(self) -> str:
@@ -108,6 +120,11 @@ class Stepwell:
         """The code for flows that are made from data. Of two that match a slug, the first that has
         code for all steps serves it."""
         return self._handlers
+
+    @property
+    def middleware(self) -> tuple[Middleware, ...]:
+        """What goes around each call of a handler, the outermost first."""
+        return self._middleware
 
     @overload
     def handler(self, pattern: str, code: Code) -> None: ...

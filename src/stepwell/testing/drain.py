@@ -74,6 +74,7 @@ class Drain:
             self._asking,
             self._traces,
             transactions=self._transactions,
+            middleware=app.middleware,
         )
 
     async def __aenter__(self) -> Self:

@@ -26,6 +26,7 @@ class Bindings:
 
     def __init__(self, app: Stepwell, adopted: Adopted | None = None) -> None:
         self.queues = app.queues
+        self.middleware = app.middleware
         self._app = app
         self._adopted = adopted or Adopted()
         self._limits = app.known_limits

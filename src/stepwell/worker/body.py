@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from stepwell.db.claim import Task
+from stepwell.define.middleware import Middleware
 from stepwell.define.outcome import Outcome
 from stepwell.observe.traces import Traces
 from stepwell.worker.asking import Asking
@@ -25,6 +26,7 @@ class Hands:
     asking: Asking
     transactions: Transactions = field(kw_only=True)
     traces: Traces = field(default_factory=Traces)
+    middleware: tuple[Middleware, ...] = field(default=(), kw_only=True)
 
 
 class Body(Protocol):

@@ -20,8 +20,9 @@ from stepwell.worker.answer import finally_failed, outcome_of
 from stepwell.worker.body import Hands
 from stepwell.worker.context import TaskContext
 from stepwell.worker.failure import failed, failed_as
-from stepwell.worker.guard import Handler, Raised, Returned, guarded
+from stepwell.worker.guard import Handler, Raised, Returned
 from stepwell.worker.joined import join_of, results
+from stepwell.worker.middleware import call
 from stepwell.worker.policy import UNSAID, policy_of
 from stepwell.worker.transactional import within
 
@@ -52,7 +53,7 @@ class FlowStep:
         except Exception as error:  # a type of theirs may refuse in any way; PayloadError is final
             return failed(error, permanent=isinstance(error, PayloadError))
         handler = Handler(partial(self.step.handler, **arguments), self._is_async)
-        ended = await guarded(within(handler, context), context, hands.threads)
+        ended = await call(task, within(handler, context), context, hands)
         if isinstance(ended, Returned) and isinstance(ended.value, Spawn):
             return spawned(ended.value, self._limits)
         return outcome_of(task, ended)

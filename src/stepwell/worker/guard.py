@@ -72,17 +72,15 @@ async def guarded(handler: Handler, bounds: Bounds, threads: Threads) -> Returne
     except asyncio.CancelledError as error:
         if bounds.lost:
             raise  # the worker stops, or the claim is gone
-        _forget_cancellation()
-        said = "the handler let a cancellation of its own escape"
-        return Raised(error, failed(error, says=said))
+        return let_escape(error)
     except TimeoutError as error:
         if not deadline.expired():
-            return _raised(error)
+            return raised_of(error)
         return _timed_out(bounds, error)
     except BaseException as error:
         if handler.is_async and isinstance(error, KeyboardInterrupt):
             raise  # Ctrl-C reached the loop in the middle of a handler
-        return _raised(error)
+        return raised_of(error)
 
 
 async def _called(
@@ -101,7 +99,14 @@ def _begin(bounds: Bounds, deadline: asyncio.Timeout) -> None:
     bounds.begins()
 
 
-def _raised(error: BaseException) -> Raised:
+def let_escape(error: asyncio.CancelledError) -> Raised:
+    """A cancellation that is not ours."""
+    _forget_cancellation()
+    return Raised(error, failed(error, says="the handler let a cancellation of its own escape"))
+
+
+def raised_of(error: BaseException) -> Raised:
+    """What is kept of an error of theirs."""
     return Raised(error, failed(error, permanent=isinstance(error, PermanentError)))
 
 

@@ -77,7 +77,12 @@ class Incarnation:
         traces = Traces(settings.traces)
         self._transactions = Transactions(settings, self.id, written=self._written)
         self._hands = Hands(
-            self.id, self._threads, self._asking, traces, transactions=self._transactions
+            self.id,
+            self._threads,
+            self._asking,
+            traces,
+            transactions=self._transactions,
+            middleware=bindings.middleware,
         )
         self._notes_link = Link(settings.dsn, outage, settings.connect_timeout)
         self._notes = Notes(
@@ -98,7 +103,7 @@ class Incarnation:
             most=settings.most_of,
             observes=lambda: observes(traces, settings.metrics),
         )
-        self._queues = Queues(bindings.queues, self.id, settings, outage)
+        self._queues = Queues(bindings.queues, self.id, settings, outage, bindings.middleware)
         self._bodies: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
         self._now = asyncio.Event()

@@ -13,7 +13,8 @@ from stepwell.worker.answer import outcome_of
 from stepwell.worker.body import Hands
 from stepwell.worker.context import TaskContext
 from stepwell.worker.failure import failed
-from stepwell.worker.guard import Handler, guarded
+from stepwell.worker.guard import Handler
+from stepwell.worker.middleware import call
 from stepwell.worker.policy import policy_of
 from stepwell.worker.transactional import within
 
@@ -38,5 +39,5 @@ class JobCall:
         if self.job.context_name:
             arguments[self.job.context_name] = context
         handler = Handler(partial(self.job.handler, **arguments), self._is_async)
-        ended = await guarded(within(handler, context), context, hands.threads)
+        ended = await call(task, within(handler, context), context, hands)
         return outcome_of(task, ended)

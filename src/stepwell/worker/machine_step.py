@@ -31,6 +31,7 @@ from stepwell.worker.context import TaskContext
 from stepwell.worker.failure import both, described, failed, failed_as, no_novel
 from stepwell.worker.guard import Handler, Raised, guarded
 from stepwell.worker.joined import failed_child, join_of
+from stepwell.worker.middleware import call
 from stepwell.worker.policy import UNSAID, policy_of
 from stepwell.worker.transactional import undone, within
 
@@ -63,7 +64,7 @@ class MachineBody:
             return failed(error)
         if raised is None:
             step = handler_of(self._step, machine, context)
-            ended = await guarded(within(step, context), context, hands.threads)
+            ended = await call(task, within(step, context), context, hands)
             if not isinstance(ended, Raised):
                 ended = self._answered(ended.value, machine, task, context)
             if not isinstance(ended, Raised):

@@ -11,12 +11,14 @@ from typing import Any
 from uuid import UUID
 
 from stepwell.db.messages import Ending, Message
+from stepwell.define.middleware import Attempt, Middleware
 from stepwell.define.outcome import Await, Cancel, Done, Failed, Next, Retry, Snooze, Spawn, Stop
 from stepwell.define.payload import decoder
 from stepwell.define.queue_worker import QueueWorker
 from stepwell.errors import PayloadError
 from stepwell.worker.failure import described, failed, failed_as
 from stepwell.worker.guard import Handler, Raised, guarded
+from stepwell.worker.middleware import around
 from stepwell.worker.threads import Threads
 
 AnyQueueWorker = QueueWorker[..., Any]
@@ -110,10 +112,10 @@ class Handled:
     seconds: float
 
 
-async def handle(held: Held, threads: Threads) -> Ending:
+async def handle(held: Held, threads: Threads, middleware: tuple[Middleware, ...] = ()) -> Ending:
     """One try. Only a message that is lost or goes back ends it with an exception."""
     try:
-        failure = await attempt(held, threads)
+        failure = await attempt(held, threads, middleware)
     except Exception as error:  # a mistake of ours harms this message and not the worker
         failure = failed(error)
     name = (held.msg_id, held.read_ct)
@@ -125,7 +127,9 @@ async def handle(held: Held, threads: Threads) -> Ending:
     return Ending(*name, "retry", held.definition.retry.delay(held.read_ct), *said)
 
 
-async def attempt(held: Held, threads: Threads) -> Failed | None:
+async def attempt(
+    held: Held, threads: Threads, middleware: tuple[Middleware, ...]
+) -> Failed | None:
     """Call the handler; None: it returned."""
     definition = held.definition
     if held.read_ct > definition.retry.tries + UNFINISHED:
@@ -142,7 +146,8 @@ async def attempt(held: Held, threads: Threads) -> Failed | None:
     if definition.context_name:
         arguments[definition.context_name] = held
     handler = Handler(partial(definition.handler, **arguments), definition.is_async)
-    ended = await guarded(handler, held, threads)
+    inner = partial(guarded, handler, held, threads)
+    ended = await (around(middleware, attempt_of(held), held, inner) if middleware else inner())
     if isinstance(ended, Raised):
         return ended.failed
     if isinstance(ended.value, OUTCOMES):
@@ -152,6 +157,19 @@ async def attempt(held: Held, threads: Threads) -> Failed | None:
         )
         return failed_as("BadOutcome", said, permanent=True)
     return None
+
+
+def attempt_of(held: Held) -> Attempt:
+    return Attempt(
+        kind="message",
+        name=held.queue,
+        step=None,
+        task_index=0,
+        number=held.read_ct,
+        last=held.last_attempt,
+        run_id=None,
+        context=held,
+    )
 
 
 def back(held: Held) -> Ending:

@@ -16,6 +16,7 @@ import psycopg
 from stepwell.db.call import Call
 from stepwell.db.link import Link
 from stepwell.db.messages import Message, close_messages, ensure_queue, read_messages
+from stepwell.define.middleware import Middleware
 from stepwell.errors import DatabaseUnavailable, StepwellError
 from stepwell.observe.emit import emit
 from stepwell.observe.events import (
@@ -46,6 +47,7 @@ class QueueReader:
         worker_id: UUID,
         poll: float,
         opened: Callable[[], None],
+        middleware: tuple[Middleware, ...] = (),
     ) -> None:
         self.definition = definition
         self.channel: str | None = None
@@ -55,6 +57,7 @@ class QueueReader:
         self._worker_id = worker_id
         self._poll = poll
         self._opened = opened
+        self._middleware = middleware
         self._threads = Threads(definition.max_concurrent, self._linger)
         self._lingering = 0  # threads whose handler was given up
         self._ended: list[Handled] = []
@@ -168,7 +171,7 @@ class QueueReader:
         began = time.perf_counter()
         ending = back(held)
         try:
-            ending = await handle(held, self._threads)
+            ending = await handle(held, self._threads, self._middleware)
         finally:
             self._end(Handled(held, ending, time.perf_counter() - began))
 

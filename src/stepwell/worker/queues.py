@@ -12,6 +12,7 @@ import psycopg
 
 from stepwell.db.link import LONGEST_PAUSE, Link, Outage
 from stepwell.db.messages import announced
+from stepwell.define.middleware import Middleware
 from stepwell.settings import Settings
 from stepwell.worker.queue_keeper import Keeper
 from stepwell.worker.queue_message import AnyQueueWorker
@@ -27,12 +28,13 @@ class Queues:
         worker_id: UUID,
         settings: Settings,
         outage: Outage,
+        middleware: tuple[Middleware, ...] = (),
     ) -> None:
         self._settings = settings
         self._outage = outage
         self._opened = asyncio.Event()
         self._readers = [
-            QueueReader(each, worker_id, settings.poll, self._opened.set)
+            QueueReader(each, worker_id, settings.poll, self._opened.set, middleware)
             for each in workers
             if settings.serves(each.queue)
         ]
