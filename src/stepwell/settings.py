@@ -17,6 +17,7 @@ from stepwell.errors import SettingsError
 PREFIX = "STEPWELL_"
 # read by the embedded Postgres and by our own tests
 EXTRAS = frozenset({"STEPWELL_HOME", "STEPWELL_PG_BIN"})
+MAX_PAYLOAD = 16 * 2**20
 TEST_PREFIX = "STEPWELL_TEST_"
 _KINDS = {"str": "text", "int": "a whole number", "float": "a number of seconds"}
 
@@ -78,7 +79,7 @@ class Settings:
     log_lines: int = _knob(1000, "lines of ctx.log that an attempt keeps", least=0)
     log_bytes: int = _knob(262_144, "bytes of them that it keeps", least=0)
     max_payload: int = _knob(
-        16_777_216, "bytes of JSON that one input, signal or outcome may have", least=1024
+        MAX_PAYLOAD, "bytes of JSON that one input, signal or outcome may have", least=1024
     )
     retention: float = _knob(
         30.0,

@@ -24,7 +24,9 @@ from stepwell.db.call import Call
 from stepwell.db.start import Started, start_runs
 from stepwell.define.flow import Flow
 from stepwell.define.ids import new_run_id
+from stepwell.define.payload import check_size
 from stepwell.define.startable import Startable, check_startable
+from stepwell.settings import MAX_PAYLOAD
 
 CHUNK = 1000
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -54,8 +56,10 @@ class Batch:
     def wake(self) -> Wake:
         return Wake(self.slug) if self.queue is None else Wake(self.queue, is_queue=True)
 
-    def calls(self, version_id: int | None) -> list[Call[Started]]:
-        """One call per chunk; run them in one transaction."""
+    def calls(self, version_id: int | None, most: int = MAX_PAYLOAD) -> list[Call[Started]]:
+        """One call per chunk; run them in one transaction. No input has more than `most` bytes."""
+        for payload in self.inputs:
+            check_size(payload, most, f"the input of {self.slug!r}")
         parts = (slice(at, at + CHUNK) for at in range(0, len(self.inputs), CHUNK))
         return [
             start_runs(

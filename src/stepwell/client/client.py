@@ -48,7 +48,12 @@ class Client(Signalling, Steering, Finding, Gathering, Following, Messaging, Kee
         self._settings = settings_of(dsn, settings)
         pool = self._open_pool(self._settings)
         self._session = Session(
-            pool, Waiter(pool), Wakes(pool), Feed(pool), actor_of(self._settings)
+            pool,
+            Waiter(pool),
+            Wakes(pool),
+            Feed(pool),
+            actor_of(self._settings),
+            self._settings.max_payload,
         )
         self._versions = Versions()
         self._traces = Traces(self._settings.traces)

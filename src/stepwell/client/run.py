@@ -58,6 +58,7 @@ from stepwell.define.context import LogLevel
 from stepwell.define.ids import new_run_id
 from stepwell.define.labels import Metadata
 from stepwell.errors import RunTimeout
+from stepwell.settings import MAX_PAYLOAD
 
 __all__ = [
     "AttemptInfo",
@@ -83,6 +84,7 @@ class Session:
     wakes: Wakes
     feed: Feed
     actor: str | None = None
+    max_payload: int = MAX_PAYLOAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +140,12 @@ class Run(Generic[Out]):
         level: LogLevel | None = None,
         limit: int = 1000,
         newest: bool = False,
+        after: LogLine | None = None,
     ) -> list[LogLine]:
-        """Lines that its handlers said with `ctx.log`, in the order of time: the first `limit`, or
-        the `newest`. `level` is the least that is wanted."""
+        """Lines that its handlers said with `ctx.log`, in the order in which they were written: the
+        first `limit` (behind `after`), or the `newest`. `level` is the least that is wanted."""
         wanted = Wanted(self.id, step, task_index, attempt, level)
-        return lines_of(await self._session.pool.run(wanted.page(limit, newest)))
+        return lines_of(await self._session.pool.run(wanted.page(limit, newest, after)))
 
     def follow_logs(
         self,

@@ -14,7 +14,7 @@ from stepwell.db.call import Call
 from stepwell.db.signal import Sent, SignalRow, send_signal, signals_of
 from stepwell.define.ids import new_run_id
 from stepwell.define.limits import check_name
-from stepwell.define.payload import encode, storable
+from stepwell.define.payload import check_size, encode, storable
 from stepwell.define.startable import Startable
 from stepwell.errors import PayloadError
 
@@ -58,7 +58,13 @@ class Message:
 
 
 def message_of(
-    address: UUID | str, name: str, payload: object, dedup_key: str | None, *, repeatable: bool
+    address: UUID | str,
+    name: str,
+    payload: object,
+    dedup_key: str | None,
+    *,
+    repeatable: bool,
+    most: int,
 ) -> Message:
     """Check and write a signal. One that may be sent twice, because an answer was lost, gets a
     dedup key of ours if it has none."""
@@ -66,11 +72,13 @@ def message_of(
     key_is_ours = dedup_key is None and repeatable
     key = str(new_run_id()) if key_is_ours else checked_dedup_key(dedup_key)
     by_id = isinstance(address, UUID)
+    written = encode(payload)
+    check_size(written, most, f"signal {name!r}")
     call = send_signal(
         address if by_id else None,
         None if by_id else address,
         name,
-        encode(payload).decode(),
+        written.decode(),
         key,
     )
     return Message(call, key_is_ours)

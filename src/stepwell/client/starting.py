@@ -200,8 +200,8 @@ class Starting:
 
     async def _calls(self, batches: Sequence[Batch]) -> list[Call[Any]]:
         versions = [await self._version(batch.definition) for batch in batches]
-        pairs = zip(batches, versions, strict=True)
-        return [call for batch, version in pairs for call in batch.calls(version)]
+        pairs, most = zip(batches, versions, strict=True), self._session.max_payload
+        return [call for batch, version in pairs for call in batch.calls(version, most)]
 
     async def _version(self, definition: Definition | str) -> int | None:
         """Make the database know the definition, on a connection of ours."""

@@ -44,7 +44,7 @@ class SyncClient(
 
     def __init__(self, settings: Settings) -> None:
         pool = self._open_pool(settings)
-        self._session = SyncSession(pool, SyncWakes(pool), actor_of(settings))
+        self._session = SyncSession(pool, SyncWakes(pool), actor_of(settings), settings.max_payload)
         self._versions = Versions()
         self._traces = Traces(settings.traces)
         self._retention = settings.retention

@@ -52,6 +52,7 @@ from stepwell.define.context import LogLevel
 from stepwell.define.ids import new_run_id
 from stepwell.define.labels import Metadata
 from stepwell.errors import DatabaseUnavailable, RunTimeout
+from stepwell.settings import MAX_PAYLOAD
 
 Out = TypeVar("Out", default=object, covariant=True)
 
@@ -63,6 +64,7 @@ class SyncSession:
     pool: SyncPool
     wakes: SyncWakes
     actor: str | None = None
+    max_payload: int = MAX_PAYLOAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +115,12 @@ class SyncRun(Generic[Out]):
         level: LogLevel | None = None,
         limit: int = 1000,
         newest: bool = False,
+        after: LogLine | None = None,
     ) -> list[LogLine]:
-        """Lines that its handlers said with `ctx.log`, in the order of time: the first `limit`, or
-        the `newest`. `level` is the least that is wanted."""
+        """Lines that its handlers said with `ctx.log`, in the order in which they were written: the
+        first `limit` (behind `after`), or the `newest`. `level` is the least that is wanted."""
         wanted = Wanted(self.id, step, task_index, attempt, level)
-        return lines_of(self._session.pool.run(wanted.page(limit, newest)))
+        return lines_of(self._session.pool.run(wanted.page(limit, newest, after)))
 
     def follow_logs(
         self,

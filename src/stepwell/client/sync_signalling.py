@@ -32,7 +32,14 @@ class SyncSignalling(SyncFlows):
         `conn`, the signal is part of your transaction.
         """
         address = address_of(target)
-        message = message_of(address, name, payload, dedup_key, repeatable=conn is None)
+        message = message_of(
+            address,
+            name,
+            payload,
+            dedup_key,
+            repeatable=conn is None,
+            most=self._session.max_payload,
+        )
         if start is not None:
             return self._start_and_signal(start_of(start, address), message, conn)
         [row] = self._session.pool.run(message.call, conn)

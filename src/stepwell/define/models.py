@@ -61,6 +61,8 @@ def read(wanted: Any, value: Any) -> Any:
 
 def readable(wanted: Any) -> Any:
     """An annotation as msgspec takes it: unions of models, which it refuses, stand as one class."""
+    if _is_alias(wanted):
+        return readable(wanted.__value__)
     origin, arguments = get_origin(wanted), get_args(wanted)
     if origin is Annotated:
         inner = arguments[0]
@@ -69,7 +71,7 @@ def readable(wanted: Any) -> Any:
         return _choice(wanted, wanted)
     if origin in (Union, types.UnionType):
         return Union[tuple(readable(each) for each in arguments)]  # noqa: UP007
-    if not isinstance(origin, type) or not arguments or not _has_choice(arguments):
+    if not isinstance(origin, type) or not arguments or not _has_odd(arguments):
         return wanted
     return cast("Any", origin)[tuple(readable(each) for each in arguments)]
 
@@ -97,9 +99,16 @@ def _is_choice(wanted: Any) -> bool:
     return len(members) > 1 and all(is_model(each) for each in members)
 
 
-def _has_choice(arguments: tuple[Any, ...]) -> bool:
+def _is_alias(wanted: Any) -> bool:
+    """A `type X = ...` of typing_extensions; msgspec knows those of Python itself."""
+    cls: type[Any] = wanted.__class__
+    return cls.__name__ == "TypeAliasType" and cls.__module__ != "typing"
+
+
+def _has_odd(arguments: tuple[Any, ...]) -> bool:
     return any(
-        _is_choice(each) or (get_args(each) and _has_choice(get_args(each))) for each in arguments
+        _is_choice(each) or _is_alias(each) or (get_args(each) and _has_odd(get_args(each)))
+        for each in arguments
     )
 
 

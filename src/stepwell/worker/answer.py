@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from stepwell.db.claim import Task
 from stepwell.define.outcome import Cancel, Completed, Moved, Outcome, Snooze
-from stepwell.define.payload import encode
-from stepwell.errors import DefinitionError, PayloadError
+from stepwell.define.payload import check_size, encode
+from stepwell.errors import DefinitionError, PayloadError, PayloadTooLarge
 from stepwell.worker.failure import failed
 from stepwell.worker.guard import Raised, Returned
 
@@ -40,6 +40,22 @@ def _is_of_definitions(error: BaseException) -> bool:
         last = last.tb_next
     module: str = last.tb_frame.f_globals.get("__name__", "") if last else ""
     return module.startswith("stepwell.define.")
+
+
+def bounded(task: Task, outcome: Outcome, most: int) -> Outcome:
+    """The outcome, or a failed attempt when it is larger than the setting `max_payload` allows: it
+    is not even sent."""
+    try:
+        match outcome:
+            case Completed(output):
+                check_size(output, most, f"the output of step {task.step_slug!r}")
+            case Moved(_, move):  # state, result and children together
+                check_size(move, most, f"what step {task.step_slug!r} answered with")
+            case _:
+                pass
+    except PayloadTooLarge as error:
+        return failed(error)
+    return outcome
 
 
 def completed(task: Task, value: object) -> Outcome:
