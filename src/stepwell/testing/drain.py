@@ -74,6 +74,7 @@ class Drain:
             self._asking,
             self._traces,
             transactions=self._transactions,
+            max_payload=settings.max_payload,
             middleware=app.middleware,
         )
 

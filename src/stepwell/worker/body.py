@@ -10,6 +10,7 @@ from stepwell.db.claim import Task
 from stepwell.define.middleware import Middleware
 from stepwell.define.outcome import Outcome
 from stepwell.observe.traces import Traces
+from stepwell.settings import MAX_PAYLOAD
 from stepwell.worker.asking import Asking
 from stepwell.worker.context import TaskContext
 from stepwell.worker.policy import Policy
@@ -26,6 +27,7 @@ class Hands:
     asking: Asking
     transactions: Transactions = field(kw_only=True)
     traces: Traces = field(default_factory=Traces)
+    max_payload: int = field(default=MAX_PAYLOAD, kw_only=True)
     middleware: tuple[Middleware, ...] = field(default=(), kw_only=True)
 
 

@@ -9,6 +9,7 @@ from stepwell.define.outcome import Completed, Failed, Moved, Outcome
 from stepwell.observe.capture import speaking
 from stepwell.observe.emit import emit
 from stepwell.observe.events import ErrorHandled, TaskFailed, TaskStarted, TaskSucceeded
+from stepwell.worker.answer import bounded
 from stepwell.worker.body import Body, Hands
 from stepwell.worker.context import TaskContext
 from stepwell.worker.failure import failed
@@ -31,7 +32,7 @@ async def attempted(task: Task, body: Body, context: TaskContext, hands: Hands) 
         if body.transactional:
             answer = await in_transaction(task, body, context, hands)
         else:
-            answer = await body.attempt(task, context, hands)
+            answer = bounded(task, await body.attempt(task, context, hands), hands.max_payload)
     except Exception as error:  # a mistake of ours harms this attempt and not the worker
         answer = failed(error)
     outcome = body.policy.judged(answer, task.attempt)

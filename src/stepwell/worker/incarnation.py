@@ -82,6 +82,7 @@ class Incarnation:
             self._asking,
             traces,
             transactions=self._transactions,
+            max_payload=settings.max_payload,
             middleware=bindings.middleware,
         )
         self._notes_link = Link(settings.dsn, outage, settings.connect_timeout)
