@@ -17,7 +17,18 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 
-from stepwell import Client, Done, Flow, Machine, MachineContext, Settings, Spawn, Stepwell, job, step
+from stepwell import (
+    Client,
+    Done,
+    Flow,
+    Machine,
+    MachineContext,
+    Settings,
+    Spawn,
+    Stepwell,
+    job,
+    step,
+)
 from stepwell.cli.logs import JsonLines
 from stepwell.observe.emit import subscribed
 from stepwell.observe.events import Event, RunEnded, TaskStarted
@@ -95,6 +106,8 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Generator[Spans]:
 
 
 def ids_of(span: ReadableSpan) -> tuple[str, str]:
+    """Of the trace, and of the span."""
+    assert span.context is not None
     return f"0x{span.context.trace_id:032x}", f"0x{span.context.span_id:016x}"
 
 
@@ -215,17 +228,17 @@ async def test_batches_machines_and_runs_that_nobody_traced(
             await client.run(untraced).result(timeout=60)
     batch, enqueued = spans.one("start ping"), spans.one("start nested")
     assert batch.attributes and batch.attributes["messaging.batch.message_count"] == 3
-    trace_ids = {span.context.trace_id for span in spans.named("ping pong")}
+    trace_ids = {ids_of(span)[0] for span in spans.named("ping pong")}
     by_run = {
         str((span.attributes or {})["stepwell.run_id"]): span for span in spans.named("ping pong")
     }
     own = by_run.pop(untraced)
-    assert {span.context.trace_id for span in by_run.values()} == {batch.context.trace_id}
+    assert {ids_of(span)[0] for span in by_run.values()} == {ids_of(batch)[0]}
     assert len(trace_ids) == 2 and own.parent is not None and own.parent.is_remote
     children = spans.named("nested perform")
     spawner, start = spans.one("parent begin"), spans.one("start parent")
     assert {parent_of(span) for span in children} == {ids_of(enqueued)[1], ids_of(spawner)[1]}
-    assert {span.context.trace_id for span in spans.named("parent end")} == {start.context.trace_id}
+    assert {ids_of(span)[0] for span in spans.named("parent end")} == {ids_of(start)[0]}
     waits = [event.waited for event in seen if isinstance(event, TaskStarted)]
     assert all(waited is not None and waited >= 0 for waited in waits)
     ends = {(event.flow, event.kind, event.status) for event in seen if isinstance(event, RunEnded)}

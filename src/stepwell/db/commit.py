@@ -156,7 +156,10 @@ def _arguments(
 async def take_turn(conn: AsyncConnection[Any], call: Call[Row]) -> Turn:
     """Run it and sort the rows: the hot path, so rows stay tuples until they are tasks."""
     cursor = await conn.execute(call.sql, call.args, binary=True)
-    rows = await cursor.fetchall()
+    return turn_of(await cursor.fetchall())
+
+
+def turn_of(rows: Sequence[tuple[Any, ...]]) -> Turn:
     return Turn(
         stale=frozenset(row[3] for row in rows if row[0] == "stale"),
         ready=tuple(row[1] for row in rows if row[0] == "ready"),

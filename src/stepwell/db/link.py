@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import psycopg
 from psycopg import AsyncConnection
@@ -29,6 +30,7 @@ class Outage:
     def __init__(self) -> None:
         self.since: float | None = None
         self.over = -math.inf  # when the last one ended
+        self.links: WeakSet[Link] = WeakSet()  # all that would notice
 
     def began(self, error: BaseException) -> None:
         if self.since is None:
@@ -48,6 +50,7 @@ class Link:
     def __init__(self, dsn: str, outage: Outage, connect_timeout: float = 10) -> None:
         self._options = connect_options(dsn, connect_timeout, "stepwell worker")
         self._outage = outage
+        outage.links.add(self)
         self._conn: AsyncConnection[Any] | None = None
         self._opened = math.inf
         self._connecting = asyncio.Lock()

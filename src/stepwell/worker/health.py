@@ -1,4 +1,5 @@
-"""A small HTTP endpoint for the probes of a container: GET /live, /ready and /status."""
+"""A small HTTP endpoint for the probes of a container, GET /live, /ready and /status, and for
+Prometheus, GET /metrics."""
 
 from __future__ import annotations
 
@@ -21,6 +22,7 @@ REASONS = {
     503: "Service Unavailable",
 }
 
+JSON = "application/json"
 Answer = tuple[int, Mapping[str, Any]]
 
 
@@ -32,8 +34,18 @@ class Patient(Protocol):
     def status(self) -> Mapping[str, Any]: ...
 
 
+class Measured(Protocol):
+    """What has metrics."""
+
+    def page(self) -> tuple[str, bytes]:
+        """The content type, and the text."""
+        ...
+
+
 @asynccontextmanager
-async def endpoint(patient: Patient, host: str, port: int) -> AsyncGenerator[int]:
+async def endpoint(
+    patient: Patient, host: str, port: int, measured: Measured | None = None
+) -> AsyncGenerator[int]:
     """Answer for the length of a block; yields the port. Port 0: there is no endpoint. It shares
     the worker's event loop on purpose: a loop that is blocked does not answer."""
     if not port:
@@ -43,7 +55,7 @@ async def endpoint(patient: Patient, host: str, port: int) -> AsyncGenerator[int
     async def serve(reader: StreamReader, writer: StreamWriter) -> None:
         with suppress(OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):
             async with asyncio.timeout(PATIENCE):
-                await converse(patient, reader, writer)
+                await converse(patient, measured, reader, writer)
         writer.close()
 
     try:
@@ -59,16 +71,21 @@ async def endpoint(patient: Patient, host: str, port: int) -> AsyncGenerator[int
         server.close()
 
 
-async def converse(patient: Patient, reader: StreamReader, writer: StreamWriter) -> None:
+async def converse(
+    patient: Patient, measured: Measured | None, reader: StreamReader, writer: StreamWriter
+) -> None:
     """One request, one answer."""
     first = (await reader.readline()).decode("latin-1").split()
     while (await reader.readline()).strip():
         pass  # headers say nothing that we go by
     method, target = first[:2] if len(first) == 3 else ("", "")
-    code, body = answer(patient, method, target)
-    payload = msgspec.json.encode(body) + b"\n"
+    if measured and method in ("GET", "HEAD") and target.partition("?")[0] == "/metrics":
+        code, (kind, payload) = 200, measured.page()
+    else:
+        code, body = answer(patient, method, target)
+        kind, payload = JSON, msgspec.json.encode(body) + b"\n"
     head = (
-        f"HTTP/1.1 {code} {REASONS[code]}\r\nContent-Type: application/json\r\n"
+        f"HTTP/1.1 {code} {REASONS[code]}\r\nContent-Type: {kind}\r\n"
         f"Content-Length: {len(payload)}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
     )
     writer.write(head.encode() + (b"" if method == "HEAD" else payload))
@@ -88,8 +105,10 @@ def answer(patient: Patient, method: str, target: str) -> Answer:
             return code_of(patient.ready()), {"ready": patient.ready()}
         case "/status":
             return 200, patient.status()
+        case "/metrics":
+            return 404, {"error": "there are no metrics here: set metrics=on (STEPWELL_METRICS)"}
         case _:
-            return 404, {"error": "there is /live, /ready and /status"}
+            return 404, {"error": "there is /live, /ready, /status and /metrics"}
 
 
 def code_of(good: bool) -> int:

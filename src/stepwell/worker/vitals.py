@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from stepwell.db.link import Outage
+from stepwell.observe import meters
 from stepwell.worker.incarnation import Incarnation
 from stepwell.worker.lanes import Lanes
 from stepwell.worker.starter import Starter
@@ -34,6 +35,19 @@ class Vitals:
         if self.stopping or (self.current and self.current.stopping):
             return "draining"
         return "serving" if self.current and self.current.registered else "starting"
+
+    def gauges(self) -> dict[str, float]:
+        """As numbers, by the names of their meters."""
+        current, links = self.current, self._outage.links
+        found = {
+            meters.DATABASE_UP.name: float(self._outage.since is None),
+            meters.RUNNING.name: float(current.running if current else 0),
+            meters.LINKS.name: float(sum(not link.broken for link in list(links))),
+        }
+        if current and current.registered:
+            found[meters.CONCURRENCY.name] = float(current.concurrency)
+            found[meters.LEASE_LEFT.name] = current.lease_left
+        return found
 
     def status(self) -> dict[str, Any]:
         """As plain data."""

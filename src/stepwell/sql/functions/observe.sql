@@ -67,7 +67,7 @@ begin
     union all
     select m.queue, m.ready, m.oldest_at from (select * from pgflow.message_queues(most) limit most_names) m
   )
-  select m.metric, r.queue, m.value
+  select m.metric, r.queue, m.value::float8
   from (select r.queue, sum(r.tasks) as tasks, min(r.oldest) as oldest from ready r group by r.queue) r
   cross join lateral (values
     ('queue_ready', r.tasks), ('queue_oldest_seconds', greatest(extract(epoch from at - r.oldest), 0))) m (metric, value);

@@ -1,0 +1,194 @@
+"""Metrics: what a worker counts, what it asks the database, and that nothing is unbounded."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import urllib.request
+from urllib.error import HTTPError
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import uuid4
+
+import prometheus_client
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from stepwell import Context, Flow, Settings, Stepwell, job
+from stepwell.db.measure import Measured
+from stepwell.errors import SettingsError
+from stepwell.observe import metrics
+from stepwell.observe.emit import emit, subscribed
+from stepwell.observe.events import DatabaseLost, Event, TaskSucceeded
+from stepwell.observe.meters import METERS
+from stepwell.observe.metrics import REST, Metrics
+from stepwell.worker import measuring
+from stepwell.worker.worker import Worker
+from tests.engine.test_health import HOST, free_port
+
+from .workshop import Workshop
+
+pytestmark = pytest.mark.timeout(120)
+gate = asyncio.Event()
+
+torn = Flow("torn", max_attempts=2, base_delay=0)
+
+
+@torn.step
+async def mend(flow_input: int, ctx: Context) -> int:
+    if ctx.attempt == 1:
+        raise ValueError("torn")
+    return flow_input
+
+
+@job
+async def hold(n: int) -> int:
+    await gate.wait()
+    return n
+
+
+class Page:
+    """What a scrape brought, by name of a sample and its labels."""
+
+    def __init__(self, text: str) -> None:
+        self.families = {family.name: family for family in text_string_to_metric_families(text)}
+        self._samples = {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in self.families.values()
+            for sample in family.samples
+        }
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self._samples.get((f"stepwell_{name}", frozenset(labels.items())))
+
+    def has(self, wanted: Iterable[tuple[str, Mapping[str, str], float]]) -> bool:
+        return all(self.value(name, **labels) == value for name, labels, value in wanted)
+
+
+def fetched(port: int) -> Page:
+    with urllib.request.urlopen(f"http://{HOST}:{port}/metrics", timeout=60) as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain")
+        return Page(answer.read().decode())
+
+
+async def until(port: int, *wanted: tuple[str, Mapping[str, str], float]) -> Page:
+    """The first scrape that says all of that."""
+    async with asyncio.timeout(60):
+        while not (page := await asyncio.to_thread(fetched, port)).has(wanted):
+            await asyncio.sleep(0.1)
+    return page
+
+
+async def test_a_worker_counts_and_measures(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "LONGEST", 0.2)
+    gate.clear()
+    port = free_port()
+    app = Stepwell(flows=[torn], jobs=[hold])
+    settings: dict[str, Any] = {"metrics": "on", "health_port": port, "health_host": HOST}
+    async with workshop.worker(app=app, concurrency=2, **settings):
+        client = workshop.client
+        for number in range(2):
+            await (await client.start(torn, number)).result(timeout=60)
+        held = [await client.start(hold.call(n)) for n in range(3)]
+        page = await until(
+            port,
+            ("attempts_total", {"flow": "torn", "step": "mend", "outcome": "completed"}, 2),
+            ("attempts_total", {"flow": "torn", "step": "mend", "outcome": "failed"}, 2),
+            ("attempt_seconds_count", {"flow": "torn", "step": "mend"}, 4),
+            ("task_wait_seconds_count", {"flow": "torn"}, 4),
+            ("runs_ended_total", {"flow": "torn", "kind": "flow", "status": "completed"}, 2),
+            ("run_seconds_count", {"flow": "torn"}, 2),
+            ("worker_running", {}, 2),
+            ("worker_concurrency", {}, 2),
+            ("queue_ready", {"queue": "hold"}, 1),
+            ("tasks", {"stage": "running"}, 2),
+            ("workers", {"health": "healthy"}, 1),
+            ("database_up", {}, 1),
+        )
+        gate.set()
+        for run in held:
+            await run.result(timeout=60)
+        await until(port, ("worker_running", {}, 0), ("tasks", {"stage": "running"}, 0))
+    assert (page.value("queue_oldest_seconds", queue="hold") or -1) >= 0
+    assert (page.value("worker_lease_seconds") or 0) > 0
+    assert (page.value("worker_connections") or 0) > 0
+    assert (page.value("connections", application="stepwell worker") or 0) > 0
+    assert (page.value("connections_limit") or 0) > 1
+    assert (page.value("batch_committed_count") or 0) > 0
+    assert (page.value("turn_seconds_count", what="claim") or 0) > 0
+    declared = {f"stepwell_{name.removesuffix('_total')}" for name in METERS}
+    told = {name for name in page.families if not name.endswith("_created")}
+    assert told == declared
+    run_ids = {str(run.id) for run in held}
+    assert not [
+        sample
+        for family in page.families.values()
+        for sample in family.samples
+        if run_ids & set(sample.labels.values())
+    ]
+
+
+async def test_without_metrics_there_are_none(workshop: Workshop) -> None:
+    port = free_port()
+    async with workshop.worker(torn, health_port=port, health_host=HOST):
+        with pytest.raises(HTTPError, match="404"):
+            await asyncio.to_thread(fetched, port)
+    with pytest.raises(SettingsError, match="health_port"):
+        Worker([torn], Settings(dsn=workshop.dsn, metrics="on"))
+
+
+async def test_workers_share_the_registry_of_their_program(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "_shared", [])
+    registry = prometheus_client.CollectorRegistry()
+    monkeypatch.setattr(prometheus_client, "REGISTRY", registry)
+    async with workshop.worker(torn, metrics="shared"), workshop.worker(torn, metrics="shared"):
+        await (await workshop.client.start(torn, 1)).result(timeout=60)
+        page = Page(prometheus_client.generate_latest(registry).decode())
+    assert page.value("worker_concurrency") == 20
+    assert page.value("runs_ended_total", flow="torn", kind="flow", status="completed") == 1
+
+
+def test_labels_are_bounded_and_a_lost_database_says_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(metrics, "MOST_SERIES", 10)
+    counting = Metrics()
+    with subscribed(counting):
+        for number in range(30):
+            emit(TaskSucceeded(uuid4(), f"flow-{number}", "step", 0, 1, 0.1))
+        emit(DatabaseLost("gone"))
+    counting.sampled([Measured("dead_letters", "", 3.0), Measured("queue_ready", "q", 1.0)])
+    page = Page(counting.page()[1].decode())
+    series = [s for s in page.families["stepwell_attempts"].samples if s.name.endswith("_total")]
+    assert len(series) == 10 + 1
+    many = {"flow": REST, "step": REST, "outcome": "completed"}
+    assert page.has(
+        [
+            ("attempts_total", many, 20),
+            ("database_outages_total", {}, 1),
+            ("dead_letters", {}, 3),
+            ("queue_ready", {"queue": "q"}, 1),
+        ]
+    )
+    counting.sampled(None)
+    assert Page(counting.page()[1].decode()).value("dead_letters") is None
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    with pytest.raises(SettingsError, match=r"pip install 'stepwell\[prometheus\]'"):
+        Metrics()
+
+
+def test_a_subscriber_that_raises_harms_nobody() -> None:
+    def broken(event: Event) -> None:
+        raise RuntimeError("no")
+
+    counting = Metrics()
+    with subscribed(broken, counting):
+        emit(DatabaseLost("gone"))
+    assert Page(counting.page()[1].decode()).value("database_outages_total") == 1
