@@ -10,7 +10,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from stepwell.cli import show
+from stepwell.cli import picture
 from stepwell.cli.exits import Exit
 from stepwell.cli.load import load_app
 from tests.engine.cli_programs import Answer, Command, asked, working, write_program
@@ -192,7 +192,7 @@ def test_a_list_of_attempts_says_when_it_was_cut(
     run_id = json.loads(started(command, worker, [-1, -1], "--wait", "--json")[1])["id"]
     every = asked(command, "runs", "show", run_id, "--attempts")["attempts"]
     assert len(every) >= 2
-    monkeypatch.setattr(show, "MOST_ATTEMPTS", 1)
+    monkeypatch.setattr(picture, "MOST_ATTEMPTS", 1)
     _, out, err = command("runs", "show", run_id, "--attempts")
     assert out.count("attempt 1") + out.count("attempt 2") == 1
     assert "more than 1 failed attempts: these are the first 1" in err

@@ -47,7 +47,7 @@ class Order(Machine):
 
 
 @job
-async def mail(to: str, ctx: Context) -> None:
+async def mail(ctx: Context, to: str) -> None:
     ctx.log(f"to {to}")
 
 

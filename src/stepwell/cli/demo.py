@@ -25,7 +25,7 @@ from stepwell.cli.follow import follow
 from stepwell.cli.load import load_flow
 from stepwell.cli.migrate import migrate_quietly
 from stepwell.cli.output import compact, complain, console
-from stepwell.cli.show import Picture
+from stepwell.cli.picture import Picture
 from stepwell.client.client import Client
 from stepwell.client.run import Run
 from stepwell.define.payload import decoder

@@ -1,69 +1,140 @@
-"""Draw runs until they have ended: live on a terminal, a line per change elsewhere."""
+"""Draw runs until they have ended: as a live tree on a terminal, a line per change elsewhere. A
+database that goes away meanwhile is waited for."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from uuid import UUID
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.text import Text
 
-from stepwell.cli.output import seconds, visible
-from stepwell.cli.show import Picture, drawn, picture
+from stepwell.cli.output import seconds, shortened, visible
+from stepwell.cli.picture import Family, Picture
+from stepwell.cli.steps import percent
+from stepwell.cli.tree import drawn
 from stepwell.client.client import Client
+from stepwell.client.run import StepInfo
+from stepwell.db.connect import hopeless
+from stepwell.errors import DatabaseUnavailable
 
-INTERVAL = 0.1
+INTERVAL = 0.1  # between two looks; longer where a look takes longer
+TENTHS = 10  # of a map or of a step that says how far it is: each is told once
+Change = tuple[object, str]
+
+
+class Sight:
+    """What was seen of some runs at last, and since when nothing can be seen."""
+
+    def __init__(self, client: Client, run_ids: Sequence[UUID]) -> None:
+        self._family = Family(client, run_ids)
+        self.shown: list[Picture] = []
+        self.away: float | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.away is None and all(each.ended for each in self.shown)
+
+    async def look(self) -> None:
+        """At first somebody has to be there."""
+        try:
+            self.shown = await self._family.look()
+            self.away = None
+        except DatabaseUnavailable as error:
+            cause = error.__cause__
+            if not self.shown or (cause is not None and hopeless(cause)):  # pyright: ignore[reportArgumentType]
+                raise
+            self.away = time.monotonic() if self.away is None else self.away
 
 
 async def follow(client: Client, run_ids: Sequence[UUID], console: Console) -> list[Picture]:
     """Show the runs until all have ended; how they looked at last."""
+    sight = Sight(client, run_ids)
     if not console.is_terminal:
-        return await tell(client, run_ids, console)
-    with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
+        return await tell(sight, console)
+    with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
         while True:
-            shown = await pictures(client, run_ids)
-            live.update(
-                Group(*(part for each in shown for part in (drawn(each), ""))), refresh=True
-            )
-            if all(each.ended for each in shown):
-                return shown
-            await asyncio.sleep(INTERVAL)
+            began = time.monotonic()
+            await sight.look()
+            live.update(view(sight), refresh=True)
+            if sight.over:
+                return sight.shown
+            await asyncio.sleep(max(INTERVAL, time.monotonic() - began))
 
 
-async def tell(client: Client, run_ids: Sequence[UUID], console: Console) -> list[Picture]:
-    told: set[str] = set()
+def view(sight: Sight) -> RenderableType:
+    if sight.away is None:
+        return drawn(sight.shown)
+    away = seconds(time.monotonic() - sight.away)
+    said = f"the database has been away for {away}; this is how it was"
+    return Group(drawn(sight.shown), Text(said, style="bold yellow"))
+
+
+async def tell(sight: Sight, console: Console) -> list[Picture]:
+    told: set[object] = set()
+    away = False
     while True:
-        shown = await pictures(client, run_ids)
-        for each in shown:
-            for line in changes(each):
-                if line not in told:
-                    told.add(line)
-                    console.print(visible(line), markup=False)
-        if all(each.ended for each in shown):
-            return shown
-        await asyncio.sleep(INTERVAL)
+        began = time.monotonic()
+        await sight.look()
+        if away != (sight.away is not None):
+            away = not away
+            console.print("the database is away" if away else "the database is back", markup=False)
+        for change, line in () if away else all_changes(sight.shown):
+            if change not in told:
+                told.add(change)
+                console.print(visible(line), markup=False)
+        if sight.over:
+            return sight.shown
+        await asyncio.sleep(max(INTERVAL, time.monotonic() - began))
 
 
-def changes(shown: Picture) -> list[str]:
-    """What there is to say so far; each sentence is said once."""
+def all_changes(shown: Sequence[Picture]) -> Iterator[Change]:
+    for each in shown:
+        yield from changes(each)
+        yield from all_changes(each.below)
+
+
+def changes(shown: Picture) -> Iterator[Change]:
+    """What there is to say so far, and what makes each new: it is said once."""
     run = str(shown.run.id)[-4:]
+    for child in shown.children:
+        line = f"{run}  child {str(child.run_id)[-4:]} is of {child.slug}"
+        yield line, line
     a_job = shown.run.flow if shown.run.kind == "job" else None  # its only step has no name of ours
-    lines = [
-        f"{run}  {a_job or a.step}[{a.task_index}] attempt {a.attempt} failed: {a.error_type}: "
-        f"{a.error_message}"
-        for a in shown.attempts
-    ]
+    for a in shown.attempts:
+        line = (
+            f"{run}  {a_job or a.step}[{a.task_index}] attempt {a.attempt} failed: "
+            f"{a.error_type}: {a.error_message}"
+        )
+        yield (line, a.failed_at), line
     for step in shown.steps:
-        if step.started_at and step.status in ("completed", "failed") and step.ended_at:
-            length = seconds((step.ended_at - step.started_at).total_seconds())
-            lines.append(f"{run}  {a_job or step.step} {step.status} after {length}")
-        elif step.status == "skipped":
-            lines.append(f"{run}  {step.step} skipped: {step.skip_reason}")
+        for change, said in changes_of(step, shown):
+            yield (shown.run.id, step.step, change), f"{run}  {a_job or step.step} {said}"
     if shown.ended:
-        lines.append(f"{run}  run {shown.run.status}")
-    return lines
+        line = f"{run}  run {shown.run.status}"
+        yield (line, shown.run.ended_at), line
 
 
-async def pictures(client: Client, run_ids: Sequence[UUID]) -> list[Picture]:
-    return [await picture(client, await client.get(run_id)) for run_id in run_ids]
+def changes_of(step: StepInfo, shown: Picture) -> Iterator[Change]:
+    told = shown.progress_of(step)
+    if told is not None and told.running:
+        share = None if told.share is None else int(TENTHS * told.share)
+        said = "" if told.share is None else percent(told.share)
+        message = shortened(told.message or "", 200)
+        yield (told.attempt, share, message), f"{said}  {message}".strip()
+    if step.type == "map" and step.initial_tasks and 0 < step.completed_tasks < step.initial_tasks:
+        tenth = TENTHS * step.completed_tasks // step.initial_tasks
+        yield ("tenth", tenth), f"{step.completed_tasks}/{step.initial_tasks}"
+    if step.awaits and not shown.ended:
+        names = ", ".join(map(visible, step.awaits))
+        yield ("awaits", names, step.next_at), f"waits for {names}"
+    if step.blocked_on and not shown.ended:
+        yield ("blocked", step.blocked_on), f"waits for a slot of {step.blocked_on}"
+    if step.started_at and step.status in ("completed", "failed") and step.ended_at:
+        length = seconds((step.ended_at - step.started_at).total_seconds())
+        yield (step.status, step.ended_at), f"{step.status} after {length}"
+    elif step.status == "skipped":
+        yield ("skipped", step.ended_at), f"skipped: {step.skip_reason}"

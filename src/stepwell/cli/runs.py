@@ -13,9 +13,10 @@ from cyclopts.validators import Number
 
 from stepwell.cli.database import AsJson, Dsn, database, settings_of
 from stepwell.cli.exits import Exit, UsageError
-from stepwell.cli.follow import follow, pictures
+from stepwell.cli.follow import follow
 from stepwell.cli.output import complain, console, note, plain, print_json
-from stepwell.cli.show import Picture, as_data, attempt_list, described, run_table
+from stepwell.cli.picture import Picture, as_data, pictures
+from stepwell.cli.show import attempt_list, described, run_table
 from stepwell.cli.watch import print_events
 from stepwell.client.client import Client
 from stepwell.client.reading import LONGEST_LIST
@@ -28,6 +29,11 @@ runs.command(
     name="explain",
     help="Say why a run is not moving, and what to do about it; exit 1 when it is stuck.",
 )
+runs.command(
+    "stepwell.cli.run_logs:logs",
+    name="logs",
+    help="Print what the handlers of a run said with ctx.log.",
+)
 
 RunId = Annotated[
     str, Parameter(help="A run id, its beginning (8 digits or more), or the key of a run.")
@@ -36,6 +42,7 @@ Actor = Annotated[str | None, Parameter(help="Who does it, for the audit; else t
 Kind = Literal["flow", "machine", "job"]
 Status = Literal["started", "completed", "failed", "cancelled"]
 LONGEST_CONNECT = 5.0  # seconds
+WHILE_WATCHING = 1.0  # until it is said that the database is away
 
 
 @runs.command(name="list")
@@ -79,7 +86,7 @@ async def show(
     json: AsJson = False,
 ) -> int:
     """Show one run: its steps, outputs and errors, its state, signals and children."""
-    async with connected(dsn) as client:
+    async with connected(dsn, WHILE_WATCHING if watch else LONGEST_CONNECT) as client:
         run_id = await resolve(client, run)
         if watch and json:
             await ended(client, run_id)
@@ -107,12 +114,25 @@ def how_many(shown: Picture) -> str:
 
 
 @runs.command
-async def watch(run: RunId, *, dsn: Dsn = None, json: AsJson = False) -> int:
-    """Print what happens to a run, a line per event, until it ends; exit 1 unless it completed.
-    With --json one object per line."""
-    async with connected(dsn) as client:
-        end = await print_events(client, await resolve(client, run), console(), json)
-    return Exit.OK if end.status == "completed" else Exit.FAILED
+async def watch(
+    run: RunId,
+    *,
+    events: Annotated[
+        bool, Parameter(negative=(), help="What happens from now on, a line per event.")
+    ] = False,
+    dsn: Dsn = None,
+    json: AsJson = False,
+) -> int:
+    """Show a run with its children until it ends: as a tree on a terminal, else a line per change;
+    exit 1 unless it completed. With --json its events, an object per line."""
+    async with connected(dsn, WHILE_WATCHING) as client:
+        run_id = await resolve(client, run)
+        if events or json:
+            status = (await print_events(client, run_id, console(), json)).status
+        else:
+            [shown] = await follow(client, [run_id], console())
+            status = shown.run.status
+    return Exit.OK if status == "completed" else Exit.FAILED
 
 
 @runs.command
@@ -225,10 +245,10 @@ def told(run_id: UUID, what: str, done: bool, otherwise: str, json: bool) -> int
     return Exit.OK if done else Exit.FAILED
 
 
-def connected(dsn: str | None) -> Client:
+def connected(dsn: str | None, longest: float = LONGEST_CONNECT) -> Client:
     """A client that does not try for long: somebody is watching."""
     settings = settings_of(database(dsn))
-    patience = min(settings.connect_timeout, LONGEST_CONNECT)
+    patience = min(settings.connect_timeout, longest)
     return Client(settings=replace(settings, connect_timeout=patience))
 
 

@@ -1,115 +1,19 @@
-"""How a run looks: its facts, its steps as a table, its failed attempts."""
+"""How a run looks: its facts, its steps as a table, its last words, its failed attempts."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from stepwell.cli.output import compact, plain, seconds, shortened, visible
-from stepwell.client.client import Client
-from stepwell.client.run import (
-    AttemptInfo,
-    ChildInfo,
-    RunInfo,
-    RunSummary,
-    SignalInfo,
-    StepInfo,
-)
-
-STYLES = {
-    "created": "dim",
-    "started": "cyan",
-    "completed": "green",
-    "failed": "red",
-    "skipped": "yellow",
-    "cancelled": "yellow",
-    "not run": "dim",
-    "cut off": "yellow",
-    "running": "cyan",
-    "waiting": "cyan",
-    "paused": "yellow",
-    "blocked": "yellow",
-}
-MARKS = {
-    "created": "·",
-    "started": "▸",
-    "completed": "✓",
-    "failed": "✗",
-    "skipped": "↷",
-    "cancelled": "∅",
-    "not run": "·",
-    "cut off": "∅",
-    "ready": "·",
-    "delayed": "·",
-    "blocked": "·",
-    "running": "▸",
-    "waiting": "·",
-    "paused": "·",
-}
-UNFINISHED = {"created": "not run", "started": "cut off"}
-MOST_ATTEMPTS = 1000  # of one run
-MOST_SHOWN = 100  # signals and children of one run
-BAR = 8  # cells of a map step's progress
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """One run as it was at one moment."""
-
-    run: RunInfo
-    steps: Sequence[StepInfo]
-    attempts: Sequence[AttemptInfo]
-    seen_at: datetime
-    attempts_cut: bool = False  # there are more than these
-    signals: Sequence[SignalInfo] = ()
-    children: Sequence[ChildInfo] = ()
-
-    @property
-    def ended(self) -> bool:
-        return self.run.status != "started"
-
-    def error_of(self, step: StepInfo) -> str | None:
-        """What made it fail, or its last attempt while there will be another."""
-        last = next((a for a in reversed(self.attempts) if a.step == step.step), None)
-        if last is not None and step.status not in ("completed", "skipped"):
-            return f"{last.error_type}: {step.error_message or last.error_message}"
-        return step.error_message
-
-
-async def picture(client: Client, run: RunInfo) -> Picture:
-    """The run as read before, and what belongs to it as that is now."""
-    handle = client.run(run.id)
-    steps = [as_it_ended(step, run) for step in await handle.steps()]
-    attempts: list[AttemptInfo] = []
-    if any(step.failed_attempts for step in steps):
-        attempts = await handle.attempts(limit=MOST_ATTEMPTS + 1)
-    signals, children = await handle.signals(MOST_SHOWN), await handle.children(MOST_SHOWN)
-    cut = len(attempts) > MOST_ATTEMPTS
-    now = datetime.now(UTC)
-    return Picture(run, steps, attempts[:MOST_ATTEMPTS], now, cut, signals, children)
-
-
-def as_it_ended(step: StepInfo, run: RunInfo) -> StepInfo:
-    """The one step of a machine or job ends as its run does."""
-    if run.kind == "flow" or run.status == "started" or step.status in ("completed", "failed"):
-        return step
-    return replace(step, status=run.status)
-
-
-def as_data(shown: Picture, *, attempts: bool) -> dict[str, object]:
-    tried = {"attempts": plain(shown.attempts)} if attempts else {}
-    more = {"signals": plain(shown.signals), "children": plain(shown.children)}
-    return {**plain(shown.run), "steps": plain(shown.steps), **more, **tried}
-
-
-def drawn(shown: Picture) -> RenderableType:
-    return Group(headline(shown), step_table(shown))
+from stepwell.cli.output import compact, seconds, shortened, visible
+from stepwell.cli.picture import LAST_LINES, Picture
+from stepwell.cli.steps import STYLES, cells_of, log_text, state
+from stepwell.client.run import AttemptInfo, ChildInfo, RunInfo, RunSummary, SignalInfo
 
 
 def described(shown: Picture) -> RenderableType:
@@ -133,6 +37,8 @@ def described(shown: Picture) -> RenderableType:
         parts += ["", child_table(shown.children)]
     if shown.signals:
         parts += ["", signal_table(shown.signals)]
+    if shown.lines:
+        parts += ["", *log_list(shown)]
     return Group(*parts)
 
 
@@ -181,63 +87,20 @@ def error_of(run: RunInfo | RunSummary) -> str | None:
     return ": ".join([said for said in (where, kind, run.error_message) if said])
 
 
-def state(status: str) -> Text:
-    return Text(f"{MARKS.get(status, '?')} {status}", style=STYLES.get(status, ""))
-
-
 def step_table(shown: Picture) -> Table:
-    table = narrow_table("step", "state", "tasks", "✗", "time", "result")
+    table = narrow_table("step", "state", "progress", "✗", "time", "result")
     for step in shown.steps:
-        table.add_row(
-            step.step,
-            state(open_state(step, shown)),
-            tasks_of(step),
-            Text(f"{step.failed_attempts}x", style="yellow") if step.failed_attempts else "",
-            Text(time_of(step, shown.seen_at), style="dim"),
-            result_of(step, shown),
-        )
+        table.add_row(*cells_of(step, shown))
     return table
 
 
-def open_state(step: StepInfo, shown: Picture) -> str:
-    """What a run that ended early did not finish is not `started` for ever."""
-    return UNFINISHED.get(step.status, step.status) if shown.ended else step.status
-
-
-def tasks_of(step: StepInfo) -> Text:
-    total = step.initial_tasks
-    if step.type != "map" or total is None or step.status == "skipped":
-        return Text("")
-    done = step.completed_tasks
-    full = BAR if total == 0 else BAR * done // total
-    style = STYLES.get(step.status, "")
-    return Text.assemble(("━" * full, style), ("━" * (BAR - full), "dim"), f" {done}/{total}")
-
-
-def time_of(step: StepInfo, now: datetime) -> str:
-    if step.started_at is None:
-        return ""
-    end = step.ended_at or (now if step.status == "started" else step.started_at)
-    return seconds(max(0.0, (end - step.started_at).total_seconds()))
-
-
-def result_of(step: StepInfo, shown: Picture) -> Text:
-    if step.status == "completed":
-        return Text(compact(step.output, 100))
-    if step.status == "skipped":
-        return Text((step.skip_reason or "").replace("_", " "), style="yellow")
-    error = shortened(shown.error_of(step) or "", 100)
-    if step.awaits and not shown.ended:
-        until = (
-            f" until {step.next_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if step.next_at else ""
-        )
-        return Text(f"waits for {', '.join(map(visible, step.awaits))}{until}", style="cyan")
-    if step.blocked_on and not shown.ended:
-        return Text(f"waits for a slot of {visible(step.blocked_on)}  {error}", style="yellow")
-    if step.status in ("started", "delayed") and step.next_at and not shown.ended:
-        wait = seconds(max(0.0, (step.next_at - shown.seen_at).total_seconds()))
-        return Text(f"again in {wait}  {error}".rstrip(), style="yellow")
-    return Text(error, style="red" if step.status == "failed" else "yellow")
+def log_list(shown: Picture) -> list[RenderableType]:
+    """The last lines of its log, and where the others are."""
+    alone = shown.run.kind == "job"
+    lines: list[RenderableType] = [log_text(line, alone=alone) for line in shown.lines]
+    if len(shown.lines) >= LAST_LINES:
+        lines.append(Text(f"all of its log: stepwell runs logs {shown.run.id}", style="dim"))
+    return lines
 
 
 def attempt_list(attempts: Sequence[AttemptInfo]) -> RenderableType:

@@ -30,8 +30,10 @@ OUTAGE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """A line of `ctx.log`: the n-th of one execution. `level` is debug, info, warning or error."""
+    """A line of `ctx.log`: the n-th of one execution. `level` is debug, info, warning or error;
+    `id` is its place in the log of its run."""
 
+    id: str
     step: str
     task_index: int
     attempt: int
@@ -39,7 +41,6 @@ class LogLine:
     at: datetime
     level: str
     message: str
-    id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +63,21 @@ class Wanted:
             )
         return LEVELS[LEVELS.index(self.level) :]
 
-    def page(self, limit: int, newest: bool) -> Call[LogRow]:
+    def page(self, limit: int, newest: bool, after: LogLine | None) -> Call[LogRow]:
         """The first lines, or the newest."""
-        most = checked_limit(limit, MOST_ATTEMPTS)
+        if newest and after is not None:
+            raise PayloadError("newest and after: the newest lines are behind no other; say one")
+        xid, _, log_id = after.id.partition("-") if after else (None, "", None)
         return run_logs(
-            self.run_id, self.step, self.task_index, self.attempt, self.levels, most, newest
+            self.run_id,
+            self.step,
+            self.task_index,
+            self.attempt,
+            self.levels,
+            checked_limit(limit, MOST_ATTEMPTS),
+            newest,
+            after_xid=xid,
+            after_log=None if log_id is None else int(log_id),
         )
 
 
@@ -98,7 +109,7 @@ class Tail:
         )
 
     def take(self, rows: Sequence[LogRow]) -> list[LogLine]:
-        """The lines of an answer, in the order of their time."""
+        """The lines of an answer."""
         lines = lines_of(rows)
         self.behind = self._newest is None and len(lines) >= PAGE
         self._newest = None
@@ -110,14 +121,14 @@ class Tail:
 
 
 def lines_of(rows: Sequence[LogRow]) -> list[LogLine]:
-    """Many workers may have said them: each has its time by the one clock."""
-    found = [line_of(row) for row in rows if row.log_id is not None]
-    return sorted(found, key=lambda line: line.at)
+    """In the order in which they were written."""
+    return [line_of(row) for row in rows if row.log_id is not None]
 
 
 def line_of(row: LogRow) -> LogLine:
-    values = {each.name: getattr(row, each.name) for each in fields(LogLine) if each.name != "id"}
-    return LogLine(**values, id=row.log_id)  # pyright: ignore[reportArgumentType]
+    _, *rest = fields(LogLine)
+    values = {each.name: getattr(row, each.name) for each in rest}
+    return LogLine(f"{row.xid}-{row.log_id}", **values)
 
 
 def progress_of(run_id: UUID, limit: int) -> Call[ProgressInfo]:
