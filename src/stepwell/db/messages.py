@@ -43,6 +43,13 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Next:
+    """None: nothing is hidden."""
+
+    visible_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Extended:
     msg_id: int
     visible_at: datetime
@@ -124,6 +131,13 @@ def read_messages(queue: str, vt: int, qty: int) -> Call[Message]:
         "select * from pgflow.read_messages(queue => %s, vt => %s::int, qty => %s::int)",
         (queue, vt, qty),
         Message,
+    )
+
+
+def next_message_at(queues: Sequence[str]) -> Call[Next]:
+    """When the next of what is hidden now is visible again."""
+    return Call(
+        "select pgflow.next_message_at(queues => %s::text[]) as visible_at", (list(queues),), Next
     )
 
 

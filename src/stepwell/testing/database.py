@@ -7,9 +7,13 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
+from typing import ClassVar
 
-from stepwell.db.databases import Databases
+import psycopg
+
+from stepwell.db.databases import Databases, Prepare
 from stepwell.dev.postgres import EmbeddedPostgres, default_home
+from stepwell.errors import DatabaseUnavailable
 
 QUICK = {  # it forgets on a power cut
     "fsync": "off",
@@ -17,23 +21,63 @@ QUICK = {  # it forgets on a power cut
     "synchronous_commit": "off",
     "max_connections": "300",
 }
+SERVER = "STEPWELL_TEST_DSN"
+
+
+class NoTestServer(DatabaseUnavailable):
+    """No database for tests can be made."""
+
+    remedy: ClassVar[str] = (
+        f"{SERVER} names a server and a role that may make databases (alter role … createdb); "
+        "unset it to have an embedded one"
+    )
+
+
+class Template:
+    """What of theirs is in every database for tests."""
+
+    prepare: Prepare | None = None
+
+
+def use_template(prepare: Prepare | None) -> None:
+    """Put tables of yours beside ours: `prepare(dsn)`, sync or async, is called once in a test run,
+    with the address of the database that all others are then cloned from. None: ours alone."""
+    Template.prepare = prepare
 
 
 @contextmanager
 def database() -> Generator[str]:
     """The dsn of a fresh database with the schema in it, dropped afterwards. It is on the server
     of STEPWELL_TEST_DSN, else on an embedded one for tests, which all processes share."""
-    with databases_on(os.environ.get("STEPWELL_TEST_DSN", "")).fresh() as dsn:
+    try:
+        fresh = databases_on(os.environ.get(SERVER, ""), Template.prepare).fresh()
+        dsn = fresh.__enter__()
+    except (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege) as error:
+        raise NoTestServer(str(error).strip()) from error
+    try:
         yield dsn
+    finally:
+        fresh.__exit__(None, None, None)
 
 
 @cache
-def databases_on(dsn: str) -> Databases:
-    """One per server and process: starting a server takes longer than many a test."""
+def databases_on(dsn: str, prepare: Prepare | None = None) -> Databases:
+    """One per server, template and process: starting a server takes longer than many a test."""
     if not dsn:
         postgres = EmbeddedPostgres(default_home() / "testing", settings=QUICK)
         postgres.start()
         dsn = postgres.dsn("postgres")
-    found = Databases(dsn)
-    atexit.register(found.close)
+    found = Databases(dsn, prepare)
+    OPEN.append(found)
     return found
+
+
+OPEN: list[Databases] = []
+
+
+@atexit.register
+def close_all() -> None:
+    """Drop what is left of them; who asks again begins anew."""
+    databases_on.cache_clear()
+    while OPEN:
+        OPEN.pop().close()

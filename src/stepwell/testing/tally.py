@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import Any
+from uuid import UUID
 
 from stepwell.db.claim import Task
 from stepwell.db.commit import Entry
 from stepwell.errors import StepwellError
+from stepwell.testing.names import name_of, times_of
+from stepwell.worker.queue_message import Handled
 
 WORDS = {
     "completed": "completed",
@@ -21,6 +25,8 @@ WORDS = {
     "stop": "stopped",
     "cancelled": "cancelled",
     "failed_permanently": "failed",
+    "archived": "completed",
+    "dead": "failed",
 }
 
 
@@ -30,8 +36,8 @@ class Tally:
 
     A handler that failed counts as `retry` while it has attempts left, and as `failed` after the
     last; `dropped` are outcomes of runs that had ended meanwhile. `fired` are runs that schedules
-    started. `ran` says how often each step ran, by "definition.step"; it does not count when
-    tallies are compared.
+    started. Messages of queues count as steps do. `ran` says how often each step ran, by
+    "definition.step"; it does not count when tallies are compared.
 
     >>> Tally(steps=2, completed=2) + Tally(steps=1, retry=1)
     Tally(steps=3, completed=2, retry=1)
@@ -51,19 +57,49 @@ class Tally:
     dropped: int = 0
     fired: int = 0
     ran: Mapping[str, int] = field(default_factory=Counter[str], compare=False)
+    by_run: Mapping[tuple[UUID, str], int] = field(
+        default_factory=Counter[tuple[UUID, str]], compare=False
+    )
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
             *(getattr(self, name) + getattr(other, name) for name in NUMBERS),
             ran=Counter(self.ran) + Counter(other.ran),
+            by_run=Counter(self.by_run) + Counter(other.by_run),
         )
 
     def __repr__(self) -> str:
         said = (f"{name}={number}" for name in NUMBERS if (number := getattr(self, name)))
         return f"Tally({', '.join(said)})"
 
+    def assert_ran(self, step: Any, times: int | None = None) -> None:
+        """AssertionError unless a step ran, so often if you say. It is "definition.step" or the
+        step's own name; or the job, the step of a flow or machine, or the queue worker itself."""
+        __tracebackhide__ = True
+        check_ran(step, times, self.ran)
 
-NUMBERS = [each.name for each in fields(Tally) if each.name != "ran"]
+
+NUMBERS = [each.name for each in fields(Tally) if each.name not in ("ran", "by_run")]
+
+
+def check_ran(step: Any, times: int | None, ran: Mapping[str, int], where: str = "") -> None:
+    """AssertionError says what ran instead."""
+    __tracebackhide__ = True
+    name = name_of(step)
+    found = sum(count for each, count in ran.items() if is_called(each, name))
+    if found == times or (times is None and found):
+        return
+    wanted = "to run" if times is None else f"to run {times_of(times)}"
+    others = ", ".join(f"{each} {times_of(count)}" for each, count in sorted(ran.items()))
+    raise AssertionError(
+        f"expected {name}{where} {wanted}, and it ran {times_of(found)}; "
+        f"what ran: {others or 'nothing'}"
+    )
+
+
+def is_called(full: str, name: str) -> bool:
+    """Whether "definition.step" is meant by one of its parts, or both."""
+    return name in (full, *full.split(".", 1))
 
 
 class NeverQuiet(StepwellError):
@@ -82,8 +118,18 @@ class NeverQuiet(StepwellError):
 
 def tally_of(task: Task, entry: Entry, *, dropped: bool) -> Tally:
     """One step that ran."""
-    ran = Counter([f"{task.flow_slug}.{task.step_slug}"])
-    return Tally(steps=1, ran=ran, **{"dropped" if dropped else word_of(task, entry): 1})
+    name = f"{task.flow_slug}.{task.step_slug}"
+    by_run = Counter([(task.run_id, name)])
+    word = "dropped" if dropped else word_of(task, entry)
+    counted: dict[str, Any] = {word: 1}
+    return Tally(steps=1, ran=Counter([name]), by_run=by_run, **counted)
+
+
+def tally_of_message(handled: Handled, *, lost: bool) -> Tally:
+    """One message that was handled."""
+    word = "dropped" if lost else WORDS[handled.ending.outcome]
+    counted: dict[str, Any] = {word: 1}
+    return Tally(steps=1, ran=Counter([name_of(handled.held.definition)]), **counted)
 
 
 def word_of(task: Task, entry: Entry) -> str:
