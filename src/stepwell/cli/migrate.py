@@ -11,6 +11,7 @@ from stepwell.cli.database import AsJson, Dsn, database
 from stepwell.cli.exits import Exit
 from stepwell.cli.output import print_json
 from stepwell.db import migrate as schema
+from stepwell.db.dump import dump
 
 Connection = psycopg.AsyncConnection[Any]
 
@@ -18,6 +19,9 @@ Connection = psycopg.AsyncConnection[Any]
 async def migrate(
     *,
     status: Annotated[bool, Parameter(negative=(), help="Only look; exit 4 if behind.")] = False,
+    dump_sql: Annotated[
+        bool, Parameter(negative=(), help="Print the whole schema as SQL; needs no database.")
+    ] = False,
     dsn: Dsn = None,
     json: AsJson = False,
 ) -> int:
@@ -25,6 +29,9 @@ async def migrate(
 
     One transaction, safe to run from many processes at once and while older workers run.
     """
+    if dump_sql:
+        print(dump())
+        return Exit.OK
     address = database(dsn)
     return await show_status(address, json) if status else await apply(address, json)
 
