@@ -48,6 +48,13 @@ def told(span: Attempt, task: Task, outcome: Outcome) -> Outcome:
     return outcome
 
 
+def carrying(outcome: Outcome) -> Outcome:
+    """The same where the outcome is written before its span ends."""
+    if isinstance(outcome, Moved) and outcome.word == "spawn":
+        return traced(outcome)
+    return outcome
+
+
 def traced(spawn: Moved) -> Moved:
     trace = carried()
     if trace is None:

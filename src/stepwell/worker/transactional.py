@@ -17,11 +17,13 @@ from stepwell.db.claim import Task
 from stepwell.define.outcome import Failed, Outcome
 from stepwell.observe.emit import emit
 from stepwell.observe.events import AttemptRepeated, BatchCommitted
+from stepwell.worker.answer import bounded
 from stepwell.worker.body import Body, Hands
 from stepwell.worker.context import TaskContext
 from stepwell.worker.entry import entry_of
 from stepwell.worker.failure import said_by
 from stepwell.worker.guard import Handler
+from stepwell.worker.spans import carrying
 from stepwell.worker.transaction import Transaction
 
 REPEATS = 5
@@ -36,9 +38,10 @@ async def in_transaction(task: Task, body: Body, context: TaskContext, hands: Ha
         context.transaction = transaction
         try:
             await transaction.prepare()
-            answer = await body.attempt(task, context, hands)
+            answer = bounded(task, await body.attempt(task, context, hands), hands.max_payload)
             if transaction.returned and not isinstance(answer, Failed):
-                entry, began = entry_of(task, answer), time.perf_counter()
+                await context.noted()  # while the claim is there to guard what it said
+                entry, began = entry_of(task, carrying(answer)), time.perf_counter()
                 answer = await transaction.commit(entry) or answer
                 if transaction.written:
                     emit(BatchCommitted(1, 0, 0, time.perf_counter() - began))
