@@ -223,5 +223,12 @@ with broken (rule, run_id, step_slug, task_index) as (
   select 'a paused task is of a run that is paused', t.run_id, t.step_slug, t.task_index
   from pgflow.step_tasks t join pgflow.runs r on r.run_id = t.run_id
   where t.stage = 'paused' and r.paused_at is null
+
+  union all
+  select 'a run is found by its tags, and by no other', coalesce(t.run_id, r.run_id), coalesce(t.tag, r.tag), null
+  from pgflow.run_tags t
+  full join (select r.run_id, r.started_at, unnest(r.tags) as tag from pgflow.runs r) r
+    on r.tag = t.tag and r.started_at = t.started_at and r.run_id = t.run_id
+  where t.tag is null or r.tag is null
 )
 select rule, run_id, step_slug, task_index from broken order by rule, run_id, step_slug, task_index

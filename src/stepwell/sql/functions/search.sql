@@ -16,12 +16,11 @@ declare
   upper_end constant pgflow.run_place := pgflow.place_of(f -> 'before');
   lower_end constant pgflow.run_place := pgflow.place_of(f -> 'after');
   open constant uuid[] := case when 'started' = any (statuses) then pgflow.open_runs(5000) end;
-  direction constant text := case when f -> 'oldest_first' = 'true' then 'asc' else 'desc' end;
-  line constant text := format('order by r.started_at %1$s, r.run_id %1$s limit $18', direction);
+  line constant text := format('order by r.started_at %1$s, r.run_id %1$s limit $18',
+    case when f -> 'oldest_first' = 'true' then 'asc' else 'desc' end);
   page uuid[];
 begin
-  execute format('select array(select r.run_id from %s %s)',
-    pgflow.runs_source(f, pgflow.runs_condition(f), line, open is not null), line)
+  execute format('select array(select r.run_id from %s)', pgflow.runs_source(f, pgflow.runs_condition(f), line, open is not null))
   into page
   using pgflow.texts_in(f -> 'flow'), pgflow.texts_in(f -> 'kind'), statuses, f ->> 'key',
     pgflow.beginning_with(coalesce(f ->> 'key_prefix', 'schedule:' || (f ->> 'schedule') || ':')),
@@ -40,12 +39,13 @@ begin
 end
 $$;
 
--- Where the runs come from that the condition is asked of. Each source is walked in the order of the page if there is an
+-- Where the runs come from, what is asked of them, and how many there may be. Each source is walked in the order of the page if there is an
 -- index for it, and only as far as the page goes; `offset 0` keeps the planner from other ways.
 create or replace function pgflow.runs_source(f jsonb, condition text, line text, few_open boolean) returns text
 language plpgsql immutable as $$
 declare
-  rows constant text := '(select r.* from pgflow.runs r where %s offset 0) r where ' || condition;
+  rows constant text := '(select r.* from pgflow.runs r where %s' || pgflow.runs_range(f, 'r') || ' offset 0) r where '
+    || condition || ' ' || line;
   status text;
   branches text[] := '{}';
 begin
@@ -54,9 +54,8 @@ begin
   elsif f ? 'parent' then
     return format(rows, 'r.parent_run_id = $13');
   elsif f ? 'tags' then
-    return format('(select t.started_at, t.run_id from pgflow.run_tags t where t.tag = $20 %s %s offset 0) t cross join lateral %s',
-      pgflow.runs_range(f, 't'), replace(replace(line, 'r.', 't.'), 'limit $18', ''),
-      format(rows, 'r.run_id = t.run_id'));
+    return 'pgflow.run_tags t cross join lateral (select r.* from pgflow.runs r where r.run_id = t.run_id offset 0) r'
+      || ' where t.tag = $20' || pgflow.runs_range(f, 't') || ' and ' || condition || ' ' || replace(line, 'r.', 't.');
   elsif f ? 'key_prefix' or f ? 'schedule' then
     return format(rows, 'r.key like $5');
   elsif f ? 'input' and pgflow.finds_inputs() then
@@ -77,7 +76,7 @@ begin
           when 'completed' then ' and r.status = ''completed''' else ' and r.status = ''started''' end
         || ' ' || line || ') r)' end;
   end loop;
-  return '(' || array_to_string(branches, ' union all ') || ') r';
+  return '(' || array_to_string(branches, ' union all ') || ') r ' || line;
 end
 $$;
 
