@@ -23,6 +23,7 @@ FAST = {
     "full_page_writes": "off",
     "synchronous_commit": "off",
     "max_connections": "300",
+    "max_prepared_transactions": "10",
 }
 
 

@@ -37,7 +37,7 @@ $$;
 -- Who would take on what is in a lane; `reason` null: a healthy worker does.
 create or replace function pgflow.service_of(
   queue text, version int, out reason text, out said text, out remedy text, out workers text[]
-) language plpgsql stable as $$
+) language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   known record;
   lane record;
@@ -93,7 +93,7 @@ $$;
 -- Where a ready task stands: whether the caps of its lane have room, who serves it and if all their hands are full, and how many are
 -- before it (counted up to 10,000).
 create or replace function pgflow.line_of(message_id bigint, out open boolean, out busy boolean, out workers int, out before int)
-language plpgsql stable as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   t pgflow.step_tasks;
 begin
