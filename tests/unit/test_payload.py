@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -14,8 +15,9 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from stepwell.define.payload import decoder, encode
-from stepwell.errors import PayloadError
+from stepwell.define.faithful import DEEPEST
+from stepwell.define.payload import check_size, decoder, encode
+from stepwell.errors import PayloadError, PayloadTooLarge
 
 
 class Colour(Enum):
@@ -35,6 +37,15 @@ class Order:
     colour: Colour
     tags: set[str]
     at: Point
+
+
+class Size(msgspec.Struct):
+    x: int
+
+
+@dataclass
+class Line:
+    price: Decimal
 
 
 class Opaque:
@@ -150,6 +161,79 @@ def test_a_key_that_is_no_text_is_refused() -> None:
 def test_json_that_does_not_fit_says_where(payload: bytes, wanted: Any, words: str) -> None:
     with pytest.raises(PayloadError, match=words):
         decoder(wanted)(payload)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"a": [{1: "x", "1": "y"}]}, r"dict at \$\.a\[0\] has two keys that are both '1' in JSON"),
+        ({Colour.RED: 1, "red": 2}, r"dict at \$ has two keys that are both 'red'"),
+        ({date(2030, 1, 1): 1, "2030-01-01": 2}, r"both '2030-01-01'"),
+    ],
+)
+def test_two_keys_that_are_one_in_json_are_refused(value: Any, words: str) -> None:
+    with pytest.raises(PayloadError, match=words):
+        encode(value)
+
+
+def test_an_offset_that_json_would_round_is_refused() -> None:
+    old = datetime(1930, 1, 1, tzinfo=timezone(timedelta(minutes=19, seconds=32)))
+    with pytest.raises(PayloadError, match=r"time at \$\[0\]\.a is 0:19:32 from UTC.*astimezone"):
+        encode([{"a": old}, datetime(2030, 1, 1, tzinfo=timezone(timedelta(hours=5.5)))])
+    assert decoder(datetime)(encode(old.astimezone(UTC))) == old
+
+
+@pytest.mark.parametrize("value", [1e16, -1e22, 1.5e300, 5e-324, 123456789012345678.0, 1e15, -0.0])
+def test_a_float_is_written_so_that_jsonb_does_not_make_it_an_integer(value: float) -> None:
+    written = encode([value, {"1e16,": "1e16"}]).decode()
+    assert json.loads(written, parse_int=lambda _: "an integer") == [value, {"1e16,": "1e16"}]
+    assert "e+" not in written
+
+
+def test_what_is_nested_too_deeply_is_refused_with_the_way_down() -> None:
+    assert decoder(Any)(encode(nested(DEEPEST))) == nested(DEEPEST)
+    wide = [nested(3)] * 1000 + ['[[["\\' * 300]
+    assert decoder(Any)(encode(wide)) == wide
+    for depth in (DEEPEST, 900, 5000):
+        with pytest.raises(PayloadError, match="nested"):
+            encode({"a": nested(depth)})
+    with pytest.raises(PayloadError, match=r"begins \$\.a\[1\]\.b\[0\]\[0\].*make it flatter"):
+        encode({"a": [1, {"b": nested(DEEPEST)}]})
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
+def test_a_payload_that_is_too_large_is_told_from_one_that_fits() -> None:
+    check_size(b"x" * 100, 100, "the input")
+    check_size("é" * 50, 100, "the input")
+    for payload in (b"x" * 101, "é" * 51):
+        with pytest.raises(
+            PayloadTooLarge, match=r"the input is 10\d bytes of JSON.*allows 100 byt"
+        ):
+            check_size(payload, 100, "the input")
+    with pytest.raises(
+        PayloadTooLarge, match=r"is 20\.0 MiB of JSON, and max_payload allows 16\.0 MiB"
+    ):
+        check_size(b"x" * 20 * 2**20, 16 * 2**20, "the output of step 'a'")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        (Order | Line, "more than one dataclass.*tag=True"),
+        (Point | dict[str, int], "more than one dict-like.*tag=True"),
+        (Point | Size, "must be tagged.*give each of them tag=True"),
+        (list[Order | Line], "tag=True"),
+    ],
+)
+def test_a_union_that_json_cannot_tell_apart_says_what_helps(wanted: Any, words: str) -> None:
+    with pytest.raises(PayloadError, match=words):
+        decoder(wanted)
 
 
 def test_an_annotation_that_no_json_fits_is_refused_when_the_reader_is_made() -> None:

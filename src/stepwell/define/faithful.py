@@ -19,6 +19,7 @@ from stepwell.errors import PayloadError
 DEEPEST = 200  # readers give up at about 900, the fewer the more they have to do themselves
 
 _NO_BRACKETS = bytes(set(range(256)) - set(b'[]{}"\\'))
+_AS_LISTS = bytes.maketrans(b"{}", b"[]")
 _TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 _MAYBE_EXPONENT = re.compile(rb"e[0-9]+(?:[,\]}]|$)")
 _EXPONENT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|(-?[0-9]+(?:\.[0-9]+)?e[0-9]+)')
@@ -44,13 +45,13 @@ def kept(value: object, payload: bytes) -> bytes:
 
 
 def _refuse_depth(value: object, payload: bytes) -> None:
-    brackets = payload.translate(None, _NO_BRACKETS)
+    brackets = payload.translate(_AS_LISTS, _NO_BRACKETS)
     if b"\\" not in brackets:
         brackets = brackets.replace(b'""', b"")
     if b'"' in brackets:
         brackets = _TEXT.sub(b"", brackets)
     for _ in range(DEEPEST):  # the innermost of all go at once
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        brackets = brackets.replace(b"[]", b"")
         if not brackets:
             return
     raise PayloadError(
