@@ -1,4 +1,4 @@
-"""`stepwell runs watch`: a line per event, until the run ends."""
+"""`stepwell runs watch --events`: a line per event, until the run ends."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def watched(
     with Client.sync(dsn) as client:
         client.start(single(), 1, key="order:1")
     working = once_watched(dsn, act)
-    code = run(["runs", "watch", "order:1", "--dsn", dsn, *words])
+    code = run(["runs", "watch", "order:1", "--dsn", dsn, *(words or ["--events"])])
     working.join(PATIENCE)
     return code, capsys.readouterr().out
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from rich.console import Console, Group, RenderableType
@@ -21,9 +23,9 @@ from stepwell.client.run import StepInfo
 from stepwell.db.connect import hopeless
 from stepwell.errors import DatabaseUnavailable
 
-INTERVAL = 0.1  # between two looks; longer where a look takes longer
+INTERVAL = 0.1  # between two looks
+REST = 2  # times as long as a look took, if that is longer
 TENTHS = 10  # of a map or of a step that says how far it is: each is told once
-Change = tuple[object, str]
 
 
 class Sight:
@@ -62,7 +64,7 @@ async def follow(client: Client, run_ids: Sequence[UUID], console: Console) -> l
             live.update(view(sight), refresh=True)
             if sight.over:
                 return sight.shown
-            await asyncio.sleep(max(INTERVAL, time.monotonic() - began))
+            await asyncio.sleep(max(INTERVAL, REST * (time.monotonic() - began)))
 
 
 def view(sight: Sight) -> RenderableType:
@@ -82,59 +84,69 @@ async def tell(sight: Sight, console: Console) -> list[Picture]:
         if away != (sight.away is not None):
             away = not away
             console.print("the database is away" if away else "the database is back", markup=False)
-        for change, line in () if away else all_changes(sight.shown):
-            if change not in told:
-                told.add(change)
-                console.print(visible(line), markup=False)
+        for change in () if away else all_changes(sight.shown):
+            if change.what not in told:
+                told.add(change.what)
+                console.print(visible(change.line), markup=False)
         if sight.over:
             return sight.shown
-        await asyncio.sleep(max(INTERVAL, time.monotonic() - began))
+        await asyncio.sleep(max(INTERVAL, REST * (time.monotonic() - began)))
 
 
-def all_changes(shown: Sequence[Picture]) -> Iterator[Change]:
-    for each in shown:
-        yield from changes(each)
-        yield from all_changes(each.below)
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something to say: when it was, what makes it new, and how it is said."""
+
+    at: datetime
+    what: object
+    line: str
+
+
+def all_changes(shown: Sequence[Picture]) -> list[Change]:
+    """In the order in which they happened; of a run its end comes last."""
+    found = [change for each in shown for change in changes(each)]
+    return sorted(found, key=lambda change: change.at)
 
 
 def changes(shown: Picture) -> Iterator[Change]:
-    """What there is to say so far, and what makes each new: it is said once."""
+    """What there is to say of a run and its children so far. Each is said once."""
     run = str(shown.run.id)[-4:]
-    for child in shown.children:
-        line = f"{run}  child {str(child.run_id)[-4:]} is of {child.slug}"
-        yield line, line
     a_job = shown.run.flow if shown.run.kind == "job" else None  # its only step has no name of ours
     for a in shown.attempts:
-        line = (
-            f"{run}  {a_job or a.step}[{a.task_index}] attempt {a.attempt} failed: "
-            f"{a.error_type}: {a.error_message}"
-        )
-        yield (line, a.failed_at), line
+        said = f"{a_job or a.step}[{a.task_index}] attempt {a.attempt} failed: "
+        line = f"{run}  {said}{a.error_type}: {a.error_message}"
+        yield Change(a.failed_at, (line, a.failed_at), line)
     for step in shown.steps:
-        for change, said in changes_of(step, shown):
-            yield (shown.run.id, step.step, change), f"{run}  {a_job or step.step} {said}"
-    if shown.ended:
+        for at, what, said in changes_of(step, shown):
+            line = f"{run}  {a_job or step.step} {said}"
+            yield Change(at, (shown.run.id, step.step, what), line)
+    for child in shown.children:
+        line = f"{run}  child {str(child.run_id)[-4:]} is of {child.slug}"
+        yield Change(child.started_at, line, line)
+    for below in shown.below:
+        yield from changes(below)
+    if shown.run.ended_at is not None:
         line = f"{run}  run {shown.run.status}"
-        yield (line, shown.run.ended_at), line
+        yield Change(shown.run.ended_at, (line, shown.run.ended_at), line)
 
 
-def changes_of(step: StepInfo, shown: Picture) -> Iterator[Change]:
-    told = shown.progress_of(step)
+def changes_of(step: StepInfo, shown: Picture) -> Iterator[tuple[datetime, object, str]]:
+    now, told = shown.seen_at, shown.progress_of(step)
     if told is not None and told.running:
         share = None if told.share is None else int(TENTHS * told.share)
         said = "" if told.share is None else percent(told.share)
         message = shortened(told.message or "", 200)
-        yield (told.attempt, share, message), f"{said}  {message}".strip()
+        yield told.at, (told.attempt, share, message), f"{said}  {message}".strip()
     if step.type == "map" and step.initial_tasks and 0 < step.completed_tasks < step.initial_tasks:
         tenth = TENTHS * step.completed_tasks // step.initial_tasks
-        yield ("tenth", tenth), f"{step.completed_tasks}/{step.initial_tasks}"
+        yield now, ("tenth", tenth), f"{step.completed_tasks}/{step.initial_tasks}"
     if step.awaits and not shown.ended:
         names = ", ".join(map(visible, step.awaits))
-        yield ("awaits", names, step.next_at), f"waits for {names}"
+        yield now, ("awaits", names, step.next_at), f"waits for {names}"
     if step.blocked_on and not shown.ended:
-        yield ("blocked", step.blocked_on), f"waits for a slot of {step.blocked_on}"
+        yield now, ("blocked", step.blocked_on), f"waits for a slot of {step.blocked_on}"
     if step.started_at and step.status in ("completed", "failed") and step.ended_at:
         length = seconds((step.ended_at - step.started_at).total_seconds())
-        yield (step.status, step.ended_at), f"{step.status} after {length}"
+        yield step.ended_at, (step.status, step.ended_at), f"{step.status} after {length}"
     elif step.status == "skipped":
-        yield ("skipped", step.ended_at), f"skipped: {step.skip_reason}"
+        yield step.ended_at or now, "skipped", f"skipped: {step.skip_reason}"

@@ -58,7 +58,7 @@ def cells_of(step: StepInfo, shown: Picture) -> list[Text]:
         state(open_state(step, shown)),
         bar_of(step, shown),
         Text(failed, style="yellow"),
-        Text(time_of(step, shown.seen_at), style="dim"),
+        Text(time_of(step, shown.run.ended_at or shown.seen_at), style="dim"),
         result_of(step, shown),
     ]
 
@@ -82,8 +82,8 @@ def bar_of(step: StepInfo, shown: Picture) -> Text:
 
 
 def bar(share: float, style: str, said: str) -> Text:
-    full = int(BAR * share)
-    return Text.assemble(("━" * full, style), ("━" * (BAR - full), "dim"), f" {said}")
+    full = int(BAR * share + 1e-9)
+    return Text.assemble(("━" * full, style), ("─" * (BAR - full), "dim"), f" {said}")
 
 
 def percent(share: float) -> str:
@@ -102,7 +102,8 @@ def element(told: ProgressInfo) -> Text:
 def time_of(step: StepInfo, now: datetime) -> str:
     if step.started_at is None:
         return ""
-    end = step.ended_at or (now if step.status == "started" else step.started_at)
+    running = step.status in ("started", "running")
+    end = step.ended_at or (now if running else step.started_at)
     return seconds(max(0.0, (end - step.started_at).total_seconds()))
 
 
