@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
+import psycopg
 import pytest
 
 from stepwell import (
@@ -26,10 +28,7 @@ from stepwell.observe.events import (
     AttemptRepeated,
     BatchCommitted,
     OutcomeDropped,
-    TaskFailed,
-    TaskStarted,
 )
-from stepwell.worker import transactions
 
 from .workshop import Workshop
 
@@ -152,52 +151,72 @@ async def test_what_is_returned_commits_and_what_is_raised_rolls_back(workshop: 
     assert all(each.stale == 0 for each in commits)
 
 
+async def use_with(conn: Any) -> None:
+    async with conn:
+        pass
+
+
+async def commit_and_raise(conn: Any) -> None:
+    await conn.execute("commit")
+    raise ValueError("after a commit of its own")
+
+
+async def end_and_go_on(conn: Any) -> None:
+    await conn.execute("rollback")
+    await conn.execute("select 1")
+
+
+async def leave_a_task(conn: Any) -> None:
+    LEFT.append(asyncio.create_task(stray(conn)))
+    await asyncio.sleep(0.05)
+
+
+async def stray(conn: Any) -> None:
+    while True:
+        await conn.execute("select pg_sleep(0.2)")
+
+
+async def keep(conn: Any) -> None:
+    LEFT.append(conn)
+
+
+async def swallow(conn: Any) -> None:
+    with suppress(psycopg.Error):
+        await conn.execute("select 1 / 0")
+
+
+async def use_savepoints(conn: Any) -> None:
+    async with conn.transaction():
+        await conn.execute(INSERT, ("savepoint",))
+    with suppress(RuntimeError):
+        async with conn.transaction():
+            await conn.execute(INSERT, ("undone",))
+            raise RuntimeError
+
+
+LEFT: list[Any] = []
+USES: dict[str, Callable[[Any], Awaitable[Any]]] = {
+    "commit": lambda conn: conn.commit(),
+    "rollback": lambda conn: conn.rollback(),
+    "close": lambda conn: conn.close(),
+    "with": use_with,
+    "sql": lambda conn: conn.execute("commit"),
+    "sql and raise": commit_and_raise,
+    "sql and go on": end_and_go_on,
+    "left": leave_a_task,
+    "kept": keep,
+    "swallowed": swallow,
+    "savepoints": use_savepoints,
+}
 wrong = Flow[str, Any]("wrong", base_delay=0, max_attempts=2)
 
 
 @wrong.step(transactional=True)
 async def misuse(flow_input: str, ctx: Context) -> str:
     await write(ctx, flow_input)
-    conn = ctx.connection
-    match flow_input:
-        case "commit":
-            await conn.commit()
-        case "rollback":
-            await conn.rollback()
-        case "close":
-            await conn.close()
-        case "with":
-            async with conn:
-                pass
-        case "sql":
-            await conn.execute("commit")
-        case "sql and on":
-            await conn.execute("rollback")
-            await conn.execute("select 1")
-        case "isolation":
-            await conn.execute("rollback")
-            await conn.execute("set default_transaction_isolation = 'serializable'")
-        case "sync":
-            _ = ctx.sync_connection
-        case "left":
-            LEFT.append(asyncio.create_task(stray(conn)))
-            await asyncio.sleep(0.05)
-        case "kept":
-            LEFT.append(conn)
-        case "swallowed":
-            try:
-                await conn.execute("select 1 / 0")
-            except ZeroDivisionError:  # it is psycopg's own
-                pass
-            except Exception:  # noqa: BLE001
-                pass
-        case _:
-            async with conn.transaction():
-                await conn.execute(INSERT, ("savepoint",))
-            with pytest.raises(RuntimeError):
-                async with conn.transaction():
-                    await conn.execute(INSERT, ("undone",))
-                    raise RuntimeError
+    if flow_input == "sync":
+        _ = ctx.sync_connection
+    await USES[flow_input](ctx.connection)
     return flow_input
 
 
@@ -206,21 +225,14 @@ async def plain(misuse: str, ctx: Context) -> None:
     _ = ctx.connection
 
 
-LEFT: list[Any] = []
-
-
-async def stray(conn: Any) -> None:
-    while True:
-        await conn.execute("select pg_sleep(0.2)")
-
-
 REFUSED = {
     "commit": "its worker commits",
     "rollback": "its worker commits",
     "close": "its worker commits",
     "with": "its worker commits",
     "sql": "ended its transaction",
-    "sql and on": "ended its transaction",
+    "sql and raise": "ended its transaction",
+    "sql and go on": "ended its transaction",
     "sync": "ctx.connection",
 }
 
@@ -238,7 +250,8 @@ async def test_only_the_worker_ends_the_transaction(workshop: Workshop) -> None:
         last = (await run.attempts())[-1]
         assert (last.attempt, last.error_type) == (2, "InFailedSqlTransaction")
         assert "savepoint" in last.error_message
-        assert wrote(workshop) == {"sql"}  # what it committed itself
+        own = {"sql", "sql and raise"}
+        assert wrote(workshop) == own  # what it committed itself
 
         run = await workshop.client.start(wrong, "left")  # the stray is done soon, and then refused
         assert (await run.wait(PATIENCE)).status == "failed"
@@ -254,7 +267,7 @@ async def test_only_the_worker_ends_the_transaction(workshop: Workshop) -> None:
         await (await workshop.client.start(wrong, "savepoints")).wait(PATIENCE)
         assert open_transactions(workshop) == 0
         assert not serving.events.of(AttemptRepeated)
-    assert wrote(workshop) == {"sql", "left", "kept", "savepoints", "savepoint"}
+    assert wrote(workshop) == own | {"left", "kept", "savepoints", "savepoint"}
 
 
 gate = Flow[str, dict[str, str]]("gate", base_delay=0)

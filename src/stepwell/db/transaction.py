@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, LiteralString, NoReturn, TypeVar
 from uuid import UUID
 
-from psycopg import AsyncConnection, Connection
+from psycopg import AsyncConnection, Connection, Error
 from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Composed, Literal
@@ -57,7 +57,7 @@ class Trunk(AsyncConnection[Any]):
     async def _cut(self) -> None:
         with suppress(Exception):
             await self.cancel_safe(timeout=2.0)  # Postgres looks up only between two statements
-        with suppress(OSError), socket.fromfd(self.pgconn.socket, 0, 0) as same:
+        with suppress(OSError, Error), socket.fromfd(self.pgconn.socket, 0, 0) as same:
             same.shutdown(socket.SHUT_RDWR)
 
     @staticmethod

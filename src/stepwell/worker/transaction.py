@@ -67,6 +67,7 @@ class Transaction:
         self._in_thread = False
         self._alarm: asyncio.TimerHandle | None = None
         self._over = False
+        self._late = False  # it did not stop at its timeout, and was cut off
         self._sent = False  # the commit was, and its answer may be lost
 
     @property
@@ -100,7 +101,8 @@ class Transaction:
             self._lent = AsyncLent(await self._begun(bounds.timeout))
             value = await handler.function()
         except Exception as error:
-            self._raised(error)
+            if means := self._meaning(error):
+                raise means from error
             raise
         self.returned = True
         return value
@@ -113,7 +115,8 @@ class Transaction:
             self._lent = Lent(trunk)
             value = handler.function()
         except Exception as error:
-            self._raised(error)
+            if means := self._meaning(error):
+                raise means from error
             raise
         finally:
             self._in_thread = False
@@ -121,31 +124,47 @@ class Transaction:
         return value
 
     async def _begun(self, timeout: float) -> Trunk:
-        while not self._over:
-            trunk = self._trunk
-            assert trunk is not None
+        trunk = self._trunk
+        assert trunk is not None
+        try:
             try:
                 await trunk.begin(self._token, timeout)
-            except psycopg.Error as error:
+            except psycopg.OperationalError:  # it rested while Postgres was restarted
                 if self._over or not trunk.closed:
-                    self.passing = error
                     raise
-                await self._replace()  # it rested while Postgres was restarted
-            else:
-                self._alarm = self._loop.call_later(timeout + LATE, trunk.cut)
-                return trunk
-        raise TransactionError("the attempt was over before its transaction began")
-
-    async def _replace(self) -> None:
-        trunk = await self._pool.take()
-        if self._over:
-            await self._pool.give_back(trunk)
-        self._trunk = trunk
-
-    def _raised(self, error: Exception) -> None:
-        closed = self._trunk is not None and self._trunk.closed
-        if not self._over and (closed or rolled_back(error)):
+                trunk = await self._replaced()
+                await trunk.begin(self._token, timeout)
+        except psycopg.Error as error:
             self.passing = error
+            raise
+        if self._over:
+            trunk.cut()
+            raise TransactionError("the attempt was over before its transaction began")
+        self._alarm = self._loop.call_later(timeout + LATE, self._cut_off, trunk)
+        return trunk
+
+    async def _replaced(self) -> Trunk:
+        trunk = await self._pool.take()
+        if not self._over:
+            self._trunk = trunk
+        return trunk
+
+    def _meaning(self, error: Exception) -> Exception | None:
+        """What the handler's error is better called, if it is."""
+        trunk = self._trunk
+        if self._late:
+            return TimeoutError()
+        if self._over or trunk is None:
+            return None
+        if trunk.closed or rolled_back(error):
+            self.passing = error
+        elif self._lent is not None and trunk.status == TransactionStatus.IDLE:
+            return TransactionError(ENDED)
+        return None
+
+    def _cut_off(self, trunk: Trunk) -> None:
+        self._late = True
+        trunk.cut()
 
     async def commit(self, entry: Entry) -> Failed | None:
         """Write the outcome, and commit. A claim that is gone writes nothing here; the outcome is
