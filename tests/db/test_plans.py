@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 from statistics import median
 from typing import Any
@@ -16,7 +17,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from stepwell.db import diagnose
+from stepwell.db.call import Call
 from stepwell.db.claim import release_held
+from stepwell.db.explain import explain_run
 from stepwell.db.maintain import promote_tasks
 from tests.chaos.foreign import ForeignWorker, Message
 from tests.servers import DatabaseServer
@@ -321,6 +325,38 @@ def test_a_cancel_reads_the_run(bulk: Hands) -> None:
     first, second = bulk.start("chain", 1, 2)
     check(bulk, "cancel", 1, lambda: bulk.cancel(first), lambda: bulk.cancel(second))
     check(bulk, "retry", 1, lambda: bulk.retry(first), lambda: bulk.retry(second))
+
+
+def test_a_look_at_a_run_reads_the_run_and_its_lane(bulk: Hands) -> None:
+    only(bulk, "one")
+    first, second = bulk.start("one", 1, 2)
+    [reason] = explain_run(first).on_sync(bulk.conn)
+    assert reason.reason == "in_line"
+    before = reason.facts["before"]
+    assert before >= READY - RUNNING - 10
+    check(
+        bulk,
+        "explain",
+        before,
+        lambda: explain_run(first).on_sync(bulk.conn),
+        lambda: explain_run(second).on_sync(bulk.conn),
+    )
+
+
+def test_a_look_at_all_work_reads_what_is_ready_running_or_due(bulk: Hands) -> None:
+    margin = timedelta(seconds=60)
+    looks: list[Call[Any]] = [
+        diagnose.ready_lanes(),
+        diagnose.late_timers(margin),
+        diagnose.unclaimed_losses(margin),
+        diagnose.stuck_gates(margin),
+    ]
+    for look in looks:
+        ask = partial(look.on_sync, bulk.conn)
+        check(bulk, look.sql.partition("pgflow.")[2][:20], READY, ask, ask)
+    for look in (diagnose.deadly_tasks(), diagnose.runs_without_tasks()):
+        ask = partial(look.on_sync, bulk.conn)
+        check(bulk, look.sql.partition("from pgflow.")[2][:20], 10_000, ask, ask)
 
 
 def test_a_turn_takes_as_long_as_in_an_empty_database(bulk: Hands, dsn: str) -> None:

@@ -70,7 +70,7 @@ language sql stable as $$
       coalesce(w.function_name || coalesce(format(' (pid %s on %s)', w.pid, w.host), ''), 'worker ' || t.last_worker_id, 'nobody') as worker,
       coalesce(w.lease is null or w.stopped_at is null, false) and w.worker_id is not null as known, pgflow.health_of(w) as health
     from unnest(ids) i
-    join pgflow.step_tasks t on t.message_id = any (array[i]) and t.stage = 'running'
+    join pgflow.step_tasks t on t.message_id = any (array[i]) and t.stage || '' = 'running'
     join pgflow.flows f on f.flow_slug = t.flow_slug
     left join pgflow.steps s on s.version_id = t.version_id and s.step_slug = t.step_slug
     left join pgflow.workers w on w.worker_id = t.last_worker_id
@@ -107,7 +107,7 @@ language sql stable as $$
     select t.step_slug, t.awaits, t.await_all, t.ready_at, t.started_at, t.join_id is not null and t.awaits is null as joins,
       t.message_id, t.join_id
     from unnest(ids) i
-    join pgflow.step_tasks t on t.message_id = any (array[i]) and t.waiting and t.stage in ('parked', 'delayed')
+    join pgflow.step_tasks t on t.message_id = any (array[i]) and t.waiting and t.stage || '' in ('parked', 'delayed')
   ), told as (
     select p.step_slug, p.awaits, p.await_all, p.join_id, count(*)::int as tasks, min(p.ready_at) as until
     from parked p group by p.step_slug, p.awaits, p.await_all, p.join_id
@@ -146,7 +146,7 @@ language sql stable as $$
         when t.promised then 'rate_limited' when s.step_type = 'sleep' then 'sleeping'
         when a.error_type = 'WorkerLost' then 'after_lost_worker' when a.error_type is not null then 'retrying' else 'not_due' end as reason
     from unnest(ids) i
-    join pgflow.step_tasks t on t.message_id = any (array[i]) and t.stage = 'delayed'
+    join pgflow.step_tasks t on t.message_id = any (array[i]) and t.stage || '' = 'delayed'
     join pgflow.flows f on f.flow_slug = t.flow_slug
     left join pgflow.steps s on s.version_id = t.version_id and s.step_slug = t.step_slug
     left join lateral (
@@ -181,7 +181,7 @@ language sql stable as $$
   with wish as (
     select t.step_slug, t.stage, g.gate, g.capacity
     from unnest(ids) i
-    join pgflow.step_tasks t on t.message_id = any (array[i]) and t.stage in ('ready', 'blocked')
+    join pgflow.step_tasks t on t.message_id = any (array[i]) and t.stage || '' in ('ready', 'blocked')
     cross join lateral (
       select coalesce(t.blocked_on, t.concurrency_key) as gate, pgflow.capacity_of(coalesce(t.blocked_on, t.concurrency_key)) as capacity
       where t.concurrency_key is not null or t.blocked_on is not null

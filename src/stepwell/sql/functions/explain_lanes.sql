@@ -7,7 +7,7 @@ language sql stable as $$
       min(t.ready_at) filter (where t.stage = 'ready') as since,
       (array_agg(t.message_id order by t.priority, t.ready_at, t.message_id) filter (where t.stage = 'ready'))[1] as first
     from unnest(ids) i
-    join pgflow.step_tasks t on t.message_id = any (array[i]) and t.stage in ('ready', 'delayed', 'blocked')
+    join pgflow.step_tasks t on t.message_id = any (array[i]) and t.stage || '' in ('ready', 'delayed', 'blocked')
     where not t.waiting
     group by t.queue, t.version_id, t.step_slug
   ), pause as (
