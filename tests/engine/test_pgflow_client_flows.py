@@ -170,8 +170,10 @@ async def test_whether_there_is_a_flow(workshop: Workshop) -> None:
     await client.upsert_flow(SLUG, steps=STEPS)
     assert await client.flow_exists(SLUG)
     assert not await client.flow_exists(SLUG.upper())
-    wrong: Any = 7
-    for slug in ("", "a-b", "run", wrong):
+    assert await client.flow_exists(Flow(SLUG))
+    assert not await client.delete_flow(Flow("acct_2_sync"))
+    wrong: list[Any] = ["", "a-b", "run", 7, int]
+    for slug in wrong:
         for ask in (client.flow_exists, client.delete_flow):
             with pytest.raises(InvalidDefinition) as caught:
                 await ask(slug)

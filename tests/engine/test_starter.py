@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -24,7 +25,7 @@ from stepwell import (
     job,
     step,
 )
-from stepwell.errors import Conflict, SchemaError
+from stepwell.errors import Conflict, InvalidArgument, SchemaError
 from stepwell.observe.emit import subscribed
 from stepwell.observe.events import (
     DatabaseBack,
@@ -95,7 +96,11 @@ async def serving(
 async def test_every_definition_is_a_module_of_its_own(workshop: Workshop) -> None:
     async with serving(workshop, all_kinds()) as served:
         starter = served.worker.starter
-        await starter.await_ready(PATIENCE)
+        await starter.await_ready(timedelta(seconds=PATIENCE))
+        for wrong in ("x", -1, True):
+            with pytest.raises(InvalidArgument, match="timeout is") as refused:
+                await starter.await_ready(wrong)  # pyright: ignore[reportArgumentType]
+            assert refused.value.reason == "invalid_timeout"
         status = starter.status()
         assert [(m.module, m.type, m.status) for m in status.modules] == [
             ("orders", "flow", "succeeded"),

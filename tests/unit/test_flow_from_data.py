@@ -87,15 +87,15 @@ REFUSED: list[tuple[Any, str, str | None, Any]] = [
     ([{"slug": "a", "deps": ["b"]}], "unknown_dependency", "a", "b"),
     ([A, {"slug": "b", "deps": ["a", "a"]}], "duplicate_dependency", "b", "a"),
     ([{"slug": "a", "step_type": "array"}], "invalid_step_type", "a", "array"),
-    ([A, {"slug": "A"}], "duplicate_step", "A", None),
-    ([A, dict(A)], "duplicate_step", "a", None),
+    ([A, {"slug": "A"}], "duplicate_step", "A", "A"),
+    ([A, dict(A)], "duplicate_step", "a", "a"),
     ([{"slug": "a", "deps": ["a"]}], "circular_dependency", None, ["a"]),
     ([{"slug": "a", "retries": 3}], "unknown_option", "a", "retries"),
-    ([{"slug": "a", "max_attempts": 0}], "invalid_option", "a", None),
-    ([{"slug": "a", "timeout": "long"}], "invalid_option", "a", None),
-    ([{"slug": "a", "if_unmet": "wait"}], "invalid_option", "a", None),
-    ([{"slug": "a", "when": ["x"]}], "invalid_option", "a", None),
-    ([{"slug": "a", "step_type": "sleep"}], "invalid_option", "a", None),
+    ([{"slug": "a", "max_attempts": 0}], "invalid_option", "a", {"max_attempts": 0}),
+    ([{"slug": "a", "timeout": "long"}], "invalid_option", "a", {"timeout": "long"}),
+    ([{"slug": "a", "if_unmet": "wait"}], "invalid_option", "a", {"if_unmet": "wait"}),
+    ([{"slug": "a", "when": ["x"]}], "invalid_option", "a", {"when": ["x"]}),
+    ([{"slug": "a", "step_type": "sleep"}], "invalid_option", "a", {"duration": None}),
 ]
 
 
@@ -125,6 +125,7 @@ def test_options_of_the_flow_are_checked_too() -> None:
         with pytest.raises(InvalidDefinition) as caught:
             shape([A], **options)
         assert (caught.value.reason, caught.value.step) == (reason, None)
+        assert caught.value.value == (options if reason == "invalid_option" else "retries")
 
 
 def test_what_a_circle_is() -> None:

@@ -159,8 +159,13 @@ def id_of(run_id: object) -> UUID:
 
 def wait_of(timeout: object, poll_interval: object) -> tuple[float | None, float]:
     """How long to wait at most, and how often to look, in seconds."""
-    limit = None if timeout is None else _seconds("timeout", timeout)
-    return limit, _seconds("poll_interval", poll_interval, positive=True)
+    return timeout_of(timeout), _seconds("poll_interval", poll_interval, positive=True)
+
+
+def timeout_of(timeout: object) -> float | None:
+    """How long to wait at most, in seconds; InvalidArgument (`invalid_timeout`) for what is no
+    time."""
+    return None if timeout is None else _seconds("timeout", timeout)
 
 
 def _seconds(name: str, value: object, *, positive: bool = False) -> float:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, Unpack, overload
 from uuid import UUID
 
 from stepwell.client.batch import batch_of_one
-from stepwell.client.definition import AnyFlow
+from stepwell.client.definition import AnyFlow, Definition
 from stepwell.client.enqueuing import Enqueuing
 from stepwell.client.flow_run import (
     LONGEST_WAIT,
@@ -154,17 +154,17 @@ class Flows(Enqueuing):
         return upserted(shape, row, replace=replace)
 
     async def delete_flow(
-        self, slug: str, *, conn: Theirs | None = None, actor: str | None = None
+        self, flow: Definition | str, *, conn: Theirs | None = None, actor: str | None = None
     ) -> bool:
         """Delete a flow, machine or job with every run of it; what still runs is cancelled first.
         False when there is none by this name."""
-        [row] = await self._session.pool.run(deleting(slug, actor or self._session.actor), conn)
-        return deleted(slug, row)
+        [row] = await self._session.pool.run(deleting(flow, actor or self._session.actor), conn)
+        return deleted(flow, row)
 
-    async def flow_exists(self, slug: str) -> bool:
-        """Whether a flow, machine or job of that name is in the database. InvalidDefinition
-        (`invalid_slug`) for what nothing can be called."""
-        return (await self._session.pool.run(existing(slug)))[0].exists
+    async def flow_exists(self, flow: Definition | str) -> bool:
+        """Whether a flow, machine or job is in the database, by its name or as its code is called
+        here. InvalidDefinition (`invalid_slug`) for what nothing can be called."""
+        return (await self._session.pool.run(existing(flow)))[0].exists
 
 
 async def ended(run: Run[Any], timeout: float | None, interval: float) -> None:

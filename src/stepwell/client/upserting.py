@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
+from stepwell.client.definition import Definition, slug_of
 from stepwell.client.wakes import Wake
 from stepwell.compile.diff import differences
 from stepwell.compile.from_data import checked_slug, shape_from_data
@@ -14,6 +15,9 @@ from stepwell.db.call import Call
 from stepwell.db.upsert import Exists, delete_flow, flow_exists, upsert_flow
 from stepwell.db.upsert import Upserted as Row
 from stepwell.define.duration import Days, WholeDuration
+from stepwell.define.flow import Flow
+from stepwell.define.job import Job
+from stepwell.define.machine import Machine
 from stepwell.observe.emit import emit
 from stepwell.observe.events import FlowDeleted, FlowEnsured
 
@@ -89,15 +93,26 @@ def upserted(shape: Shape, row: Row, *, replace: bool) -> UpsertedFlow:
     return UpsertedFlow(row.status, said, row.version)
 
 
-def deleting(slug: str, actor: str | None) -> Call[Exists]:
-    return delete_flow(checked_slug(slug), actor)
+def deleting(flow: Definition | str, actor: str | None) -> Call[Exists]:
+    return delete_flow(name_of(flow), actor)
 
 
-def deleted(slug: str, row: Exists) -> bool:
+def deleted(flow: Definition | str, row: Exists) -> bool:
     if row.exists:
-        emit(FlowDeleted(slug))
+        emit(FlowDeleted(name_of(flow)))
     return row.exists
 
 
-def existing(slug: str) -> Call[Exists]:
-    return flow_exists(checked_slug(slug))
+def existing(flow: Definition | str) -> Call[Exists]:
+    return flow_exists(name_of(flow))
+
+
+def name_of(flow: Definition | str) -> str:
+    """A definition stands for its slug; InvalidDefinition (`invalid_slug`) for what nothing can be
+    called."""
+    return slug_of(flow) if is_definition(flow) else checked_slug(flow)
+
+
+def is_definition(value: object) -> bool:
+    is_machine = isinstance(value, type) and issubclass(value, Machine)
+    return is_machine or isinstance(value, Flow | Job)

@@ -3,7 +3,7 @@ word, which is the Elixir port's where that has one."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, cast
 
 from msgspec import UNSET
@@ -50,8 +50,8 @@ def shape_from_data(slug: object, steps: object, options: Data) -> Shape:
     slugs = [_slug(step, flow) for step in given]
     _check_twice(slugs, flow)
     read = {s: _step(step, s, slugs, flow) for s, step in zip(slugs, given, strict=True)}
+    known = _known(options, FLOW_OPTIONS, flow)
     try:
-        known = _known(options, FLOW_OPTIONS, flow)
         _check_plain(known, flow)
         shape = Shape(
             slug=name,
@@ -62,7 +62,8 @@ def shape_from_data(slug: object, steps: object, options: Data) -> Shape:
     except InvalidDefinition:
         raise
     except DefinitionError as error:
-        raise InvalidDefinition("invalid_option", str(error)) from error
+        wrong = _wrong_in(known, lambda option: run_options(option, flow))
+        raise InvalidDefinition("invalid_option", str(error), value=wrong) from error
 
 
 def checked_slug(slug: object) -> str:
@@ -118,6 +119,7 @@ def _check_twice(slugs: list[str], flow: str) -> None:
                 + (f" (the other is {other!r})" if other != slug else "")
                 + "; rename one",
                 step=slug,
+                value=slug,
             )
 
 
@@ -132,6 +134,7 @@ def _step(step: Data, slug: str, slugs: Collection[str], flow: str) -> StepShape
             value=kind,
         )
     deps = _dependencies(step, slug, slugs, what)
+    said: Data = {}
     try:
         said = _known(step, STEP_KEYS, what)
         return _shape(slug, kind, deps, said, slugs, what)
@@ -139,7 +142,22 @@ def _step(step: Data, slug: str, slugs: Collection[str], flow: str) -> StepShape
         error.step = slug
         raise
     except DefinitionError as error:
-        raise InvalidDefinition("invalid_option", str(error), step=slug) from error
+        options = {name: said[name] for name in said if name not in ("slug", "deps", "step_type")}
+        wrong = _wrong_in(options, lambda one: _shape(slug, "single", deps, one, slugs, what))
+        if kind == "sleep" and wrong == options:
+            wrong = {"duration": said.get("duration")}
+        raise InvalidDefinition("invalid_option", str(error), step=slug, value=wrong) from error
+
+
+def _wrong_in(options: Data, read: Callable[[dict[str, Any]], object]) -> Data:
+    """The option that is wrong by itself; all of them, when they only contradict each other."""
+    for name, value in options.items():
+        try:
+            _check_plain({name: value}, name)
+            read({name: value})
+        except DefinitionError:
+            return {name: value}
+    return options
 
 
 def _shape(

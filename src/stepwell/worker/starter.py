@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from stepwell.client.definition import Definition
+from stepwell.client.flow_run import timeout_of
+from stepwell.define.duration import Duration
 from stepwell.errors import NotReady
 from stepwell.observe.emit import emit
 from stepwell.observe.events import (
@@ -122,15 +124,16 @@ class Starter:
         states = [track.state.status for track in self._tracks.values()]
         return "succeeded" in states or not states
 
-    async def await_ready(self, timeout: float | None = 5.0) -> None:
-        """Return once `ready`; NotReady names what is missing after `timeout` seconds. None: wait
-        for as long as it takes."""
+    async def await_ready(self, timeout: Duration | None = 5.0) -> None:
+        """Return once `ready`; NotReady names what is missing after `timeout`, in seconds or as a
+        timedelta. None: wait for as long as it takes."""
+        limit = timeout_of(timeout)
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(limit):
                 await self._converged.wait()
         except TimeoutError:
             missing = [t.state for t in self._tracks.values() if t.state.status not in OVER]
-            raise NotReady(timeout or 0.0, [described(state) for state in missing]) from None
+            raise NotReady(limit or 0.0, [described(state) for state in missing]) from None
 
     def retry_now(self, module: Definition | str) -> None:
         """Attempt a module at once, also one that is up or was given up. An unknown one is ignored,
