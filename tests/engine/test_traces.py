@@ -23,10 +23,13 @@ from stepwell import (
     Flow,
     Machine,
     MachineContext,
+    MessageContext,
+    RetryPolicy,
     Settings,
     Spawn,
     Stepwell,
     job,
+    queue_worker,
     step,
 )
 from stepwell.cli.logs import JsonLines
@@ -250,13 +253,40 @@ async def test_batches_machines_and_runs_that_nobody_traced(
     assert len({event.run_id for event in seen if isinstance(event, RunEnded)}) == 8
 
 
+@queue_worker("letters", retry=RetryPolicy("fixed", limit=1, base_delay=1))
+async def read_letter(message: int, ctx: MessageContext) -> None:
+    if ctx.read_ct == 1:
+        raise ValueError("cannot read it")
+
+
+async def test_a_message_takes_the_trace_of_its_sender_along(
+    workshop: Workshop, spans: Spans
+) -> None:
+    async with workshop.worker(app=Stepwell(queues=[read_letter])):
+        await workshop.client.create_queue("letters")
+        with trace.get_tracer("shop").start_as_current_span("request") as request:
+            await workshop.client.send("letters", 1, headers={"kind": "a"})
+        await workshop.client.send_batch("letters", [2, 3])
+        await workshop.until("select 1 from pgmq.a_letters having count(*) = 3", patience=60)
+    first, batch = spans.named("send letters")
+    tries = spans.named("handle letters")
+    assert parent_of(first) == f"0x{request.get_span_context().span_id:016x}"
+    assert sorted(str(parent_of(span)) for span in tries) == sorted(
+        [ids_of(first)[1]] * 2 + [ids_of(batch)[1]] * 4
+    )
+    outcomes = [(span.attributes or {})["stepwell.outcome"] for span in tries]
+    assert sorted(map(str, outcomes)) == ["archived"] * 3 + ["failed"] * 3
+    headers = workshop.rows("select headers from pgmq.a_letters order by msg_id")
+    assert headers[0][0].keys() == {"kind", "traceparent"}
+
+
 async def test_without_spans_nothing_is_kept_and_turns_are_as_ever(workshop: Workshop) -> None:
     seen: list[Event] = []
     with subscribed(seen.append):
         async with workshop.worker(ping):
             run = await workshop.client.start(ping, 1)
             assert await run.result(timeout=60) == {"pong": 1}
-    assert workshop.rows("select from pgflow.runs where trace is not null") == []
+    assert workshop.rows("select 1 from pgflow.runs where trace is not null") == []
     assert {event.waited for event in seen if isinstance(event, TaskStarted)} == {None}
     assert not [event for event in seen if isinstance(event, RunEnded)]
 

@@ -18,12 +18,14 @@ from stepwell.client.wakes import to_queues
 from stepwell.db.messages import Resent
 from stepwell.db.theirs import TheirsSync
 from stepwell.define.duration import Duration
+from stepwell.observe.traces import Traces
 
 
 class SyncMessaging:
     """Queues are those of pgmq; what else there is to do with one, its functions do."""
 
     _session: SyncSession
+    _traces: Traces
 
     def create_queue(self, queue: str) -> bool:
         """Make a queue; False when it is there."""
@@ -104,7 +106,9 @@ class SyncMessaging:
         delay: Duration,
         conn: TheirsSync | None,
     ) -> list[int]:
-        [row] = self._session.pool.run(sent(queue, messages, headers, delay), conn)
+        with self._traces.sending(queue, len(messages)) as span:
+            call = sent(queue, messages, span.headed(headers, len(messages)), delay)
+            [row] = self._session.pool.run(call, conn)
         if conn is None:
             self._session.wakes.wake(*to_queues([queue]))
         return row.msg_ids

@@ -11,7 +11,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from hashlib import blake2b
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 import msgspec
@@ -25,15 +25,22 @@ LONGEST_MESSAGE = 500
 W3C = ("traceparent", "tracestate")
 Carrier = dict[str, str]
 
-_carrier = msgspec.json.Decoder(dict[str, str])
+_carrier = msgspec.json.Decoder(dict[str, Any])
 
 
 class Sending:
-    """The span of a start. `trace` is what its runs take along, as JSON."""
+    """The span of a start, or of a send. `trace` is what its runs take along, as JSON."""
 
     def __init__(self, trace: str | None = None, span: Span | None = None) -> None:
         self.trace = trace
         self._span = span
+
+    def headed(self, headers: Sequence[object] | None, count: int) -> Sequence[object] | None:
+        """The headers of so many messages, with the trace beside what is in them."""
+        if self.trace is None:
+            return headers
+        trace: Carrier = _carrier.decode(self.trace)
+        return [_beside(trace, each) for each in headers or [None] * count]
 
     def answered(self, run_ids: Sequence[UUID]) -> None:
         """Which runs it has started, or found by their key."""
@@ -86,12 +93,16 @@ class Traces:
     def on(self) -> bool:
         return self._tracer() is not None
 
-    def starting(
-        self, flows: Sequence[str], count: int, facts: Mapping[str, str] | None = None
-    ) -> AbstractContextManager[Sending]:
+    def starting(self, flows: Sequence[str], count: int) -> AbstractContextManager[Sending]:
         """The span of a start of so many runs."""
+        slug = flows[0] if len(flows) == 1 else "several"
         tracer = self._tracer()
-        return _nothing_sent if tracer is None else _starting(tracer, flows, count, facts or {})
+        return _nothing_sent if tracer is None else _sending(tracer, "start", slug, count)
+
+    def sending(self, queue: str, count: int) -> AbstractContextManager[Sending]:
+        """The span of a send of so many messages."""
+        tracer = self._tracer()
+        return _nothing_sent if tracer is None else _sending(tracer, "send", queue, count)
 
     def attempt(
         self, run_id: UUID, name: str, facts: Mapping[str, str | int], trace: str | None
@@ -105,11 +116,14 @@ class Traces:
         return _attempt(tracer, name, facts, parent)
 
     def message(
-        self, name: str, facts: Mapping[str, str | int], headers: object
+        self, name: str, facts: Mapping[str, str | int], headers: str | None
     ) -> AbstractContextManager[Attempt]:
-        """The span of a try to handle a message; its headers may name the trace."""
+        """The span of a try to handle a message; its headers, which are JSON, may name the
+        trace."""
         tracer = self._tracer()
-        return _untraced if tracer is None else _attempt(tracer, name, facts, _from(headers))
+        if tracer is None:
+            return _untraced
+        return _attempt(tracer, name, facts, _extracted(headers))
 
     def _tracer(self) -> Tracer | None:
         api = sys.modules.get("opentelemetry.trace")
@@ -153,24 +167,29 @@ def resumed(trace: str | None) -> Generator[None]:
         api.detach(token)
 
 
+def _beside(trace: Carrier, headers: object) -> object:
+    """Headers that are no object stay as they are."""
+    if headers is None:
+        return trace
+    if isinstance(headers, dict):
+        return {**trace, **cast("Mapping[str, Any]", headers)}
+    return headers
+
+
 @contextmanager
-def _starting(
-    tracer: Tracer, flows: Sequence[str], count: int, facts: Mapping[str, str]
-) -> Generator[Sending]:
+def _sending(tracer: Tracer, verb: str, to: str, count: int) -> Generator[Sending]:
     api = sys.modules["opentelemetry.trace"]
-    slug = flows[0] if len(flows) == 1 else "several"
     attributes: dict[str, Any] = {
         "messaging.system": "stepwell",
-        "messaging.operation.name": "start",
+        "messaging.operation.name": verb,
         "messaging.operation.type": "send",
-        "messaging.destination.name": slug,
-        "stepwell.flow": slug,
-        **facts,
+        "messaging.destination.name": to,
+        f"stepwell.{'flow' if verb == 'start' else 'queue'}": to,
     }
     if count != 1:
         attributes["messaging.batch.message_count"] = count
     with tracer.start_as_current_span(
-        f"start {slug}", kind=api.SpanKind.PRODUCER, attributes=attributes
+        f"{verb} {to}", kind=api.SpanKind.PRODUCER, attributes=attributes
     ) as span:
         yield Sending(_written(_injected()), span)
 
@@ -238,16 +257,15 @@ def _written(carrier: Carrier) -> str | None:
 def _extracted(trace: str | None) -> Context | None:
     """None: there is no trace in it. Whoever starts runs with SQL may have written anything."""
     try:
-        return None if trace is None else _from(_carrier.decode(trace))
-    except msgspec.MsgspecError:
+        carrier = {} if trace is None else _carrier.decode(trace)
+    except (msgspec.MsgspecError, RecursionError):
         return None
+    words = {name.lower(): value for name, value in carrier.items() if isinstance(value, str)}
+    return _context_of(words) if words else None
 
 
-def _from(headers: object) -> Context | None:
-    """The context that a carrier tells of."""
-    if not isinstance(headers, dict):
-        return None
-    carrier = {str(k).lower(): str(v) for k, v in headers.items()}  # type: ignore[reportUnknownVariableType]
+def _context_of(carrier: Carrier) -> Context | None:
+    """The context that a carrier tells of; None: no trace."""
     nowhere = import_module("opentelemetry.context").Context()
     context: Context = import_module("opentelemetry.propagate").extract(carrier, nowhere)
     here = sys.modules["opentelemetry.trace"].get_current_span(context).get_span_context()

@@ -27,6 +27,8 @@ from stepwell.observe.events import (
     QueueFailed,
     QueueOpened,
 )
+from stepwell.observe.traces import Traces
+from stepwell.worker.message_span import handled, message_span
 from stepwell.worker.queue_message import AnyQueueWorker, Handled, Held, back, handle
 from stepwell.worker.threads import Threads
 
@@ -48,6 +50,7 @@ class QueueReader:
         poll: float,
         opened: Callable[[], None],
         middleware: tuple[Middleware, ...] = (),
+        traces: Traces | None = None,
     ) -> None:
         self.definition = definition
         self.channel: str | None = None
@@ -58,6 +61,7 @@ class QueueReader:
         self._poll = poll
         self._opened = opened
         self._middleware = middleware
+        self._traces = traces or Traces("off")
         self._threads = Threads(definition.max_concurrent, self._linger)
         self._lingering = 0  # threads whose handler was given up
         self._ended: list[Handled] = []
@@ -171,7 +175,9 @@ class QueueReader:
         began = time.perf_counter()
         ending = back(held)
         try:
-            ending = await handle(held, self._threads, self._middleware)
+            with message_span(held, self._traces) as span:
+                ending = await handle(held, self._threads, self._middleware)
+                handled(span, ending)
         finally:
             self._end(Handled(held, ending, time.perf_counter() - began))
 

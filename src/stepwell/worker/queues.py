@@ -13,6 +13,7 @@ import psycopg
 from stepwell.db.link import LONGEST_PAUSE, Link, Outage
 from stepwell.db.messages import announced
 from stepwell.define.middleware import Middleware
+from stepwell.observe.traces import Traces
 from stepwell.settings import Settings
 from stepwell.worker.queue_keeper import Keeper
 from stepwell.worker.queue_message import AnyQueueWorker
@@ -33,8 +34,9 @@ class Queues:
         self._settings = settings
         self._outage = outage
         self._opened = asyncio.Event()
+        traces = Traces(settings.traces)
         self._readers = [
-            QueueReader(each, worker_id, settings.poll, self._opened.set, middleware)
+            QueueReader(each, worker_id, settings.poll, self._opened.set, middleware, traces)
             for each in workers
             if settings.serves(each.queue)
         ]
