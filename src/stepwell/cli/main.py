@@ -47,7 +47,13 @@ COMMANDS = {
         "stepwell.cli.schedules:schedules",
         "List, show, pause, resume and trigger schedules.",
     ),
-    "db": ("stepwell.cli.db:db", "The embedded Postgres: start, stop, url, status."),
+    "bench": ("stepwell.cli.bench:bench", "Measure what the engine does on this server."),
+    "init": ("stepwell.cli.init:init", "Make a project that runs."),
+    "completion": (
+        "stepwell.cli.completion:completion",
+        "Print what makes a shell complete commands.",
+    ),
+    "db": ("stepwell.cli.db:db", "The embedded Postgres: start, stop, reset, url, status; psql."),
 }
 
 
