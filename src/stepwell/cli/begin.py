@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, cast
 from cyclopts import Parameter
 
 from stepwell.cli.exits import Exit, UsageError, message_of
+from stepwell.cli.labels import Pairs, pairs_of
 from stepwell.cli.load import load_definition
 from stepwell.cli.output import complain, note, print_json
 from stepwell.client.client import Client
@@ -44,9 +45,17 @@ class How:
         datetime | None, Parameter(help="When it may begin, with an offset: 2030-01-31T09:00+01:00")
     ] = None
     concurrency: Annotated[str | None, Parameter(help="A key: one run with it at a time.")] = None
+    tag: Annotated[
+        tuple[str, ...], Parameter(negative=(), help="To find it by; may be repeated.")
+    ] = ()
+    metadata: Annotated[
+        Pairs, Parameter(negative=(), help="To be read beside it: shop=7; may be repeated.")
+    ] = ()
 
     def choices(self) -> StartChoices:
         said = {field.name: getattr(self, field.name) for field in fields(self)}
+        said["tags"] = said.pop("tag") or None
+        said["metadata"] = pairs_of(said["metadata"], "metadata") or None
         return cast(StartChoices, said)
 
 

@@ -9,17 +9,15 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from cyclopts import App, Parameter
-from cyclopts.validators import Number
 
 from stepwell.cli.database import AsJson, Dsn, database, settings_of
 from stepwell.cli.exits import Exit, UsageError
 from stepwell.cli.follow import follow
-from stepwell.cli.output import complain, console, note, plain, print_json
+from stepwell.cli.output import complain, console, note, print_json
 from stepwell.cli.picture import Picture, as_data, pictures
-from stepwell.cli.show import attempt_list, described, run_table
+from stepwell.cli.show import attempt_list, described
 from stepwell.cli.watch import print_events
 from stepwell.client.client import Client
-from stepwell.client.reading import LONGEST_LIST
 from stepwell.client.run import Run
 from stepwell.errors import NotFound
 
@@ -28,6 +26,16 @@ runs.command(
     "stepwell.cli.explain:explain",
     name="explain",
     help="Say why a run is not moving, and what to do about it; exit 1 when it is stuck.",
+)
+runs.command(
+    "stepwell.cli.run_list:list_runs",
+    name="list",
+    help="List runs, newest first: those that fit all that is said.",
+)
+runs.command(
+    "stepwell.cli.run_list:label",
+    name="label",
+    help="Change the tags and the metadata of a run, and print what it has then.",
 )
 runs.command(
     "stepwell.cli.run_logs:logs",
@@ -43,30 +51,6 @@ Kind = Literal["flow", "machine", "job"]
 Status = Literal["started", "completed", "failed", "cancelled"]
 LONGEST_CONNECT = 5.0  # seconds
 WHILE_WATCHING = 1.0  # until it is said that the database is away
-
-
-@runs.command(name="list")
-async def list_runs(
-    *,
-    flow: Annotated[str | None, Parameter(help="Only runs of this flow, machine or job.")] = None,
-    kind: Annotated[Kind | None, Parameter(help="Only runs of this kind.")] = None,
-    status: Annotated[Status | None, Parameter(help="Only runs in this state.")] = None,
-    limit: Annotated[
-        int, Parameter(help="At most so many.", validator=Number(gte=1, lte=LONGEST_LIST))
-    ] = 20,
-    dsn: Dsn = None,
-    json: AsJson = False,
-) -> int:
-    """List runs, newest first."""
-    async with connected(dsn) as client:
-        found = await client.list(flow=flow, status=status, limit=limit, kind=kind)
-    if json:
-        print_json(plain(found))
-    elif found:
-        console().print(run_table(found))
-    else:
-        note("no runs" if not (flow or status or kind) else "no such runs")
-    return Exit.OK
 
 
 @runs.command

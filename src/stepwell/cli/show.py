@@ -123,6 +123,7 @@ def run_table(runs: Sequence[RunSummary]) -> Table:
         began = run.started_at.astimezone()
         form = "%H:%M:%S" if began.date() == today else "%Y-%m-%d %H:%M"
         more = [("key ", "dim"), f"{visible(run.key)}  "] if run.key else []
+        more += [(f"#{visible(tag)}  ", "dim") for tag in run.tags]
         error = (shortened(error_of(run) or "", 200), STYLES.get(run.status, ""))
         table.add_row(
             str(run.id),
