@@ -23,12 +23,11 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 
-from bench import floor
-from bench.flows import app, nothing
 from bench.machine import cpu_of, describe, family
+from stepwell.cli.bench_flows import app, nothing
 from stepwell.client.client import Client
 from stepwell.compile.deploy import deploy
-from stepwell.db import migrate
+from stepwell.db import floor, migrate
 from stepwell.db.link import Link, Outage
 from stepwell.dev.postgres import EmbeddedPostgres
 
@@ -48,24 +47,9 @@ class Bench:
         self, flow: str, runs: int, value: str = '{"x": 1}', option: str | None = None
     ) -> int:
         """Only these runs in the tables, ready; the same start for every drain."""
-        self.conn.execute(
-            "truncate pgflow.runs, pgflow.step_states, pgflow.step_tasks, pgflow.attempts,"
-            " pgflow.slots, pgflow.buckets"
-        )
-        self.conn.execute(
-            "select count(*) from pgflow.start_runs(%s, array_fill(%s::jsonb, array[%s::int]),"
-            " options => case when %s::text is not null then array("
-            "  select jsonb_build_object('concurrency', %s::text || n %% 100)"
-            "  from generate_series(1, %s) n) end)",
-            (flow, value, runs, option, option, runs),
-        )
-        self.conn.execute("analyze pgflow.runs, pgflow.step_states, pgflow.step_tasks")
+        version = floor.preload(self.conn, flow, runs, value, option)
         self.conn.execute("checkpoint")
-        row = self.conn.execute(
-            "select version_id from pgflow.flows where flow_slug = %s", (flow,)
-        ).fetchone()
-        assert row is not None
-        return row[0]
+        return version
 
     def drain_floor(self) -> dict[str, float]:
         version = self.preload("bench_single", self.runs)
@@ -92,25 +76,15 @@ class Bench:
             finally:
                 worker.send_signal(signal.SIGTERM)
                 worker.wait()
-            return {"tasks_per_second": tasks / self.span(), **used.per(tasks)}
+            return {"tasks_per_second": tasks / floor.span(self.conn), **used.per(tasks)}
 
         return drain
 
     def wait_until_drained(self, worker: subprocess.Popen[bytes]) -> None:
-        left = "select exists (select from pgflow.runs where status = 'started')"
-        while (row := self.conn.execute(left).fetchone()) and row[0]:
+        while not floor.all_ended(self.conn):
             if worker.poll() is not None:
                 raise SystemExit(f"the worker ended with {worker.returncode}")
             time.sleep(0.05)
-
-    def span(self) -> float:
-        """From the first claim to the last outcome, by the server's clock: no start-up in it."""
-        row = self.conn.execute(
-            "select extract(epoch from max(r.completed_at) - (select min(t.started_at)"
-            " from pgflow.step_tasks t)) from pgflow.runs r"
-        ).fetchone()
-        assert row is not None
-        return float(row[0])
 
     def measured(self, worker: int | None = None) -> Used:
         return Used(self.conn, worker)

@@ -18,14 +18,14 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.text import Text
 
-import stepwell
 from stepwell.cli.dev import child_environment, worker_command
-from stepwell.cli.exits import Exit, UsageError
+from stepwell.cli.exits import Exit
 from stepwell.cli.follow import follow
 from stepwell.cli.load import load_flow
 from stepwell.cli.migrate import migrate_quietly
 from stepwell.cli.output import compact, complain, console
 from stepwell.cli.picture import Picture
+from stepwell.cli.sources import example, source_folder
 from stepwell.client.client import Client
 from stepwell.client.run import Run
 from stepwell.define.payload import decoder
@@ -199,20 +199,6 @@ def next_steps(article: Path, shop: Path, ended: Shown) -> list[tuple[str, str]]
         ("play", f"{command} dev {shlex.quote(shown_path(article))}"),
         ("", f"{command} dev {shlex.quote(shown_path(shop))}"),
     ]
-
-
-def example(name: Path) -> Path:
-    """Beside the package's source, or inside an installed package."""
-    for folder in (source_folder(), Path(stepwell.__file__).parent):
-        if (folder / name).is_file():
-            return folder / name
-    raise UsageError(
-        "the demo is in the source tree, which is not here: clone it and run `python3 run.py demo`"
-    )
-
-
-def source_folder() -> Path:
-    return Path(stepwell.__file__).resolve().parents[2]
 
 
 def shown_path(path: Path) -> str:

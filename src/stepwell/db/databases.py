@@ -183,6 +183,13 @@ class Databases:
         return make_conninfo(self._maintenance, dbname=name)
 
 
+def made_anew(maintenance: str, name: str) -> None:
+    """An empty database of that name, in place of one that may be there."""
+    with psycopg.connect(maintenance, autocommit=True) as conn:
+        conn.execute(named(DROP, name))
+        conn.execute(named("create database {}", name))
+
+
 def names_on(conn: psycopg.Connection) -> list[str]:
     return [name for (name,) in conn.execute(NAMES).fetchall()]
 
