@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from stepwell.client.run import Run as Run
     from stepwell.client.sync import SyncClient as SyncClient
     from stepwell.define.app import Stepwell as Stepwell
+    from stepwell.define.archive import ArchivedRun as ArchivedRun
     from stepwell.define.backoff import Backoff as Backoff
     from stepwell.define.context import ChildInfo as ChildInfo
     from stepwell.define.context import Context as Context
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
     from stepwell.worker.worker import Worker as Worker
 
 __all__ = [
+    "ArchivedRun",
     "Attempt",
     "Await",
     "Backoff",
@@ -147,6 +149,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "ArchivedRun": "define.archive",
     "Attempt": "define.middleware",
     "Await": "define.outcome",
     "Backoff": "define.backoff",

@@ -85,7 +85,7 @@ class StepLines:
             case events.FlowNotServed():
                 self._line("not served: ", shortened(event.reason, 200), style="yellow")
             case _:
-                self._of_queue(event)
+                self._other(event)
 
     def _came_up(self, event: events.ModuleEvent) -> None:
         """A line where a flow, machine or job did not, and where it did after all."""
@@ -119,8 +119,11 @@ class StepLines:
             case _:
                 pass
 
-    def _of_queue(self, event: Event) -> None:
+    def _other(self, event: Event) -> None:
         match event:
+            case events.ArchiveFailed():
+                said = f"{event.error_type}: {shortened(event.message, 200)}"
+                self._line(f"runs of {event.flow} are not archived: ", said, style="red")
             case events.QueueOpened():
                 self._line("reading queue ", event.queue, style="bold")
             case events.QueueFailed():

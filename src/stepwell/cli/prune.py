@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -12,6 +15,7 @@ from stepwell.cli.database import AsJson, Dsn
 from stepwell.cli.exits import Exit, UsageError
 from stepwell.cli.output import note, print_json
 from stepwell.cli.runs import Actor, connected
+from stepwell.define.archive import ArchivedRun
 
 UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 LONGEST = 36500 * 86400
@@ -25,6 +29,10 @@ async def prune(
     flow: Annotated[
         tuple[str, ...], Parameter(help="Only of this flow, machine or job; may be repeated.")
     ] = (),
+    to: Annotated[
+        Path | None,
+        Parameter(help="Write each run to this file, a line of JSON each, before it goes."),
+    ] = None,
     actor: Actor = None,
     dsn: Dsn = None,
     json: AsJson = False,
@@ -33,10 +41,12 @@ async def prune(
 
     Workers do this all the time with what is past its retention. With --older-than, what ended
     longer ago goes, but for definitions whose runs are to be kept for ever: those only with --flow.
+    Runs of an app with an archive are left to its workers, unless --to says where to keep them.
     """
     age = None if older_than is None else age_of(older_than)
     async with connected(dsn) as client:
-        gone = await client.prune(*flow, older_than=age, actor=actor)
+        archive = None if to is None else Lines(to)
+        gone = await client.prune(*flow, older_than=age, archive=archive, actor=actor)
     if json:
         print_json({"deleted": gone})
     elif gone:
@@ -45,6 +55,23 @@ async def prune(
     else:
         note("nothing to forget")
     return Exit.OK
+
+
+class Lines:
+    """Appends runs to a file; what is there is on the disk."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            with path.open("a"):
+                self._path = path
+        except OSError as error:
+            raise UsageError(f"--to {path}: {error.strerror}") from error
+
+    def __call__(self, runs: Sequence[ArchivedRun]) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.writelines(f"{run.json}\n" for run in runs)
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def age_of(text: str) -> timedelta:

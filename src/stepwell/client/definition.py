@@ -28,13 +28,15 @@ def slug_of(definition: Definition | str) -> str:
     return definition if isinstance(definition, str) else definition.slug
 
 
-def shape_of(definition: Definition) -> str:
-    """The definition as the database stores it, as JSON."""
+def shape_of(definition: Definition, *, archive: bool = False) -> str:
+    """The definition as the database stores it, as JSON; `archive`: of an app that archives."""
     if isinstance(definition, Flow):
-        return compile_flow(definition).to_json()
-    if isinstance(definition, Job):
-        return compile_job(definition).to_json()
-    return compile_machine(definition).to_json()
+        shape = compile_flow(definition)
+    elif isinstance(definition, Job):
+        shape = compile_job(definition)
+    else:
+        shape = compile_machine(definition)
+    return (shape.archived() if archive else shape).to_json()
 
 
 def output_type_of(definition: Definition | str | None) -> Any:

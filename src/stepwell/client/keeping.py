@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Generator
 from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
 from stepwell.client.definition import Definition
-from stepwell.client.prunes import pruning
+from stepwell.client.prunes import Hand, pruning
 from stepwell.client.run import Session
 from stepwell.db.call import Call
 from stepwell.db.workers import WorkerInfo, drain_workers, is_served, worker_health
+from stepwell.define.archive import Archive, ArchivedRun, is_async
 
 Out = TypeVar("Out")
 
@@ -41,15 +43,21 @@ class Keeping:
         self,
         *flows: Definition | str,
         older_than: timedelta | None = None,
+        archive: Archive | None = None,
         actor: str | None = None,
     ) -> dict[str, int]:
         """Forget ended runs now, some at a time; answers how many of which definition. Without
         `older_than` those past their retention; with it those that ended longer ago: of the flows,
-        machines and jobs that are named, else of all that are not to be kept for ever."""
-        actor = actor or self._session.actor
-        return await self._all(pruning(older_than, flows, self._retention, actor))
+        machines and jobs that are named, else of all that are not to be kept for ever. `archive`
+        gets them first, a list at a time, and each list goes once it returned; runs of an app with
+        an archive go only so."""
+        by = actor or self._session.actor
+        calls = pruning(older_than, flows, self._retention, by, archive=archive is not None)
+        return await self._all(calls, archive)
 
-    async def _all(self, calls: Generator[Call[Any], list[Any], Out]) -> Out:
+    async def _all(
+        self, calls: Generator[Call[Any] | Hand, list[Any], Out], archive: Archive | None
+    ) -> Out:
         """Run what comes, call by call."""
         answer: list[Any] | None = None
         while True:
@@ -57,4 +65,15 @@ class Keeping:
                 call = next(calls) if answer is None else calls.send(answer)
             except StopIteration as end:
                 return end.value
-            answer = await self._session.pool.run(call)
+            if not isinstance(call, Hand):
+                answer = await self._session.pool.run(call)
+            elif archive is not None:
+                await archived_by(archive, call.runs)
+                answer = []
+
+
+async def archived_by(archive: Archive, runs: list[ArchivedRun]) -> None:
+    """A function that blocks gets a thread."""
+    made = await asyncio.to_thread(archive, runs) if not is_async(archive) else archive(runs)
+    if made is not None:
+        await made

@@ -61,6 +61,7 @@ class FlowData(TypedDict, total=False):
     max_running: int | None
     priority: int
     retention: Days | None
+    archive: bool
 
 
 @dataclass(frozen=True, slots=True)

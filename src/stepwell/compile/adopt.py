@@ -53,6 +53,11 @@ class Adopted:
         seen = self._seen.get(version_id)
         return None if seen is None else seen.flow
 
+    @property
+    def slugs(self) -> set[str]:
+        """The flows that handlers serve."""
+        return {seen.flow.slug for seen in self._seen.values() if seen.flow}
+
     async def look(
         self, pool: Runs, handlers: tuple[PatternHandler, ...], served: Collection[int] = ()
     ) -> list[Lane]:

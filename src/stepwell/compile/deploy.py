@@ -70,11 +70,12 @@ async def deploy_limits(pool: Runs, limits: Iterable[Limit]) -> None:
 
 def shapes_of(app: Stepwell) -> list[Shape]:
     """Everything that an app defines, as data."""
-    return [
+    shapes = [
         *(compile_flow(flow) for flow in app.flows),
         *(compile_machine(machine) for machine in app.machines),
         *(compile_job(job) for job in app.jobs),
     ]
+    return [shape.archived() for shape in shapes] if app.archive_hook else shapes
 
 
 async def lanes(

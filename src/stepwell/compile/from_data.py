@@ -37,7 +37,7 @@ STEP_KEYS = (
 )
 FLOW_OPTIONS = (
     *("max_attempts", "base_delay", "timeout", "max_delay", "jitter", "backoff", "max_crashes"),
-    *("queue", "max_running", "priority", "retention"),
+    *("queue", "max_running", "priority", "retention", "archive"),
 )
 
 
@@ -51,6 +51,7 @@ def shape_from_data(slug: object, steps: object, options: Data) -> Shape:
     _check_twice(slugs, flow)
     read = {s: _step(step, s, slugs, flow) for s, step in zip(slugs, given, strict=True)}
     known = _known(options, FLOW_OPTIONS, flow)
+    archive = _archive(known.pop("archive", False), flow)
     try:
         _check_plain(known, flow)
         shape = Shape(
@@ -58,12 +59,20 @@ def shape_from_data(slug: object, steps: object, options: Data) -> Shape:
             options=run_options_shape(run_options(known, flow)),
             steps=tuple(_in_order(read, flow)),
         )
-        return check_shape(shape)
+        return check_shape(shape.archived() if archive else shape)
     except InvalidDefinition:
         raise
     except DefinitionError as error:
         wrong = _wrong_in(known, lambda option: run_options(option, flow))
         raise InvalidDefinition("invalid_option", str(error), value=wrong) from error
+
+
+def _archive(said: object, flow: str) -> bool:
+    if not isinstance(said, bool):
+        raise InvalidDefinition(
+            "invalid_option", f"{flow}: archive is {said!r}; it must be True or False", value=said
+        )
+    return said
 
 
 def checked_slug(slug: object) -> str:

@@ -65,6 +65,7 @@ class RunOptionsShape(Struct, frozen=True, rename="camel", kw_only=True):
     priority: int = 0
     fairness_by: tuple[str, ...] | None = None
     retention: int | float | None = None
+    archive: bool | UnsetType = UNSET  # written where it is so, so that nothing else changes
 
 
 class StepShape(Struct, frozen=True, rename="camel", kw_only=True):
@@ -116,6 +117,11 @@ class Shape(Struct, frozen=True, rename="camel", kw_only=True):
         """The part whose change makes a new version; options can change under a running flow."""
         steps = self.to_data()["steps"]
         return {"steps": [{key: step[key] for key in _STRUCTURE if key in step} for step in steps]}
+
+    def archived(self) -> Shape:
+        """The same for an app that archives runs before they go."""
+        options = msgspec.structs.replace(self.options, archive=True)
+        return msgspec.structs.replace(self, options=options)
 
     @property
     def digest(self) -> str:

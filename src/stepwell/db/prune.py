@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from stepwell.db.call import Call
+
+ROUND = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +32,11 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """`kept_days` 0: for ever."""
+    """`kept_days` 0: for ever; `archive`: its workers archive runs before they go."""
 
     flow_slug: str
     kept_days: float
+    archive: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +44,13 @@ class Noted:
     done: str | None
 
 
-def prune(days: float) -> Call[Pruned]:
-    """The next bit of the sweep over all definitions."""
-    return Call("select * from pgflow.prune(days => %s::float8)", (days,), Pruned)
+def prune(days: float, every: timedelta = ROUND) -> Call[Pruned]:
+    """The next bit of the sweep over all definitions, which begins again so often."""
+    return Call(
+        "select * from pgflow.prune(days => %s::float8, every => %s::interval)",
+        (days, every),
+        Pruned,
+    )
 
 
 def prune_runs(
@@ -61,9 +68,9 @@ def prune_runs(
     )
 
 
-def retentions(days: float) -> Call[Retention]:
+def kept_runs(days: float) -> Call[Retention]:
     """How many days the runs of each definition are kept."""
-    return Call("select * from pgflow.retentions(days => %s::float8)", (days,), Retention)
+    return Call("select * from pgflow.kept_runs(days => %s::float8)", (days,), Retention)
 
 
 def note_pruned(flow_slug: str, before: datetime, runs: int, actor: str | None) -> Call[Noted]:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, TypeVar, overload
 
+from stepwell.define.archive import Archive, checked_archive
 from stepwell.define.flow import Flow
 from stepwell.define.handler import Code, PatternHandler
 from stepwell.define.job import Job
@@ -20,6 +21,7 @@ from stepwell.errors import DefinitionError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Hook = TypeVar("Hook", bound=Archive)
 
 AnyQueueWorker = QueueWorker[..., Any]
 
@@ -29,7 +31,8 @@ class Stepwell:
 
     The limits that definitions use are listed too: `limits=[...]`; so are the workers of message
     queues: `queues=[...]`; so is the code for flows that are made from data: `handlers=[...]`; and
-    so is what goes around each call of a handler: `middleware=[...]`.
+    so is what goes around each call of a handler: `middleware=[...]`. `archive` gets ended runs
+    before they are deleted.
 
     >>> app = Stepwell(flows=[Flow("orders")], name="shop")
     >>> [flow.slug for flow in app.flows]
@@ -37,6 +40,7 @@ class Stepwell:
     """
 
     __slots__ = (
+        "_archive",
         "_handlers",
         "_limits",
         "_middleware",
@@ -57,6 +61,7 @@ class Stepwell:
         queues: Iterable[AnyQueueWorker] = (),
         handlers: Iterable[PatternHandler] = (),
         middleware: Iterable[Middleware] = (),
+        archive: Archive | None = None,
         name: str | None = None,
     ) -> None:
         self._registry = Registry(flows, machines, jobs)
@@ -67,6 +72,7 @@ class Stepwell:
         for each in handlers:
             self._handlers = with_handler(self._handlers, each)
         self._middleware = checked_middleware(middleware)
+        self._archive = None if archive is None else checked_archive(archive)
         self._name = name
 
     def __repr__(self) -> str:
@@ -125,6 +131,18 @@ class Stepwell:
     def middleware(self) -> tuple[Middleware, ...]:
         """What goes around each call of a handler, the outermost first."""
         return self._middleware
+
+    @property
+    def archive_hook(self) -> Archive | None:
+        """What gets ended runs before they go."""
+        return self._archive
+
+    def archive(self, hook: Hook) -> Hook:
+        """Give ended runs to a function, sync or async, before they are deleted: `@app.archive`. It
+        gets lists of ArchivedRun; they go once it returned, and stay when it raised. It may get a
+        run more than once."""
+        self._archive = checked_archive(hook, self._archive)
+        return hook
 
     @overload
     def handler(self, pattern: str, code: Code) -> None: ...

@@ -301,6 +301,26 @@ class RunsPruned(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class RunsArchived(Event):
+    """The app's archive has ended runs; `deleted` of them went, others were changed meanwhile."""
+
+    flow: str
+    runs: int
+    deleted: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveFailed(Event):
+    """The app's archive raised: the runs stay, and come again in the next round."""
+
+    flow: str
+    runs: int
+    error_type: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class QueueOpened(Event):
     """A queue worker begins to read; `created`: the queue was not there."""
 

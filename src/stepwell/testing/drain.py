@@ -93,6 +93,10 @@ class Drain:
         await self._asking.close()
         await self._transactions.close()
 
+    def archived(self) -> list[str]:
+        """The slugs of all that the app's archive gets."""
+        return self._bindings.archived()
+
     async def run(self, so_far: Tally, max_steps: int, queue: str | None = None) -> Tally:
         """Run what is ready, and add it to a tally. What was begun when this is cut off goes back
         to its queue."""

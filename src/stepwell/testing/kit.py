@@ -28,6 +28,7 @@ from stepwell.testing.database import database
 from stepwell.testing.drain import Drain
 from stepwell.testing.expect import Expect
 from stepwell.testing.messages import Messages
+from stepwell.testing.sweeping import Sweeping
 from stepwell.testing.tally import Tally, check_ran
 from stepwell.testing.timers import Timers
 
@@ -52,6 +53,7 @@ class Kit:
     _timers: Timers
     _drain: Drain
     _messages: Messages
+    _sweeping: Sweeping
 
     def __init__(
         self,
@@ -140,6 +142,12 @@ class Kit:
         due = (await self._timers.next(), await self._messages.next())
         return min((at for at in due if at is not None), default=None)
 
+    async def prune(self) -> int:
+        """Let go of runs that ended longer ago than they are kept, through the app's archive where
+        it has one, as workers do; how many went. What the archive raises is raised here."""
+        with self._working():
+            return await self._sweeping.run()
+
     def expect(self, target: Target) -> Expect:
         """What the test says of a run: `await kit.expect(run).completed()`."""
         return Expect(self.client, target, self._so_far.by_run)
@@ -210,7 +218,8 @@ class Kit:
             self._timers = Timers(self._pool, self.clock)
             self.client = ClockClient(settings, self._pool)
             self._drain = Drain(self._app, self._pool, settings, self._pool.tell)
-            self._messages = Messages(self._app.queues, self._pool, self._drain.worker_id)
+            self._messages = Messages(self._app, self._pool, self._drain.worker_id)
+            self._sweeping = Sweeping(self._app, self._pool, self._drain)
             async with self.client:
                 await self._deploy()
                 async with self._drain:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
@@ -16,6 +15,7 @@ from stepwell.db.messages import (
     read_messages,
 )
 from stepwell.db.pool import Pool
+from stepwell.define.app import Stepwell
 from stepwell.testing.tally import NeverQuiet, Tally, tally_of_message
 from stepwell.worker.queue_message import AnyQueueWorker, Handled, Held, back, handle
 from stepwell.worker.threads import Threads
@@ -24,8 +24,9 @@ from stepwell.worker.threads import Threads
 class Messages:
     """The queues of an app. Nothing of it runs but in `run`."""
 
-    def __init__(self, workers: Iterable[AnyQueueWorker], pool: Pool, worker_id: UUID) -> None:
-        self._workers = {each.queue: each for each in workers}
+    def __init__(self, app: Stepwell, pool: Pool, worker_id: UUID) -> None:
+        self._workers = {each.queue: each for each in app.queues}
+        self._middleware = app.middleware
         self._pool = pool
         self._worker_id = worker_id
         self._threads = Threads(1, lambda _token, _change: None)
@@ -69,7 +70,7 @@ class Messages:
     async def _handled(self, held: Held) -> Handled:
         """In a task of its own, as handlers of steps are."""
         began = time.perf_counter()
-        running = asyncio.create_task(handle(held, self._threads))
+        running = asyncio.create_task(handle(held, self._threads, self._middleware))
         try:
             await asyncio.wait({running})
         finally:

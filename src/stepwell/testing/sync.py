@@ -102,6 +102,9 @@ class SyncKit:
     def waiting_for(self, target: Target) -> list[StepInfo]:
         return self._wait(self._kit.waiting_for(target))
 
+    def prune(self) -> int:
+        return self._wait(self._kit.prune())
+
     def expect(self, target: Target) -> SyncExpect:
         return SyncExpect(self._kit.expect(target), self._wait)
 

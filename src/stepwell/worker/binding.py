@@ -27,6 +27,7 @@ class Bindings:
     def __init__(self, app: Stepwell, adopted: Adopted | None = None) -> None:
         self.queues = app.queues
         self.middleware = app.middleware
+        self.archive = app.archive_hook
         self._app = app
         self._adopted = adopted or Adopted()
         self._limits = app.known_limits
@@ -54,6 +55,10 @@ class Bindings:
         """Of what there is code for, what came up: some of these slugs, and handlers' patterns."""
         known = [slug for slug in self._app.registry.slugs if slug in slugs]
         return (*known, *(each.pattern for each in self._app.handlers))
+
+    def archived(self) -> list[str]:
+        """The slugs of all that this code serves, whose runs its archive gets."""
+        return sorted({*self._app.registry.slugs, *self._adopted.slugs})
 
     def of(self, task: Task) -> Body | None:
         """What runs for a task. None: this code has nothing for it, and must give it back. A

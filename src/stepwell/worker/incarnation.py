@@ -32,6 +32,7 @@ from stepwell.observe.events import (
 from stepwell.observe.traces import Traces
 from stepwell.settings import Settings
 from stepwell.worker import chores, turns, wake
+from stepwell.worker.archive import Archivist
 from stepwell.worker.asking import Asking
 from stepwell.worker.binding import Bindings
 from stepwell.worker.body import Body, Hands
@@ -217,6 +218,9 @@ class Incarnation:
         yield self._pokes.send(link)
         yield self._notes.run()
         yield chores.prune(self._link, settings.retention)
+        if archive := self._bindings.archive:
+            archivist = Archivist(archive, self.id, self._bindings.archived)
+            yield archivist.run(self._link, settings.retention)
         yield self._tell_queues(link)
 
     def _begin(self, turn: Turn) -> None:

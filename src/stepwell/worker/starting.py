@@ -98,7 +98,10 @@ class Starting:
 
     async def _register(self, module: Module) -> None:
         """What can be said about the code alone: that it has a shape."""
-        self._shapes[module.name] = [shape_of(each) for each in module.definitions]
+        self._shapes[module.name] = [
+            shape_of(each, archive=self._app.archive_hook is not None)
+            for each in module.definitions
+        ]
 
     async def _deploy(self, module: Module) -> None:
         """The database knows it, and this worker claims of it."""

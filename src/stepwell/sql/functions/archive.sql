@@ -13,7 +13,7 @@ begin
       'ended_at', coalesce(r.completed_at, r.failed_at, r.cancelled_at),
       'error_message', r.error_message, 'failed_step', r.failed_step,
       'parent_id', r.parent_run_id, 'origin_id', r.origin_run_id,
-      'input', r.input, 'output', r.output, 'state', r.state,
+      'input', r.input, 'output', r.output, 'state', r.state, 'tags', r.tags, 'metadata', r.metadata,
       'steps', (
         select coalesce(json_agg(json_build_object(
           'step', s.step_slug, 'type', s.step_type, 'status', s.status, 'tasks', s.initial_tasks,
@@ -29,7 +29,12 @@ begin
       'signals', (
         select coalesce(json_agg(json_build_object(
           'name', g.name, 'payload', g.payload, 'sent_at', g.sent_at, 'consumed_at', g.consumed_at) order by g.signal_id), '[]')
-        from pgflow.signals g where g.run_id = run_document.run_id))
+        from pgflow.signals g where g.run_id = run_document.run_id),
+      'logs', (
+        select coalesce(json_agg(json_build_object(
+          'step', l.step_slug, 'task_index', l.task_index, 'attempt', l.attempt, 'at', l.at, 'level', l.level,
+          'message', l.message) order by l.log_id), '[]')
+        from pgflow.logs l where l.run_id = run_document.run_id))
     from pgflow.runs r join pgflow.versions v on v.version_id = r.version_id
     where r.run_id = run_document.run_id);
 end
