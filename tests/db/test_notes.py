@@ -19,6 +19,7 @@ from stepwell.db.notes import (
     run_progress,
     write_notes,
 )
+from stepwell.db.prune import prune
 from tests.servers import DatabaseServer
 
 from .conftest import Connect
@@ -255,6 +256,23 @@ def test_lines_and_progress_go_with_their_run(hands: Hands, gone: LiteralString)
     hands.rows("select " + gone)
     assert hands.rows("select from pgflow.runs") == []
     assert hands.rows("select from pgflow.logs") == hands.rows("select from pgflow.progress") == []
+
+
+def test_runs_with_many_lines_go_a_few_at_a_time(hands: Hands) -> None:
+    hands.define(single("one"))
+    hands.register()
+    runs = sorted(hands.start("one", *range(6)))
+    hands.complete(hands.claim())
+    hands.conn.execute(
+        "insert into pgflow.logs (run_id, step_slug, task_index, attempt, claim_token, n, at, level,"
+        " message) select r.run_id, 's0', 0, 1, 1, n, now(), 'info', ''"
+        " from pgflow.runs r, generate_series(1, 12000) n where r.run_id = any (%s)",
+        (runs[:4],),
+    )
+    hands.at("1 hour")
+    bits = [prune(1e-9).on_sync(hands.conn)[0] for _ in range(4)]
+    assert [bit.deleted for bit in bits] == [2, 2, 2, 0]
+    assert hands.rows("select from pgflow.logs") == []
 
 
 def test_reading_and_writing_look_at_one_run(hands: Hands) -> None:

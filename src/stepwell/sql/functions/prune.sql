@@ -77,15 +77,19 @@ begin
 end
 $$;
 
--- The next runs of a flow that started before then, in that order: `most` at most, fewer when they have many tasks.
+-- The next runs of a flow that started before then, in that order: `most` at most, fewer when they have many tasks or log lines.
 create or replace function pgflow.old_runs(
   flow_slug text, before timestamptz, most int, after_start timestamptz, after_run uuid,
   out run_ids uuid[], out last_start timestamptz, out last_run uuid)
 language plpgsql as $$
 #variable_conflict use_column
+declare
+  starts timestamptz[];
+  lines int := 0;
 begin
-  select coalesce(array_agg(w.run_id order by w.started_at, w.run_id), '{}'), max(w.started_at)
-  into run_ids, last_start
+  select coalesce(array_agg(w.run_id order by w.started_at, w.run_id), '{}'),
+    array_agg(w.started_at order by w.started_at, w.run_id)
+  into run_ids, starts
   from (
     select p.run_id, p.started_at, sum(n.tasks) over (order by p.started_at, p.run_id) - n.tasks as sooner
     from (
@@ -100,7 +104,17 @@ begin
     ) n
   ) w
   where w.sooner < 10000;                    -- tasks of one transaction, or one run
+  if exists (select from pgflow.logs l where l.run_id = any (run_ids)) then
+    for nth in 1 .. cardinality(run_ids) loop
+      lines := lines + (select count(*) from (select from pgflow.logs l where l.run_id = run_ids[nth] limit 20000) l);
+      if lines >= 20000 then                 -- of one transaction, or one run
+        run_ids := run_ids[:nth];
+        exit;
+      end if;
+    end loop;
+  end if;
   last_run := run_ids[cardinality(run_ids)];
+  last_start := starts[cardinality(run_ids)];
 end
 $$;
 
