@@ -23,7 +23,7 @@ from .workshop import Workshop
 
 lowered = RateLimit("lowered", 5)  # by another app, meanwhile
 forgotten = RateLimit("forgotten", 1)
-parents = Flow[str, list[object]]("parents", max_attempts=2, base_delay=0)
+parents = Flow[str, object]("parents", max_attempts=2, base_delay=0)
 
 
 @job

@@ -40,7 +40,7 @@ def test_every_error_says_what_it_means() -> None:
 
 
 def test_sqlstates_of_the_core_become_our_errors() -> None:
-    assert set(BY_SQLSTATE) == {"PF404", "PF409", "PF410", "PF422"}
+    assert set(BY_SQLSTATE) == {"PF404", "PF409", "PF410", "PF412", "PF413", "PF422"}
     translated = from_sqlstate("PF404", "no flow 'orders'")
     assert isinstance(translated, NotFound)
     assert str(translated) == "no flow 'orders'"

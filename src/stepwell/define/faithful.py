@@ -27,10 +27,13 @@ _NOT_FINITE = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
 _MAYBE_OFFSET = re.compile(rb':[0-9]{2}"(?<=[+-][0-9]{2}:[0-9]{2}")')
 
 
-def kept(value: object, payload: bytes) -> bytes:
-    """The payload of a value, as it is to be stored; PayloadError for what would not come back."""
+def kept(value: object, payload: bytes, around: int) -> bytes:
+    """The payload of a value, as it is to be stored; PayloadError for what would not come back.
+    JSON text that somebody else wrote is Postgres' to judge. `around`: levels that are ours."""
+    if isinstance(value, msgspec.Raw):
+        return payload
     if payload.count(b"[") + payload.count(b"{") > DEEPEST:
-        _refuse_depth(value, payload)
+        _refuse_depth(value, payload, around)
     if b"null" in payload:
         _refuse_not_a_number(value)
     if b"\\u0000" in payload:
@@ -44,13 +47,13 @@ def kept(value: object, payload: bytes) -> bytes:
     return payload
 
 
-def _refuse_depth(value: object, payload: bytes) -> None:
+def _refuse_depth(value: object, payload: bytes, around: int) -> None:
     brackets = payload.translate(_AS_LISTS, _NO_BRACKETS)
     if b"\\" not in brackets:
         brackets = brackets.replace(b'""', b"")
     if b'"' in brackets:
         brackets = _TEXT.sub(b"", brackets)
-    for _ in range(DEEPEST):  # the innermost of all go at once
+    for _ in range(DEEPEST + around):  # the innermost of all go at once
         brackets = brackets.replace(b"[]", b"")
         if not brackets:
             return
@@ -104,7 +107,10 @@ def _refuse_zero_character(value: object) -> None:
 
 def _refuse_twins(value: object, payload: bytes) -> None:
     """Two keys that are one in JSON, as 1 and "1": of their values only the last would stay."""
-    again = msgspec.json.encode(msgspec.json.decode(payload))
+    try:
+        again = msgspec.json.encode(msgspec.json.decode(payload))
+    except (msgspec.DecodeError, UnicodeDecodeError):  # a Raw inside that is no JSON
+        return
     if len(again) == len(payload):
         return
     for path, keys in _objects(json.loads(payload, object_pairs_hook=_Pairs), "$"):

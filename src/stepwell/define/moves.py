@@ -28,6 +28,7 @@ from stepwell.define.slug import meant
 from stepwell.errors import DefinitionError
 
 Move = dict[str, Any]
+AROUND = 3  # levels of a move around the input of a child
 
 
 def move_of(
@@ -50,7 +51,7 @@ def move_of(
     move |= {"state": Raw(written), "handed": list(handed)}
     if after_error:
         move["after_error"] = True
-    return word, encode(move)
+    return word, encode(move, around=AROUND)
 
 
 def spawn_of(spawn: Spawn, *, limits: Limits | None = None) -> bytes:
@@ -59,7 +60,7 @@ def spawn_of(spawn: Spawn, *, limits: Limits | None = None) -> bytes:
         raise DefinitionError("Spawn: a step of a flow has no `then`; depend on it instead")
     if limits is not None:
         _check_limits(spawn, limits, "Spawn")
-    return encode(_children(spawn))
+    return encode(_children(spawn), around=AROUND)
 
 
 def _check_limits(outcome: Next | Await | Spawn, limits: Limits, what: str) -> None:

@@ -28,8 +28,9 @@ _HINTS = {  # what msgspec says of a type, and what helps
 }
 
 
-def encode(value: object) -> bytes:
-    """Write a value as JSON that a jsonb column holds unchanged, or say which part is not JSON."""
+def encode(value: object, *, around: int = 0) -> bytes:
+    """Write a value as JSON that a jsonb column holds unchanged, or say which part is not JSON.
+    `around`: levels that are not the user's."""
     try:
         payload = _encoder.encode(value)
     except RecursionError:
@@ -38,7 +39,7 @@ def encode(value: object) -> bytes:
         ) from None
     except (TypeError, ValueError, OverflowError) as error:
         raise _refusal(value, "$", str(error)) from error
-    return kept(value, payload)
+    return kept(value, payload, around)
 
 
 def check_size(payload: bytes | str, most: int, what: str) -> None:
