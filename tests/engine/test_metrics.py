@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 import urllib.request
-from urllib.error import HTTPError
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from uuid import uuid4
 
 import prometheus_client
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from stepwell import Context, Flow, Settings, Stepwell, job
+from stepwell import Client, Context, Flow, Settings, Stepwell, job
 from stepwell.db.measure import Measured
 from stepwell.errors import SettingsError
 from stepwell.observe import metrics
@@ -24,6 +27,7 @@ from stepwell.observe.meters import METERS
 from stepwell.observe.metrics import REST, Metrics
 from stepwell.worker import measuring
 from stepwell.worker.worker import Worker
+from tests.engine.cli_programs import Program, environment, write_program
 from tests.engine.test_health import HOST, free_port
 
 from .workshop import Workshop
@@ -192,3 +196,52 @@ def test_a_subscriber_that_raises_harms_nobody() -> None:
     with subscribed(broken, counting):
         emit(DatabaseLost("gone"))
     assert Page(counting.page()[1].decode()).value("database_outages_total") == 1
+
+
+CREW = """
+from stepwell import Flow, Stepwell
+
+greet = Flow("greet")
+
+@greet.step
+def hello(flow_input: str) -> str:
+    return f"hello {flow_input}"
+
+app = Stepwell(flows=[greet])
+"""
+
+
+def ports_in_a_row() -> int:
+    """The first of three that are free."""
+    while True:
+        first = free_port()
+        with suppress(OSError), socket.socket() as second, socket.socket() as third:
+            second.bind((HOST, first + 1))
+            third.bind((HOST, first + 2))
+            return first
+
+
+def test_each_process_has_metrics_of_its_own(dsn: str, tmp_path: Path) -> None:
+    port = ports_in_a_row()
+    program = Program(
+        *("worker", write_program(tmp_path, CREW), "--dsn", dsn, "--logs", "json"),
+        *("--processes", "2", "--health-port", str(port)),
+        environment=environment(tmp_path, STEPWELL_METRICS="on", STEPWELL_HEALTH_HOST=HOST),
+        cwd=tmp_path,
+    )
+    try:
+        program.wait_for("WorkerStarted", times=2)
+        with Client.sync(dsn) as client:
+            runs = [client.start("greet", "ada") for _ in range(6)]
+            for run in runs:
+                run.result(timeout=60)
+        pages = [fetched(port + number) for number in (1, 2)]
+        with pytest.raises(HTTPError, match="404"):
+            fetched(port)
+    finally:
+        program.close()
+    ended = [
+        page.value("runs_ended_total", flow="greet", kind="flow", status="completed")
+        for page in pages
+    ]
+    assert sum(each or 0 for each in ended) == 6

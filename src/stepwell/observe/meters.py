@@ -124,7 +124,7 @@ SCHEDULES_LATE = Meter(
 LIMIT_CAPACITY = Meter(
     "limit_capacity",
     "gauge",
-    "slots of a limit (of one by key: per key)",
+    "slots of a limit, as queue/mail or concurrency/reports (of one by key: per key)",
     ("limit",),
     sampled=True,
 )

@@ -94,7 +94,7 @@ begin
       split_part(s.gate, '/', 2) as name, count(*) as slots
     from (select s.gate from pgflow.slots s limit most) s group by 1, 2
   )
-  select v.metric, l.name, v.value::float8
+  select v.metric, l.kind || '/' || l.name, v.value::float8
   from (select * from pgflow.limits l where l.kind <> 'rate' order by l.kind, l.name limit most_names) l
   left join held h on h.kind = l.kind and h.name = l.name
   cross join lateral (values ('limit_capacity', l.capacity), ('limit_taken', coalesce(h.slots, 0))) v (metric, value);
