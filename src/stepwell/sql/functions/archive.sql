@@ -99,7 +99,8 @@ begin
   select f.flow_slug from pgflow.flows f
   where f.flow_slug = any (flow_slugs) and f.opt_archive
     and not exists (select from pgflow.archiving a where a.flow_slug = f.flow_slug)
-  order by f.flow_slug on conflict do nothing;
+    and pg_try_advisory_xact_lock(hashtext('stepwell.archiving'), hashtext(f.flow_slug))   -- one makes it, and nobody waits
+  on conflict do nothing;
   run_ids := '{}';
   select a.* into place
   from pgflow.archiving a join pgflow.flows f on f.flow_slug = a.flow_slug
