@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict, assert_type
@@ -90,7 +91,13 @@ async def start(client: Client, conn: AsyncConnection[Any], sync_conn: Connectio
     assert_type(await client.run(run.id, orders).result(), Shipped)
     assert_type(await client.run(run.id).result(), Any)
     assert_type(await client.list(orders), list[RunSummary])
+    assert_type(await client.list([orders, "others"], ["failed"], tags=["vip"]), list[RunSummary])
+    assert_type([each async for each in client.runs(kind="job")], list[RunSummary])
     assert_type(await client.get(run.id), RunInfo)
+    assert_type((await run.label("vip", metadata={"shop": 7})).tags, list[str])
+    assert_type(await client.results([run]), list[Shipped])
+    assert_type(await client.wait_all([run, run.id]), Sequence[RunInfo])
+    assert_type([each async for each in client.as_completed([run])], list[Run[Shipped]])
     await client.start(anything, 5)
     await client.start(anything)
 
@@ -99,6 +106,9 @@ async def start(client: Client, conn: AsyncConnection[Any], sync_conn: Connectio
     await client.start_many(orders, ["oops"])  # pyright: ignore[reportArgumentType, reportCallIssue]
     await client.start(orders, Order(1), conn=sync_conn)  # pyright: ignore[reportArgumentType, reportCallIssue]
     await client.start(orders, Order(1), prioritty=1)  # pyright: ignore[reportCallIssue]
+    await client.start(orders, Order(1), tags=[1])  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await client.list(tag="vip")  # pyright: ignore[reportCallIssue]
+    await client.list(status="done")  # pyright: ignore[reportArgumentType]
 
 
 async def other_kinds(client: Client) -> None:
@@ -166,6 +176,9 @@ def start_sync(client: SyncClient, conn: Connection[Any]) -> None:
     assert_type(run.result(timeout=60), Shipped)
     assert_type(client.start_many("orders", [1]), list[SyncRun[Any]])
     assert_type(client.list(), list[RunSummary])
+    assert_type(list(client.runs(orders, status=["failed", "cancelled"])), list[RunSummary])
+    assert_type(client.results([run]), list[Shipped])
+    assert_type(list(client.as_completed([run])), list[SyncRun[Shipped]])
     assert_type(client.enqueue(send.call(7)), SyncRun[int])
     assert_type(client.start(Checkout(order=1)), SyncRun[Any])
     assert_type(client.signal("order:1", "paid"), Signalled)
