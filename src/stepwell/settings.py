@@ -51,6 +51,9 @@ class Settings:
         "", "of some flows, machines or jobs fewer at once: greet=5,send_welcome=2"
     )
     threads: int = _knob(0, "sync handlers it runs at once; 0: as many as concurrency", least=0)
+    body_processes: int = _knob(
+        0, "child processes for bodies with process=True; 0: as many as there are cores", least=0
+    )
     lease: float = _knob(30.0, "seconds until a lost worker's tasks are in other hands", above=0)
     grace: float = _knob(20.0, "seconds running tasks get to finish after a stop", least=0)
     poll: float = _knob(2.0, "longest sleep between two looks for work when idle", above=0)

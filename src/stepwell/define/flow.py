@@ -26,6 +26,7 @@ from stepwell.define.options import (
     StepOptions,
     check_choice,
     check_known,
+    process_of,
     run_options,
     step_options,
     transactional_of,
@@ -277,6 +278,7 @@ class Flow(Generic[In, Out]):
             options=step_options(choices, what),
             returns=hints.output,
             transactional=transactional_of(choices, what, has_context=takes_context(parameters)),
+            process=process_of(choices, what),
             **conditions,
             **_policies(choices, what),
         )

@@ -20,6 +20,7 @@ from stepwell.define.options import (
     check_known,
     check_paths,
     paths_of,
+    process_of,
     run_options,
     transactional_of,
 )
@@ -45,6 +46,7 @@ class JobChoices(RunChoices, total=False):
 
     name: str | None
     transactional: bool
+    process: bool
 
 
 class Job(Generic[P, R, Q]):
@@ -81,6 +83,7 @@ class Job(Generic[P, R, Q]):
         self.transactional = transactional_of(
             choices, what, has_context=self.context_name is not None
         )
+        self.process = process_of(choices, what)
         self._check_paths(what)
         self.__doc__ = handler.__doc__
         self.__name__ = self.slug

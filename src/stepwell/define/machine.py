@@ -29,6 +29,7 @@ from stepwell.define.options import (
     RunOptions,
     check_known,
     check_paths,
+    process_of,
     run_options,
     step_options,
     transactional_of,
@@ -205,6 +206,7 @@ def step(*given: Any, **choices: Any) -> Any:
             initial=choices.get("initial", False),
             reachable=choices.get("reachable", False),
             transactional=transactional_of(choices, what),
+            process=process_of(choices, what),
         )
 
     return declare(given[0]) if given else declare

@@ -129,6 +129,7 @@ class StepChoices(Retries, total=False):
     if_unmet: IfUnmet
     if_exhausted: IfExhausted
     transactional: bool
+    process: bool
 
 
 class MachineStepChoices(Retries, total=False):
@@ -138,6 +139,7 @@ class MachineStepChoices(Retries, total=False):
     inline: bool | None
     reachable: bool
     transactional: bool
+    process: bool
 
 
 class RunChoices(TypedDict, total=False):
@@ -248,6 +250,19 @@ def transactional_of(choices: Mapping[str, Any], what: str, *, has_context: bool
             f"{what}: it is transactional, but takes no context, which has the connection; add a "
             "parameter ctx, and write through ctx.connection (in a sync handler "
             "ctx.sync_connection)"
+        )
+    return said
+
+
+def process_of(choices: Mapping[str, Any], what: str) -> bool:
+    """Whether a body runs in a child process. A transaction lives in its worker."""
+    said = choices.get("process", False)
+    if not isinstance(said, bool):
+        raise DefinitionError(f"{what}: process is {said!r}; it must be True or False")
+    if said and choices.get("transactional"):
+        raise DefinitionError(
+            f"{what}: it cannot be transactional and run in a process of its own; compute in one "
+            "step, and write in another"
         )
     return said
 

@@ -25,12 +25,14 @@ class MachineStep(Generic[M, C, R]):
         initial: bool = False,
         reachable: bool = False,
         transactional: bool = False,
+        process: bool = False,
     ) -> None:
         self.method: Callable[[Any, C], R] = method
         self.options = options
         self.initial = initial
         self.reachable = reachable
         self.transactional = transactional
+        self.process = process
         self.slug: str = getattr(method, "__name__", "")
         self.owner: type[Any] | None = None
         self.__doc__ = method.__doc__

@@ -51,6 +51,7 @@ class Step(Generic[P, R]):
     returns: Any = Any
     signal: str | None = None
     transactional: bool = False
+    process: bool = False
 
     def __post_init__(self) -> None:
         for name in ("__name__", "__qualname__", "__doc__", "__module__"):

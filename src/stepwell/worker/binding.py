@@ -10,12 +10,16 @@ from stepwell.compile.adopt import Adopted
 from stepwell.db.claim import Task
 from stepwell.define.app import Stepwell
 from stepwell.define.flow import Flow
+from stepwell.define.job import Job
 from stepwell.define.limited import Limits
+from stepwell.define.machine import MachineDef
+from stepwell.define.reference import MachineStep
 from stepwell.define.step import Step
 from stepwell.worker.body import Body
 from stepwell.worker.flow_step import FlowStep, Wait
 from stepwell.worker.job_call import JobCall
 from stepwell.worker.machine_step import MachineBody, UnknownStep
+from stepwell.worker.process_body import ProcessBody
 
 AnyFlow = Flow[Any, Any]
 
@@ -43,13 +47,13 @@ class Bindings:
             for step in flow.steps.values()
         }
         self._machines: dict[tuple[str, int], dict[str, Body]] = {
-            name: {slug: MachineBody(machine, step, limits) for slug, step in machine.steps.items()}
+            name: {slug: step_of(machine, step, limits) for slug, step in machine.steps.items()}
             for name, machine in registry.machines.items()
         }
         self._unknown: dict[tuple[str, int], Body] = {
             name: UnknownStep(machine) for name, machine in registry.machines.items()
         }
-        self._jobs: dict[str, Body] = {slug: JobCall(job) for slug, job in registry.jobs.items()}
+        self._jobs: dict[str, Body] = {slug: call_of(job) for slug, job in registry.jobs.items()}
 
     def served(self, slugs: Collection[str]) -> tuple[str, ...]:
         """Of what there is code for, what came up: some of these slugs, and handlers' patterns."""
@@ -83,5 +87,17 @@ class Bindings:
 
 
 def body_of(flow: AnyFlow, step: Step[..., Any], limits: Limits) -> Body:
-    waits = step.kind in ("signal", "sleep")
-    return Wait(step) if waits else FlowStep(flow, step, limits)
+    if step.kind in ("signal", "sleep"):
+        return Wait(step)
+    body = FlowStep(flow, step, limits)
+    return ProcessBody(flow, body) if step.process else body
+
+
+def step_of(machine: MachineDef, step: MachineStep[Any, Any, Any], limits: Limits) -> Body:
+    body = MachineBody(machine, step, limits)
+    return ProcessBody(machine.cls, body) if step.process else body
+
+
+def call_of(job: Job[..., Any, ...]) -> Body:
+    body = JobCall(job)
+    return ProcessBody(job, body) if job.process else body

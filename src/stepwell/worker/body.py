@@ -14,6 +14,7 @@ from stepwell.settings import MAX_PAYLOAD
 from stepwell.worker.asking import Asking
 from stepwell.worker.context import TaskContext
 from stepwell.worker.policy import Policy
+from stepwell.worker.processes import Processes
 from stepwell.worker.threads import Threads
 from stepwell.worker.transactions import Transactions
 
@@ -28,6 +29,7 @@ class Hands:
     transactions: Transactions = field(kw_only=True)
     traces: Traces = field(default_factory=Traces)
     max_payload: int = field(default=MAX_PAYLOAD, kw_only=True)
+    processes: Processes | None = field(default=None, kw_only=True)
     middleware: tuple[Middleware, ...] = field(default=(), kw_only=True)
 
 

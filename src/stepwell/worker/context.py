@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -92,6 +92,16 @@ class TaskContext:
     def keep(self, level: str, message: str) -> None:
         if not self.late and self._notes is not None:
             self._notes.log(self._book, level, message)
+
+    def heard(
+        self,
+        share: tuple[float | None, str | None, float] | None,
+        lines: Sequence[tuple[float, str, str]],
+        dropped: int,
+    ) -> None:
+        """What the body said in a child process."""
+        if not self.late and self._notes is not None:
+            self._notes.take(self._book, share, lines, dropped)
 
     async def noted(self) -> None:
         """What was said is written, or that it is lost was told: to be awaited before the outcome

@@ -11,8 +11,18 @@ LONGEST_MESSAGE = 10_000
 LONGEST_TRACEBACK = 50_000
 
 
+class FailedElsewhere(Exception):
+    """A body in another process failed; what is kept of that was said there."""
+
+    def __init__(self, failed: Failed) -> None:
+        super().__init__(f"{failed.error_type}: {failed.message}")
+        self.failed = failed
+
+
 def failed(error: BaseException, *, permanent: bool = False, says: str | None = None) -> Failed:
     """What is kept of an attempt that ended with this error."""
+    if isinstance(error, FailedElsewhere) and says is None:
+        return error.failed
     message = says if says is not None else said_by(error)
     said = (type(error).__name__, no_novel(message), shown(error), permanent)
     return Failed(*said, errors=(error,))

@@ -34,7 +34,7 @@ class FlowStep:
     """From a task's JSON to the arguments of its handler; which decoder reads which parameter is
     decided once, not per task."""
 
-    def __init__(self, flow: Flow[Any, Any], step: Step[..., Any], limits: Limits) -> None:
+    def __init__(self, flow: Flow[Any, Any], step: Step[..., Any], limits: Limits | None) -> None:
         self._limits = limits
         self.step = step
         self.takes_input = step.takes_input
@@ -54,6 +54,11 @@ class FlowStep:
             return failed(error, permanent=isinstance(error, PayloadError))
         handler = Handler(partial(self.step.handler, **arguments), self._is_async)
         ended = await call(task, within(handler, context), context, hands)
+        return await self.over(ended, task, context, hands)
+
+    async def over(
+        self, ended: Returned | Raised, task: Task, context: TaskContext, hands: Hands
+    ) -> Outcome:
         if isinstance(ended, Returned) and isinstance(ended.value, Spawn):
             return spawned(ended.value, self._limits)
         return outcome_of(task, ended)
@@ -135,7 +140,7 @@ def payloads_of(signals: str) -> list[bytes]:
     return [bytes(signal.payload) for signal in _payloads.decode(signals)]
 
 
-def spawned(spawn: Spawn, limits: Limits) -> Outcome:
+def spawned(spawn: Spawn, limits: Limits | None) -> Outcome:
     try:
         return Moved("spawn", spawn_of(spawn, limits=limits))
     except Exception as error:  # a `then`, an unknown limit, or an input that is not JSON

@@ -39,10 +39,12 @@ class Bounds(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """A function of theirs with its arguments; one that is not async runs in a thread."""
+    """A function of theirs with its arguments; one that is not async runs in a thread. One that is
+    `elsewhere` is awaited, and told what to call when it begins there."""
 
-    function: Callable[[], Any]
+    function: Callable[..., Any]
     is_async: bool
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ async def guarded(handler: Handler, bounds: Bounds, threads: Threads) -> Returne
 async def _called(
     handler: Handler, begins: Callable[[], None], token: int, threads: Threads
 ) -> object:
+    if handler.elsewhere:
+        return await handler.function(begins)
     if handler.is_async:
         begins()
         return await handler.function()

@@ -43,6 +43,7 @@ from stepwell.worker.execute import execute
 from stepwell.worker.lanes import Lanes
 from stepwell.worker.leases import BEAT, SILENCE, Heart
 from stepwell.worker.notes import Notes, through
+from stepwell.worker.processes import Processes
 from stepwell.worker.queues import Queues
 from stepwell.worker.schedules import Schedules
 from stepwell.worker.spans import observes
@@ -77,6 +78,7 @@ class Incarnation:
         self._asking = Asking(settings)
         traces = Traces(settings.traces)
         self._transactions = Transactions(settings, self.id, written=self._written)
+        self._processes = Processes(settings.body_processes, settings, self._desk.linger)
         self._hands = Hands(
             self.id,
             self._threads,
@@ -85,6 +87,7 @@ class Incarnation:
             transactions=self._transactions,
             max_payload=settings.max_payload,
             middleware=bindings.middleware,
+            processes=self._processes,
         )
         self._notes_link = Link(settings.dsn, outage, settings.connect_timeout)
         self._notes = Notes(
@@ -160,6 +163,7 @@ class Incarnation:
                 self._threads.close()
                 await self._leave(link)
                 await self._asking.close()
+                await self._processes.close()
                 await self._transactions.close()
                 await self._notes_link.close()
 

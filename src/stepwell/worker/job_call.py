@@ -13,7 +13,7 @@ from stepwell.worker.answer import outcome_of
 from stepwell.worker.body import Hands
 from stepwell.worker.context import TaskContext
 from stepwell.worker.failure import failed
-from stepwell.worker.guard import Handler
+from stepwell.worker.guard import Handler, Raised, Returned
 from stepwell.worker.middleware import call
 from stepwell.worker.policy import policy_of
 from stepwell.worker.transactional import within
@@ -40,4 +40,9 @@ class JobCall:
             arguments[self.job.context_name] = context
         handler = Handler(partial(self.job.handler, **arguments), self._is_async)
         ended = await call(task, within(handler, context), context, hands)
+        return await self.over(ended, task, context, hands)
+
+    async def over(
+        self, ended: Returned | Raised, task: Task, context: TaskContext, hands: Hands
+    ) -> Outcome:
         return outcome_of(task, ended)

@@ -29,7 +29,7 @@ from stepwell.worker.answer import finally_failed
 from stepwell.worker.body import Hands
 from stepwell.worker.context import TaskContext
 from stepwell.worker.failure import both, described, failed, failed_as, no_novel
-from stepwell.worker.guard import Handler, Raised, guarded
+from stepwell.worker.guard import Handler, Raised, Returned, guarded
 from stepwell.worker.joined import failed_child, join_of
 from stepwell.worker.middleware import call
 from stepwell.worker.policy import UNSAID, policy_of
@@ -47,7 +47,7 @@ class MachineBody:
     input_type: Any = Any
 
     def __init__(
-        self, machine: MachineDef, step: MachineStep[Any, Any, Any], limits: Limits
+        self, machine: MachineDef, step: MachineStep[Any, Any, Any], limits: Limits | None
     ) -> None:
         self._limits = limits
         self._cls = machine.cls
@@ -65,11 +65,34 @@ class MachineBody:
         if raised is None:
             step = handler_of(self._step, machine, context)
             ended = await call(task, within(step, context), context, hands)
-            if not isinstance(ended, Raised):
-                ended = self._answered(ended.value, machine, task, context)
-            if not isinstance(ended, Raised):
-                return ended
-            raised = finally_failed(ended)
+            return await self._ended(ended, machine, task, context, hands)
+        return await self._failed(raised, task, context, hands)
+
+    async def over(
+        self, ended: Returned | Raised, task: Task, context: TaskContext, hands: Hands
+    ) -> Outcome:
+        """What follows when the step ran elsewhere: the fields are as they were before it."""
+        machine = self._cls.decode(task.input or "{}")
+        return await self._ended(ended, machine, task, context, hands)
+
+    async def _ended(
+        self,
+        ended: Returned | Raised,
+        machine: Machine,
+        task: Task,
+        context: TaskContext,
+        hands: Hands,
+    ) -> Outcome:
+        answer = ended
+        if isinstance(answer, Returned):
+            answer = self._answered(answer.value, machine, task, context)
+        if not isinstance(answer, Raised):
+            return answer
+        return await self._failed(finally_failed(answer), task, context, hands)
+
+    async def _failed(
+        self, raised: Raised, task: Task, context: TaskContext, hands: Hands
+    ) -> Outcome:
         if await undone(context):
             return raised.failed  # the step runs again, as if it had not
         return await self._rescued(raised, task, context.after(), hands)

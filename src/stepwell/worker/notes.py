@@ -143,6 +143,22 @@ class Notes:
                 book.lines.append(Kept(book.n, self._now(), level, text))
             self._is_unwritten(book)
 
+    def take(
+        self,
+        book: Notebook,
+        share: tuple[float | None, str | None, float] | None,
+        lines: Sequence[tuple[float, str, str]],
+        dropped: int,
+    ) -> None:
+        """What a notebook of a child process had, which has the same clock and the same bounds."""
+        with self._lock:
+            book.share = book.share if share is None else Share(*share)
+            for at, level, message in lines:
+                book.n += 1
+                book.lines.append(Kept(book.n, at, level, message))
+            book.dropped += dropped
+            self._is_unwritten(book)
+
     async def run(self) -> None:
         """Write what there is, again and again."""
         while True:

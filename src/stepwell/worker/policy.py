@@ -29,7 +29,7 @@ class Policy:
     def judged(self, outcome: Outcome, attempt: int) -> Outcome:
         """A failed attempt that no retry can help is final; another waits as long as its error, or
         a function of theirs, says. One that says nothing sensible is named in the stored error."""
-        if not isinstance(outcome, Failed) or outcome.permanent:
+        if not isinstance(outcome, Failed) or outcome.permanent or outcome.delay is not None:
             return outcome
         if any(isinstance(error, self.no_retry) for error in outcome.errors):
             return replace(outcome, permanent=True)

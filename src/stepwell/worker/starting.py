@@ -21,6 +21,7 @@ from stepwell.define.app import Stepwell
 from stepwell.define.limited import limits_of
 from stepwell.errors import DatabaseUnavailable, SchemaError, StepwellError
 from stepwell.settings import Settings
+from stepwell.worker.imported import needs_process, path_of
 from stepwell.worker.modules import ErrorClass, Module, Phase
 from stepwell.worker.wake import Ears
 
@@ -97,11 +98,15 @@ class Starting:
         await self._pool.close()
 
     async def _register(self, module: Module) -> None:
-        """What can be said about the code alone: that it has a shape."""
+        """What can be said about the code alone: that it has a shape, and that a child process
+        finds what is to run in one."""
         self._shapes[module.name] = [
             shape_of(each, archive=self._app.archive_hook is not None)
             for each in module.definitions
         ]
+        for each in module.definitions:
+            if needs_process(each):
+                path_of(each)  # or else its bodies could not be found
 
     async def _deploy(self, module: Module) -> None:
         """The database knows it, and this worker claims of it."""

@@ -1,0 +1,104 @@
+"""Where a definition is found by whoever imports it: "module:name"."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any, cast
+
+from stepwell.define.app import Stepwell
+from stepwell.define.flow import Flow
+from stepwell.define.job import Job
+from stepwell.define.loaded import loaded
+from stepwell.define.machine import Machine, machine_of
+from stepwell.errors import DefinitionError
+
+Definition = Flow[Any, Any] | type[Machine] | Job[..., Any, ...]
+
+
+def path_of(definition: Definition) -> str:
+    """A global of an importable module that is this definition, or an app that lists it."""
+    slug = slug_of(definition)
+    in_main = False
+    apps: list[str] = []
+    for name, module in modules(home_of(definition)):
+        for variable, value in list(vars(module).items()):
+            if value is definition:
+                if name != "__main__":
+                    return f"{name}:{variable}"
+                in_main = True
+            elif isinstance(value, Stepwell) and lists(value, definition):
+                apps += [f"{name}:{variable}"] if name != "__main__" else []
+                in_main = in_main or name == "__main__"
+    if apps:
+        return apps[0]
+    why = (
+        "it is in the program itself, which cannot be imported; move it to a module, and start "
+        "the worker with `stepwell worker module:app`"
+        if in_main
+        else "no module that can be imported has it; make it a global of one, or list it in an app "
+        "that is one"
+    )
+    raise DefinitionError(
+        f"{slug!r} has process=True, so a child process must find it by importing it, but {why}"
+    )
+
+
+def definition_at(path: str, kind: str, slug: str, version: int) -> Definition:
+    """What a path leads to, in the process that asks."""
+    found = loaded(path)
+    if isinstance(found, Stepwell):
+        registry = found.registry
+        match kind:
+            case "flow":
+                return registry.flow(slug)
+            case "machine":
+                return registry.machine(slug, version).cls
+            case _:
+                return registry.job(slug)
+    return cast("Definition", found)
+
+
+def needs_process(definition: Definition) -> bool:
+    """Whether a part of it runs in a child process."""
+    if isinstance(definition, Job):
+        return definition.process
+    steps = definition.steps if isinstance(definition, Flow) else machine_of(definition).steps
+    return any(step.process for step in steps.values())
+
+
+def slug_of(definition: Definition) -> str:
+    return machine_of(definition).slug if isinstance(definition, type) else definition.slug
+
+
+def home_of(definition: Definition) -> str:
+    """The module where it was probably written."""
+    match definition:
+        case Flow():
+            handlers = [step.handler for step in definition.steps.values() if step.process]
+            return getattr(handlers[0], "__module__", "") if handlers else ""
+        case Job():
+            return getattr(definition.handler, "__module__", "")
+        case _:
+            return definition.__module__
+
+
+def modules(first: str) -> Iterator[tuple[str, ModuleType]]:
+    """All that is imported and can be imported again, the likeliest one first; and the program."""
+    names = [first, *(name for name in list(sys.modules) if name != first)]
+    for name in names:
+        module = sys.modules.get(name)
+        if isinstance(module, ModuleType) and (module.__spec__ is not None or name == "__main__"):
+            yield name, module
+
+
+def lists(app: Stepwell, definition: Definition) -> bool:
+    slug, registry = slug_of(definition), app.registry
+    match definition:
+        case Flow():
+            return registry.flows.get(slug) is definition
+        case Job():
+            return registry.jobs.get(slug) is definition
+        case _:
+            return any(facts.cls is definition for facts in registry.machines.values())
