@@ -1,4 +1,4 @@
-.PHONY: help setup check lint types layers test demo bench chaos lock
+.PHONY: help setup check lint types layers test demo bench chaos docs lock
 
 RUN = python3 run.py
 
@@ -31,6 +31,10 @@ bench:                ## throughput beside the floor of bare SQL
 
 chaos:                ## kill workers, connections and Postgres; nothing may be lost
 	@$(RUN) test tests/chaos -m "chaos or not chaos"
+
+docs:                 ## generate the reference, and build the site into ./site
+	@$(RUN) python -m tools.reference
+	@$(RUN) mkdocs build --strict -q -d site
 
 lock:                 ## pin requirements.lock anew (needs uv)
 	uv pip compile -q --universal --generate-hashes --no-header --extra dev \

@@ -1,0 +1,1 @@
+"""What maintains the tree: run by people, checked by tests."""
