@@ -137,6 +137,25 @@ def test_pages_follow_each_other_to_the_end_of_history(conn: Connection) -> None
     assert read <= 5 * RUNS  # each page from where the last one ended
 
 
+def test_definitions_without_a_run_in_the_page_cost_two_rows_each(conn: Connection) -> None:
+    with conn.transaction(force_rollback=True):
+        conn.execute(
+            "insert into pgflow.flows (flow_slug)"
+            " select 'many_' || n from generate_series(1, 300) n"
+        )
+        conn.execute(
+            "insert into pgflow.runs (run_id, flow_slug, version_id, input, started_at)"
+            " select md5(format('%s %s', n, i))::uuid, 'many_' || n, 1, '1',"
+            "  '2030-01-01'::timestamptz + (n * 100 + i) * interval '1 s'"
+            " from generate_series(1, 300) n, generate_series(1, 25) i"
+        )
+        found, scans = read_for(conn)
+        assert len(found) == PAGE
+        assert sum(scan.rows for scan in scans if scan.table == "runs") <= 2 * 310 + PAGE * (
+            PAGE + 5
+        )
+
+
 def test_an_index_on_inputs_is_used(conn: Connection) -> None:
     with conn.transaction(force_rollback=True):
         conn.execute("create index theirs on pgflow.runs using gin (input jsonb_path_ops)")

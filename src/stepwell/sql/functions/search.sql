@@ -62,22 +62,27 @@ begin
     return format(rows, 'r.input @> $11');
   end if;
   foreach status in array coalesce(pgflow.texts_in(f -> 'status'), '{any}') loop
-    branches := branches || case
-      when status = 'started' and few_open then
+    branches := branches || case when status = 'started' and few_open then
         '(select r.run_id, r.started_at from unnest($19) i (id)'
         || ' cross join lateral (select r.* from pgflow.runs r where r.run_id = i.id offset 0) r where r.status = ''started'' and '
         || condition || ')'
-      else
-        '(select r.run_id, r.started_at from (select f.flow_slug from pgflow.flows f where ($1 is null or f.flow_slug = any ($1))'
-        || ' and ($2 is null or f.kind = any ($2)) offset 0) f cross join lateral (select r.run_id, r.started_at from pgflow.runs r'
-        || ' where r.flow_slug = f.flow_slug and ' || condition
-        || case status when 'any' then '' when 'failed' then ' and r.failed_at is not null and r.status = ''failed'''
-          when 'cancelled' then ' and r.cancelled_at is not null and r.status = ''cancelled'''
-          when 'completed' then ' and r.status = ''completed''' else ' and r.status = ''started''' end
-        || ' ' || line || ') r)' end;
+      else pgflow.runs_of_flows(condition || case status when 'any' then ''
+        when 'failed' then ' and r.failed_at is not null and r.status = ''failed'''
+        when 'cancelled' then ' and r.cancelled_at is not null and r.status = ''cancelled'''
+        when 'completed' then ' and r.status = ''completed''' else ' and r.status = ''started''' end, line) end;
   end loop;
   return '(' || array_to_string(branches, ' union all ') || ') r ' || line;
 end
+$$;
+
+-- A page of each definition that can have one in the page of all: those whose first run is among the first.
+create or replace function pgflow.runs_of_flows(condition text, line text) returns text
+language sql immutable as $$
+  select '(select r.run_id, r.started_at from (select f.flow_slug from pgflow.flows f cross join lateral ' || replace(page, '$18', '1')
+    || ' where ($1 is null or f.flow_slug = any ($1)) and ($2 is null or f.kind = any ($2)) ' || line || ') f cross join lateral '
+    || page || ')'
+  from (select '(select r.run_id, r.started_at from pgflow.runs r where r.flow_slug = f.flow_slug and ' || condition || ' '
+    || line || ') r' as page) p;
 $$;
 
 create or replace function pgflow.runs_condition(f jsonb) returns text
