@@ -64,6 +64,16 @@ def option_names(app: Any) -> list[tuple[str, ...]]:
     return [tuple(a.names) for a in collection if a.show]
 
 
+def test_every_command_that_prints_data_can_print_json() -> None:
+    """The others draw, hand over to another program, or have logs that are JSON."""
+    names = {
+        " ".join(chain): [name for names in option_names(app) for name in names]
+        for chain, app in commands(make_app())
+    }
+    without = {chain for chain, known in names.items() if "--json" not in known}
+    assert without == {"completion", "db psql", "demo", "dev", "worker"}
+
+
 def test_every_command_has_a_section_with_its_options() -> None:
     sections = dict(
         re.findall(r"^## `stepwell (.*?)`\n(.*?)(?=^## |\Z)", page("cli.md"), re.M | re.S)

@@ -54,10 +54,10 @@ def stop(*, json: AsJson = False) -> int:
 
 
 @db.command
-def url() -> int:
+def url(*, json: AsJson = False) -> int:
     """Print the address of the embedded Postgres: export DATABASE_URL=$(stepwell db url)."""
     found = EmbeddedPostgres().status()
-    print(found.dsn)
+    print_json({"url": found.dsn}) if json else print(found.dsn)
     if not found.running:
         note("it is not running: stepwell db start", style="yellow")
     return Exit.OK
