@@ -152,14 +152,17 @@ end
 $$;
 
 -- A worker is done with what it took of a flow: these are archived, and go. With a `pause` it could not archive them: they come
--- again in the next round, and others of the flow after that many seconds.
+-- again in the next round, and others of the flow after that many seconds. With neither they are given back: a round begins anew.
 create or replace function pgflow.end_archive(
   worker uuid, flow_slug text, run_ids uuid[] default '{}', ended timestamptz[] default '{}', pause float8 default 0
 ) returns int
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   update pgflow.archiving a
-  set worker_id = null, held_until = case when pause > 0 then pgflow.now() + make_interval(secs => least(pause, 600)) end
+  set worker_id = null, held_until = case when pause > 0 then pgflow.now() + make_interval(secs => least(pause, 600)) end,
+      started_at = case when end_archive.run_ids <> '{}' or pause > 0 then a.started_at end,
+      run_id = case when end_archive.run_ids <> '{}' or pause > 0 then a.run_id end,
+      finished_at = case when end_archive.run_ids <> '{}' or pause > 0 then a.finished_at end
   where a.flow_slug = end_archive.flow_slug and a.worker_id = worker;
   return pgflow.forget_archived(end_archive.run_ids, end_archive.ended);
 end
