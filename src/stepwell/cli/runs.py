@@ -42,6 +42,13 @@ runs.command(
     name="logs",
     help="Print what the handlers of a run said with ctx.log.",
 )
+for verb, said in (
+    ("cancel", "End a run now, and its children; or all live runs that fit."),
+    ("retry", "Let a failed or cancelled run go on from where it ended, or all that fit."),
+    ("restart", "Start a new run with the input of an old one, or one for each that fits."),
+    ("delete", "Forget a run that has ended, with all that it left, or all that fit."),
+):
+    runs.command(f"stepwell.cli.run_steer:{verb}", name=verb, help=said)
 
 RunId = Annotated[
     str, Parameter(help="A run id, its beginning (8 digits or more), or the key of a run.")
@@ -120,29 +127,6 @@ async def watch(
 
 
 @runs.command
-async def cancel(
-    run: RunId,
-    *,
-    reason: Annotated[str | None, Parameter(help="Kept with the run.")] = None,
-    actor: Actor = None,
-    dsn: Dsn = None,
-    json: AsJson = False,
-) -> int:
-    """End a run now, and its children. Running steps are told to stop; what they return is
-    dropped."""
-    return await steer(
-        run, dsn, json, "cancelled", lambda r: r.cancel(reason, actor=actor), "it had ended already"
-    )
-
-
-@runs.command
-async def retry(run: RunId, *, actor: Actor = None, dsn: Dsn = None, json: AsJson = False) -> int:
-    """Let a failed or cancelled run go on from where it ended. Completed steps stay."""
-    otherwise = "only an ended run that failed can go on"
-    return await steer(run, dsn, json, "retried", lambda r: r.retry(actor=actor), otherwise)
-
-
-@runs.command
 async def pause(run: RunId, *, actor: Actor = None, dsn: Dsn = None, json: AsJson = False) -> int:
     """Begin nothing more of a run until it is resumed. What runs goes on to its end."""
     otherwise = "it is paused already", "it has ended"
@@ -170,36 +154,6 @@ async def priority(
     return await steer(
         run, dsn, json, "moved", lambda r: r.set_priority(priority, actor=actor), "it has ended"
     )
-
-
-@runs.command
-async def delete(run: RunId, *, actor: Actor = None, dsn: Dsn = None, json: AsJson = False) -> int:
-    """Forget a run that has ended, with all that it left."""
-    async with connected(dsn) as client:
-        run_id = await resolve(client, run)
-        done = await client.delete(run_id, actor=actor)
-    return told(run_id, "deleted", done, "it is live", json)
-
-
-@runs.command
-async def restart(
-    run: RunId,
-    *,
-    from_step: Annotated[
-        str | None, Parameter(help="Take over what came before this step.")
-    ] = None,
-    actor: Actor = None,
-    dsn: Dsn = None,
-    json: AsJson = False,
-) -> int:
-    """Start a new run with the input of an old one, and print its id."""
-    async with connected(dsn) as client:
-        again = await client.restart(await resolve(client, run), from_step, actor=actor)
-    if json:
-        print_json({"id": again.id})
-    else:
-        print(again.id)
-    return Exit.OK
 
 
 async def steer(
