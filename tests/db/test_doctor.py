@@ -35,9 +35,15 @@ RISKY = ["fsync", "full_page_writes", "synchronous_commit"]
 BASE = {f"{name}_off" for name in RISKY}
 
 
+def limits(**said: Any) -> Thresholds:
+    """Patience for slow machines."""
+    patient: dict[str, Any] = {"patience": 60.0, "heard": 30.0}
+    return Thresholds(**patient | said)
+
+
 def examined(dsn: str, thresholds: Thresholds | None = None, **settings: Any) -> Diagnosis:
     wanted: dict[str, Any] = {"dsn": dsn, "wake": "poll"} | settings
-    return asyncio.run(examine(Settings(**wanted), thresholds))
+    return asyncio.run(examine(Settings(**wanted), thresholds or limits()))
 
 
 def found_in(dsn: str, thresholds: Thresholds | None = None, **settings: Any) -> list[Finding]:
@@ -302,7 +308,7 @@ def test_a_table_or_index_that_is_not_as_it_was_made_is_found_and_mended(
     shop: Hands, dsn: str, check: str
 ) -> None:
     plant, remedy = MADE_BY_HAND[check]
-    thresholds = Thresholds(index_bytes=65_000)
+    thresholds = limits(index_bytes=65_000)
     assert found_in(dsn, thresholds) == []
     plant(shop)
     finding = only(dsn, thresholds)
@@ -334,7 +340,7 @@ def test_dead_rows_and_grown_tables_are_found(shop: Hands, dsn: str) -> None:
     shop.conn.execute("delete from pgflow.shares")
     shop.conn.execute("select pg_stat_force_next_flush()")
     shop.conn.execute("select 1")
-    finding = only(dsn, Thresholds(dead_tuples=20))
+    finding = only(dsn, limits(dead_tuples=20))
     assert (finding.check, finding.facts["dead"]) == ("dead_rows", 40)
     assert finding.remedies == ("vacuum (verbose, analyze) pgflow.shares;",)
     shop.conn.execute("update pg_class set reltuples = 1e9 where oid = 'pgflow.audit'::regclass")
@@ -439,7 +445,7 @@ def test_a_server_that_would_not_survive_a_crash_is_found(shop: Hands, dsn: str)
 def test_an_old_transaction_is_named_with_how_to_end_it(shop: Hands, dsn: str) -> None:
     with psycopg.connect(dsn, application_name="report") as other:
         other.execute("select 1")
-        finding = only(dsn, Thresholds(old_transaction=0))
+        finding = only(dsn, limits(old_transaction=0))
         assert finding.check == "old_transaction"
         assert f"report (role {other.info.user}, pid {other.info.backend_pid})" in finding.what
         assert "idle in transaction" in finding.what
@@ -455,7 +461,7 @@ def test_who_waits_for_a_lock_is_named_with_who_has_it(shop: Hands, dsn: str) ->
         update: LiteralString = "update pgflow.runs set priority = 1 where run_id = %s"
         blocker.execute(update, (run,))
         waiting = held_up(lambda: waiter.execute(update, (run,)), waiter, blocker)
-        finding = only(dsn, Thresholds(lock_wait=0))
+        finding = only(dsn, limits(lock_wait=0))
         assert finding.check == "lock_wait"
         assert f"waits for a lock of pid {blocker.info.backend_pid}" in finding.what
         blocker.rollback()
@@ -470,17 +476,17 @@ def test_a_prepared_transaction_that_nobody_ends_is_found(shop: Hands, dsn: str)
         other.execute("update pgflow.pruning set finished_at = finished_at")
         prepare = f"prepare transaction 'it''s {other.info.dbname}'"
         other.execute(cast(LiteralString, prepare))
-    finding = only(dsn, Thresholds(old_transaction=0))
+    finding = only(dsn, limits(old_transaction=0))
     assert finding.check == "prepared_transaction"
     shop.conn.execute(cast(LiteralString, finding.remedies[0]))
-    assert found_in(dsn, Thresholds(old_transaction=0)) == []
+    assert found_in(dsn, limits(old_transaction=0)) == []
 
 
 def test_a_slot_that_nobody_reads_is_found(shop: Hands, dsn: str) -> None:
     slot = f"doctor_{shop.conn.info.dbname}"
     shop.conn.execute("select pg_create_physical_replication_slot(%s, true)", (slot,))
     try:
-        found = found_in(dsn, Thresholds(slot_bytes=0))
+        found = found_in(dsn, limits(slot_bytes=0))
         assert {each.check for each in found} == {"replication_slot"}
         [finding] = [each for each in found if slot in each.what]
         assert (finding.severity, slot in finding.remedies[0]) == ("error", True)
@@ -489,7 +495,7 @@ def test_a_slot_that_nobody_reads_is_found(shop: Hands, dsn: str) -> None:
 
 
 def test_what_comes_near_its_bound_is_found(shop: Hands, dsn: str) -> None:
-    thresholds = Thresholds(connections=0, frozen_age=0, notify_queue=0)
+    thresholds = limits(connections=0, frozen_age=0, notify_queue=0)
     found = {each.check for each in found_in(dsn, thresholds)}
     assert found == {"connections", "wraparound", "notify_queue"}
 
@@ -499,7 +505,7 @@ def test_what_comes_near_its_bound_is_found(shop: Hands, dsn: str) -> None:
 
 def test_wakes_that_do_not_arrive_are_found(shop: Hands, dsn: str, server: DatabaseServer) -> None:
     assert found_in(dsn, wake="notify") == []
-    elsewhere = only(dsn, wake="notify", listen_dsn=server.maintenance)
+    elsewhere = only(dsn, limits(heard=0.5), wake="notify", listen_dsn=server.maintenance)
     assert elsewhere.check == "listen_elsewhere"
     nowhere = only(dsn, wake="notify", listen_dsn="postgresql://x:secret@127.0.0.1:1/x")
     assert nowhere.check == "listen_fails"
@@ -509,7 +515,7 @@ def test_wakes_that_do_not_arrive_are_found(shop: Hands, dsn: str, server: Datab
 def test_a_pooler_in_the_way_is_found(shop: Hands, dsn: str, server: DatabaseServer) -> None:
     with pooled(server.maintenance) as pooler:
         address = pooler.dsn(dsn)
-        finding = only(address, wake="notify")
+        finding = only(address, limits(heard=0.5), wake="notify")
         assert finding.check == "pooler_without_listen_dsn"
         assert "STEPWELL_LISTEN_DSN" in finding.remedies[0]
         assert found_in(address, wake="notify", listen_dsn=dsn) == []
@@ -558,7 +564,7 @@ def test_what_takes_too_long_is_left_out_and_the_rest_is_looked_at(shop: Hands, 
     unserved(shop)
     with psycopg.connect(dsn) as other:
         other.execute("lock table pgflow.schedules")
-        diagnosis = examined(dsn, Thresholds(patience=0.3))
+        diagnosis = examined(dsn, limits(patience=1.5))
     [unchecked] = diagnosis.unchecked
     assert unchecked.startswith("schedules: canceling statement due to ")
     assert "queue_not_served" in {each.check for each in diagnosis.findings}

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 
+from stepwell.db.claim import Task
 from stepwell.db.explain import Reason, explain_run
 from stepwell.db.presence import serve_lanes
-from stepwell.db.steer import pause_flow, pause_queue, pause_run, resume_flow, resume_queue
+from stepwell.db.steer import (
+    pause_flow,
+    pause_queue,
+    pause_run,
+    resume_flow,
+    resume_queue,
+    resume_run,
+)
 from stepwell.db.workers import drain_workers
 from stepwell.errors import NotFound
 from tests.servers import DatabaseServer
@@ -66,7 +75,7 @@ def test_who_would_take_it_on_is_told_exactly(hands: Hands) -> None:
     assert words(hands, run) == [("ready", "moving")]  # as far as one knows who said nothing
     tell(hands)
     assert words(hands, run) == [("ready", "moving")]
-    hands.at("20 seconds")  # one missed beat is no reason to worry
+    hands.at("10 seconds")  # the lease is good for a while
     assert words(hands, run) == [("ready", "moving")]
     hands.at("40 seconds")
     silent = only(hands, run)
@@ -114,13 +123,23 @@ def test_what_is_ready_is_what_the_next_claim_takes(fleet: Hands) -> None:
         assert words(fleet, run) == [("running", "moving")]
 
 
+def test_what_free_hands_do_not_take_is_told_from_what_they_are_about_to(fleet: Hands) -> None:
+    run = fleet.begin("orders")
+    fleet.beat()
+    fleet.at("30 seconds")
+    fleet.beat()
+    told = only(fleet, run)
+    assert (told.reason, told.state) == ("not_taken", "moving")
+    assert "and hands, with free hands, did not take it on" in told.message
+
+
 def test_full_hands_are_a_reason(fleet: Hands) -> None:
     tell(fleet, concurrency=2)
     *_, third = [fleet.begin("orders") for _ in range(3)]
     fleet.claim(2)
     busy = only(fleet, third)
     assert (busy.reason, busy.state) == ("workers_busy", "moving")
-    assert busy.message == "step s0: 1 that serve queue orders have their hands full"
+    assert busy.message == "step s0: hands, which serves queue orders, has its hands full"
 
 
 def test_who_runs_it_is_named_with_how_they_are(fleet: Hands) -> None:
@@ -131,7 +150,7 @@ def test_who_runs_it_is_named_with_how_they_are(fleet: Hands) -> None:
     assert told.message.endswith(", attempt 1 of 3")
     assert told.until is not None and told.since is not None
     assert (told.until - told.since).total_seconds() == 60
-    fleet.at("45 seconds")
+    fleet.at("20 seconds")
     assert words(fleet, run) == [("worker_silent", "stuck")]  # nobody else is there
     fleet.at("70 seconds")
     fleet.beat()
@@ -271,6 +290,63 @@ def test_steps_of_a_map_are_told_together(fleet: Hands) -> None:
     assert told["running"].tasks == 1
     assert told["ready"].tasks == 3
     assert told["ready"].message.startswith("3 tasks of step each: ")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_explain_says_is_what_a_claim_does(fleet: Hands, seed: int) -> None:
+    """After each of many things that happen: what waits or is stuck is not claimed, and when
+    something is said to be ready something is."""
+    dice = random.Random(seed)
+    fleet.define(job("mail"))
+    fleet.limit("concurrency", "api", 2)
+    tell(fleet)
+    live: list[UUID] = []
+    held: list[Task] = []
+    seen: set[str] = set()
+    for _ in range(40):
+        happens(fleet, dice, live, held)
+        told = {run: {each.reason for each in reasons(fleet, run)} for run in live}
+        with fleet.conn.transaction(force_rollback=True):
+            taken = {task.run_id for task in fleet.claim(1)}
+        for run in taken:
+            assert told[run] <= {"ready", "in_line"}, (seed, told[run])
+        if any(said == {"ready"} for said in told.values()):
+            assert taken, (seed, told)
+        seen |= {reason for said in told.values() for reason in said}
+    assert len(seen) > 4, seen
+
+
+def happens(fleet: Hands, dice: random.Random, live: list[UUID], held: list[Task]) -> None:
+    gate = dice.choice(["key/a", "limit/api/x", None])
+    options = {"concurrency": gate} if gate else {}
+    match dice.randrange(8):
+        case 0 | 1 | 2:
+            live.append(fleet.begin("mail", priority=dice.randrange(3), **options))
+        case 3:
+            live.append(fleet.begin("orders", delay=dice.choice([0, 3600])))
+        case 4 | 5 if not held or dice.random() < 0.6:
+            held.extend(fleet.claim(1))
+        case 4 | 5:
+            task = held.pop()
+            fleet.complete([task])
+            live.remove(task.run_id)
+        case 6:
+            pauses(fleet, dice.choice(["mail", "orders"]), dice)
+        case _:
+            if live:
+                pauses_run(fleet, dice.choice(live))
+
+
+def pauses(fleet: Hands, lane: str, dice: random.Random) -> None:
+    (dice.choice([pause_queue, pause_flow]))(lane, None).on_sync(fleet.conn)
+    if dice.random() < 0.7:
+        resume_queue(lane, None).on_sync(fleet.conn)
+        resume_flow(lane, None).on_sync(fleet.conn)
+
+
+def pauses_run(fleet: Hands, run: UUID) -> None:
+    if not pause_run(run, None).on_sync(fleet.conn)[0].done:
+        resume_run(run, None).on_sync(fleet.conn)
 
 
 def test_an_end_is_a_reason(fleet: Hands) -> None:

@@ -48,7 +48,8 @@ async def schema(look: Examination) -> tuple[list[Finding], bool]:
         what = "there is no schema pgmq: somebody dropped it"
         return [Finding("no_pgmq", "error", what, "queues of messages fail", (MIGRATE,))], True
     if found.functions != functions_digest():
-        what = f"its functions are those of {found.library or 'another version'}, not of {LIBRARY}"
+        made = f", but those of {found.library}" if found.library != LIBRARY else ""
+        what = f"the functions are not those of this code{made}"
         return [Finding("functions_differ", "error", what, USELESS, (MIGRATE,))], False
     return [], True
 

@@ -13,7 +13,6 @@ from stepwell.db.connect import connect_options
 from stepwell.db.finding import Examination, Finding
 from stepwell.settings import without_password
 
-HEARD = 2.0  # seconds
 WHY = "an idle worker hears nothing of new work, and begins it up to `poll` seconds later"
 
 
@@ -31,7 +30,7 @@ async def wakes(look: Examination) -> list[Finding]:
     options = connect_options(address, settings.connect_timeout, "stepwell doctor")
     try:
         async with await AsyncConnection[Any].connect(**options) as listener:
-            heard = await arrives(look.conn, listener)
+            heard = await arrives(look.conn, listener, look.thresholds.heard)
     except psycopg.Error as error:
         if not settings.listen_dsn:
             raise
@@ -48,11 +47,13 @@ async def wakes(look: Examination) -> list[Finding]:
     ]
 
 
-async def arrives(sender: AsyncConnection[Any], listener: AsyncConnection[Any]) -> bool:
+async def arrives(
+    sender: AsyncConnection[Any], listener: AsyncConnection[Any], timeout: float
+) -> bool:
     channel = f"stepwell_doctor_{uuid4().hex[:12]}"
     await listener.execute(SQL("listen {}").format(Identifier(channel)))
     await sender.execute("select pg_notify(%s, '')", (channel,))
-    async for _ in listener.notifies(timeout=HEARD, stop_after=1):
+    async for _ in listener.notifies(timeout=timeout, stop_after=1):
         return True
     return False
 

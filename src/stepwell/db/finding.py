@@ -31,9 +31,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Times are seconds. `patience` is how long one question to the database may take."""
+    """Times are seconds. `patience` is how long one question to the database may take, `heard` how
+    long a notification may."""
 
     patience: float = 5.0
+    heard: float = 3.0
     old_transaction: float = 300.0
     lock_wait: float = 30.0
     slot_bytes: float = 1e9

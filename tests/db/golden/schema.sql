@@ -1101,6 +1101,10 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: is_beating(pgflow.workers); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: is_local(); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -1650,6 +1654,10 @@ WITH (fillfactor='50');
 
 --
 -- Name: runs_condition(jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: runs_of_flows(text, text); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -3645,13 +3653,6 @@ REVOKE ALL ON FUNCTION pgflow.judge_entries(message_ids bigint[], tokens bigint[
 
 
 --
--- Name: FUNCTION line_of(message_id bigint, OUT open boolean, OUT busy boolean, OUT workers integer, OUT before integer); Type: ACL; Schema: pgflow; Owner: -
---
-
-REVOKE ALL ON FUNCTION pgflow.line_of(message_id bigint, OUT open boolean, OUT busy boolean, OUT workers integer, OUT before integer) FROM PUBLIC;
-
-
---
 -- Name: FUNCTION lock_run(run_id uuid); Type: ACL; Schema: pgflow; Owner: -
 --
 
@@ -3894,13 +3895,6 @@ REVOKE ALL ON FUNCTION pgflow.seat_tasks(worker uuid, picked bigint[], drawn big
 --
 
 REVOKE ALL ON FUNCTION pgflow.secret_named(name text) FROM PUBLIC;
-
-
---
--- Name: FUNCTION service_of(queue text, version integer, OUT reason text, OUT said text, OUT remedy text, OUT workers text[]); Type: ACL; Schema: pgflow; Owner: -
---
-
-REVOKE ALL ON FUNCTION pgflow.service_of(queue text, version integer, OUT reason text, OUT said text, OUT remedy text, OUT workers text[]) FROM PUBLIC;
 
 
 --

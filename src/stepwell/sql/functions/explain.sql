@@ -68,7 +68,7 @@ language sql stable as $$
     select t.step_slug, t.started_at, t.attempts_count, coalesce(s.opt_max_attempts, f.opt_max_attempts) as most,
       t.started_at + make_interval(secs => coalesce(s.opt_timeout, f.opt_timeout)) as due, w.lease, w.last_heartbeat_at,
       coalesce(w.function_name || coalesce(format(' (pid %s on %s)', w.pid, w.host), ''), 'worker ' || t.last_worker_id, 'nobody') as worker,
-      coalesce(w.lease is null or w.stopped_at is null, false) and w.worker_id is not null as known, pgflow.health_of(w) as health
+      coalesce(w.lease is null or w.stopped_at is null, false) and w.worker_id is not null as known, pgflow.is_beating(w) as beats
     from unnest(ids) i
     join pgflow.step_tasks t on t.message_id = any (array[i]) and t.stage || '' = 'running'
     join pgflow.flows f on f.flow_slug = t.flow_slug
@@ -76,7 +76,7 @@ language sql stable as $$
     left join pgflow.workers w on w.worker_id = t.last_worker_id
   ), judged as (
     select h.*, case when not h.known then 'worker_lost' when h.due + interval '5 seconds' < at then 'overdue'
-      when h.lease is null then 'foreign_worker' when h.health <> 'healthy' then 'worker_silent' else 'running' end as reason
+      when h.lease is null then 'foreign_worker' when not h.beats then 'worker_silent' else 'running' end as reason
     from held h
   ), told as (
     select j.step_slug, j.reason, count(*)::int as tasks, min(j.started_at) as since, max(j.due) as due, min(j.worker) as worker,
