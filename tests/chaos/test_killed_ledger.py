@@ -13,7 +13,7 @@ from .ledger import FATAL, Booking
 
 RUNS = 40
 PATIENCE = 50.0
-OPEN_TASKS = "select run_id, step_slug, stage, last_worker_id, ready_at from pgflow.step_tasks where stage <> 'closed'"
+OPEN_TASKS = "select run_id, step_slug, stage from pgflow.step_tasks where stage <> 'closed'"
 LOST_ONLY = "select run_id, error_type from pgflow.attempts where error_type <> 'WorkerLost'"
 
 
