@@ -1,4 +1,4 @@
-.PHONY: help setup check lint types layers test demo bench chaos docs lock
+.PHONY: help setup check lint types layers test demo bench chaos sync docs lock
 
 RUN = python3 run.py
 
@@ -31,6 +31,9 @@ bench:                ## throughput beside the floor of bare SQL
 
 chaos:                ## kill workers, connections and Postgres; nothing may be lost
 	@$(RUN) test tests/chaos -m "chaos or not chaos"
+
+sync:                 ## write the blocking client anew, out of the other one
+	@$(RUN) python -m tools.sync
 
 docs:                 ## generate the reference, and build the site into ./site
 	@$(RUN) python -m tools.reference

@@ -6,18 +6,16 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from typing import TypeVar
 from uuid import UUID
 
-from stepwell.client.identity import Handle, run_id_of
-from stepwell.client.reading import RunInfo, info_of, no_run, result_of
+from stepwell.client.identity import Named, ids_of
+from stepwell.client.reading import RunInfo, ended_now, info_of, result_of
 from stepwell.client.run import Run, Session
 from stepwell.db.inspect import RunRow, get_runs
-from stepwell.errors import RunTimeout
 
 Out = TypeVar("Out")
-Named = UUID | str | Handle
 
 
 class Gathering:
-    """However many runs one client waits for, it asks Postgres one question for all."""
+    """However many runs are waited for, Postgres is asked one question for all."""
 
     _session: Session
 
@@ -56,19 +54,3 @@ class Gathering:
             return
         for row in ended_now(ids, await self._session.pool.run(get_runs(ids)), timeout):
             yield row
-
-
-def ids_of(runs: Iterable[Named]) -> list[UUID]:
-    return [run_id_of(run if isinstance(run, UUID | str) else run.id) for run in runs]
-
-
-def ended_now(ids: Sequence[UUID], rows: Sequence[RunRow], timeout: float) -> Sequence[RunRow]:
-    """For who does not want to wait."""
-    found = {row.run_id: row.status for row in rows}
-    for run_id in ids:
-        if run_id not in found:
-            raise no_run(run_id)
-    live = [run_id for run_id, status in found.items() if status == "started"]
-    if live:
-        raise RunTimeout(live[0], timeout, len(live) - 1)
-    return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -22,6 +23,7 @@ class Handle(Protocol):
 
 
 Target = UUID | str | Handle
+Named = UUID | str | Handle  # the same, but text is an id
 
 
 def address_of(target: Target) -> UUID | str:
@@ -46,6 +48,11 @@ def run_id_of(value: UUID | str) -> UUID:
         raise ValueError(
             f"{value!r} is no run id; a run id is a uuid (find(key) looks up a key)"
         ) from None
+
+
+def ids_of(runs: Iterable[Named]) -> list[UUID]:
+    """The ids of runs that are named by them, or by their handles."""
+    return [run_id_of(run if isinstance(run, UUID | str) else run.id) for run in runs]
 
 
 def actor_of(settings: Settings) -> str | None:

@@ -22,7 +22,14 @@ from stepwell.db.steer import Labels, label_run
 from stepwell.define.context import ChildInfo
 from stepwell.define.labels import Metadata, checked_metadata, checked_tags
 from stepwell.define.payload import decoder, encode
-from stepwell.errors import DefinitionError, NotFound, PayloadError, RunCancelled, RunFailed
+from stepwell.errors import (
+    DefinitionError,
+    NotFound,
+    PayloadError,
+    RunCancelled,
+    RunFailed,
+    RunTimeout,
+)
 
 Out = TypeVar("Out")
 Read = Callable[[bytes | str], Out]
@@ -101,6 +108,18 @@ def step_of(row: StepRow) -> StepInfo:
 
 def value_of(json: str | None) -> Any:
     return None if json is None else _plain(json)
+
+
+def ended_now(ids: Sequence[UUID], rows: Sequence[RunRow], timeout: float) -> Sequence[RunRow]:
+    """For who does not want to wait: all of these runs, or an error that names one."""
+    found = {row.run_id: row.status for row in rows}
+    for run_id in ids:
+        if run_id not in found:
+            raise no_run(run_id)
+    live = [run_id for run_id, status in found.items() if status == "started"]
+    if live:
+        raise RunTimeout(live[0], timeout, len(live) - 1)
+    return rows
 
 
 def reader_of(definition: Definition | str | None) -> Read[Any]:

@@ -17,6 +17,7 @@ from stepwell.client.sync_messaging import SyncMessaging
 from stepwell.client.sync_run import SyncRun, SyncSession
 from stepwell.client.sync_signalling import SyncSignalling
 from stepwell.client.sync_steering import SyncSteering
+from stepwell.client.sync_waiter import SyncWaiter
 from stepwell.client.versions import Versions
 from stepwell.client.wakes import SyncWakes
 from stepwell.db.explain import Reason
@@ -44,7 +45,9 @@ class SyncClient(
 
     def __init__(self, settings: Settings) -> None:
         pool = self._open_pool(settings)
-        self._session = SyncSession(pool, SyncWakes(pool), actor_of(settings), settings.max_payload)
+        self._session = SyncSession(
+            pool, SyncWaiter(pool), SyncWakes(pool), actor_of(settings), settings.max_payload
+        )
         self._versions = Versions()
         self._traces = Traces(settings.traces)
         self._retention = settings.retention

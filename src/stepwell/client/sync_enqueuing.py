@@ -1,3 +1,4 @@
+# made by tools/sync.py out of enqueuing.py: change that, and run `python -m tools.sync`
 """Have jobs done, now or later. For SyncClient."""
 
 from __future__ import annotations

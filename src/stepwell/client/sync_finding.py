@@ -1,4 +1,5 @@
-"""Find runs by what they are, with blocking calls. For SyncClient."""
+# made by tools/sync.py out of finding.py: change that, and run `python -m tools.sync`
+"""Find runs by what they are. For SyncClient."""
 
 from __future__ import annotations
 

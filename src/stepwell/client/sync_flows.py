@@ -1,3 +1,4 @@
+# made by tools/sync.py out of flows.py: change that, and run `python -m tools.sync`
 """Flows by pgflow's names: start them, look at them, make and delete them. For SyncClient."""
 
 from __future__ import annotations
@@ -163,7 +164,7 @@ class SyncFlows(SyncEnqueuing):
     def flow_exists(self, flow: Definition | str) -> bool:
         """Whether a flow, machine or job is in the database, by its name or as its code is called
         here. InvalidDefinition (`invalid_slug`) for what nothing can be called."""
-        return (self._session.pool.run(existing(flow)))[0].exists
+        return self._session.pool.run(existing(flow))[0].exists
 
 
 def ended(run: SyncRun[Any], timeout: float | None, interval: float) -> None:

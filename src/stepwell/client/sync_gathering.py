@@ -1,4 +1,5 @@
-"""Wait for many runs at once, with blocking calls. For SyncClient."""
+# made by tools/sync.py out of gathering.py: change that, and run `python -m tools.sync`
+"""Wait for many runs at once. For SyncClient."""
 
 from __future__ import annotations
 
@@ -6,16 +7,16 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import TypeVar
 from uuid import UUID
 
-from stepwell.client.gathering import Named, ended_now, ids_of
-from stepwell.client.reading import RunInfo, info_of, result_of
-from stepwell.client.sync_run import SyncRun, SyncSession, each_ended
+from stepwell.client.identity import Named, ids_of
+from stepwell.client.reading import RunInfo, ended_now, info_of, result_of
+from stepwell.client.sync_run import SyncRun, SyncSession
 from stepwell.db.inspect import RunRow, get_runs
 
 Out = TypeVar("Out")
 
 
 class SyncGathering:
-    """However many runs one call waits for, it asks Postgres one question for all."""
+    """However many runs are waited for, Postgres is asked one question for all."""
 
     _session: SyncSession
 
@@ -37,14 +38,16 @@ class SyncGathering:
     def as_completed(
         self, runs: Iterable[SyncRun[Out]], timeout: float | None = None
     ) -> Iterator[SyncRun[Out]]:
-        """The handles of these runs as they end, however they end: `run.result()` of each takes no
-        waiting. RunTimeout when they take longer than `timeout` seconds together."""
+        """The handles of these runs as they end, however they end: `run.result()` of each
+        takes no waiting. RunTimeout when they take longer than `timeout` seconds together."""
         handles = {run.id: run for run in runs}
         for row in self._each_ended(list(handles), timeout):
             yield handles[row.run_id]
 
     def _each_ended(self, ids: Sequence[UUID], timeout: float | None) -> Generator[RunRow]:
         if timeout is None or timeout > 0:
-            yield from each_ended(self._session.pool, ids, timeout)
+            for row in self._session.waiter.each_ended(ids, timeout):
+                yield row
             return
-        yield from ended_now(ids, self._session.pool.run(get_runs(ids)), timeout)
+        for row in ended_now(ids, self._session.pool.run(get_runs(ids)), timeout):
+            yield row

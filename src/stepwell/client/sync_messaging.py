@@ -1,3 +1,4 @@
+# made by tools/sync.py out of messaging.py: change that, and run `python -m tools.sync`
 """Send messages to queues, and look after those that died. For SyncClient."""
 
 from __future__ import annotations

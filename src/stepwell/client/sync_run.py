@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from typing import Generic
 from uuid import UUID
 
-import psycopg
 from typing_extensions import TypeVar
 
 from stepwell.client.logs import LogLine, ProgressInfo, Tail, Wanted, lines_of, progress_of
@@ -30,12 +28,11 @@ from stepwell.client.reading import (
 from stepwell.client.signals import SignalInfo, inbox_of, signal_of
 from stepwell.client.sync_events import SyncEventStream
 from stepwell.client.sync_logs import followed
-from stepwell.client.waiter import ASK, FETCH, GROWTH, LONGEST, OUTAGE, SHORTEST, chunks
+from stepwell.client.sync_waiter import SyncWaiter
 from stepwell.client.wakes import SyncWakes, to_queues
 from stepwell.db.call import Call
-from stepwell.db.connect import hopeless, passing
 from stepwell.db.explain import Reason, explain_run
-from stepwell.db.inspect import AttemptInfo, RunRow, ended_runs, get_runs, run_steps
+from stepwell.db.inspect import AttemptInfo, RunRow, get_runs, run_steps
 from stepwell.db.steer import (
     Labels,
     Steered,
@@ -51,7 +48,6 @@ from stepwell.db.sync_pool import SyncPool
 from stepwell.define.context import LogLevel
 from stepwell.define.ids import new_run_id
 from stepwell.define.labels import Metadata
-from stepwell.errors import DatabaseUnavailable, RunTimeout
 from stepwell.settings import MAX_PAYLOAD
 
 Out = TypeVar("Out", default=object, covariant=True)
@@ -62,6 +58,7 @@ class SyncSession:
     """What the handles of one client share. `actor` is who steers, unless a call says so."""
 
     pool: SyncPool
+    waiter: SyncWaiter
     wakes: SyncWakes
     actor: str | None = None
     max_payload: int = MAX_PAYLOAD
@@ -222,45 +219,5 @@ class SyncRun(Generic[Out]):
         raise no_run(self.id)
 
     def _ended(self, timeout: float | None) -> RunRow:
-        [row] = each_ended(self._session.pool, [self.id], timeout)
+        [row] = self._session.waiter.each_ended([self.id], timeout)
         return row
-
-
-def each_ended(pool: SyncPool, run_ids: Iterable[UUID], timeout: float | None) -> Generator[RunRow]:
-    """These runs, each once, as they end; RunTimeout when some have not in time. An outage of the
-    database only makes it later."""
-    deadline = None if timeout is None else time.monotonic() + timeout
-    waiting = dict.fromkeys(run_ids)
-    pause = SHORTEST
-    while waiting:
-        found = ended_among(pool, list(waiting))
-        for row in found or ():
-            del waiting[row.run_id]
-            yield row
-        rest = LONGEST if deadline is None else deadline - time.monotonic()
-        if waiting and timeout is not None and rest <= 0:
-            raise RunTimeout(next(iter(waiting)), timeout, len(waiting) - 1)
-        if waiting:
-            time.sleep(max(min(OUTAGE if found is None else pause, rest), 0))
-            pause = SHORTEST if found else min(pause * GROWTH, LONGEST)
-
-
-def ended_among(pool: SyncPool, run_ids: Sequence[UUID]) -> list[RunRow] | None:
-    """Those of these runs that have ended; None while the database is away."""
-    rows: list[RunRow] = []
-    try:
-        with pool.connection() as conn:
-            for chunk in chunks(run_ids, ASK):
-                ended = ended_runs(chunk).on_sync(conn)
-                for each in ended:
-                    if each.status == "missing":
-                        raise no_run(each.run_id)
-                for some in chunks([each.run_id for each in ended], FETCH):
-                    rows += get_runs(some).on_sync(conn)
-    except psycopg.OperationalError as error:
-        if hopeless(error):
-            raise DatabaseUnavailable(str(error).strip()) from error
-        if not passing(error):
-            raise
-        return None
-    return [row for row in rows if row.status != "started"]  # somebody retried it in between

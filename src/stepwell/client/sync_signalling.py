@@ -1,3 +1,4 @@
+# made by tools/sync.py out of signalling.py: change that, and run `python -m tools.sync`
 """Send signals, and start their target first if need be. For SyncClient."""
 
 from __future__ import annotations

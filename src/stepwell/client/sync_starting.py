@@ -1,3 +1,4 @@
+# made by tools/sync.py out of starting.py: change that, and run `python -m tools.sync`
 """Start runs of every kind. For SyncClient."""
 
 from __future__ import annotations

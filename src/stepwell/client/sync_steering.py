@@ -1,3 +1,4 @@
+# made by tools/sync.py out of steering.py: change that, and run `python -m tools.sync`
 """Steer runs by id or key, and whole queues and definitions. For SyncClient."""
 
 from __future__ import annotations
