@@ -11,7 +11,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from opentelemetry import trace
+from opentelemetry import propagate, trace
+from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -294,12 +295,43 @@ async def test_without_spans_nothing_is_kept_and_turns_are_as_ever(workshop: Wor
 async def test_off_means_off_and_the_kit_traces_too(dsn: str, spans: Spans) -> None:
     async with Client(settings=Settings(dsn=dsn, traces="off")) as client:
         await client.start(ping, 1)
+    await asyncio.to_thread(started_by_a_sync_client, dsn)
     async with Kit(Stepwell(flows=[ping]), dsn=dsn) as kit:
         await kit.client.start(ping, 2)
         await kit.drain()
-    start = spans.one("start ping")
-    assert len(spans.named("ping pong")) == 2
-    assert ids_of(start)[1] in [parent_of(span) for span in spans.named("ping pong")]
+    starts, pongs = spans.named("start ping"), spans.named("ping pong")
+    assert (len(starts), len(pongs)) == (2, 3)
+    assert {ids_of(start)[1] for start in starts} < {parent_of(span) for span in pongs}
+
+
+def started_by_a_sync_client(dsn: str) -> None:
+    with Client.sync(dsn) as client:
+        client.start(ping, 3)
+
+
+class Broken(TextMapPropagator):
+    """A propagator of theirs that cannot do its work."""
+
+    def inject(self, *_: Any, **__: Any) -> None:
+        raise RuntimeError("no")
+
+    def extract(self, *_: Any, **__: Any) -> Any:
+        raise RuntimeError("no")
+
+    @property
+    def fields(self) -> set[str]:
+        return set()
+
+
+async def test_a_propagator_that_fails_harms_no_run(
+    dsn: str, spans: Spans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(propagate, "propagator", Broken())
+    async with Kit(Stepwell(flows=[ping]), dsn=dsn) as kit:
+        run = await kit.client.start(ping, 2)
+        await kit.drain()
+        assert await run.result() == {"pong": 2}
+    spans.one("ping pong")
 
 
 def test_a_run_of_its_own_trace_is_sampled_as_any_trace_that_begins(

@@ -127,7 +127,7 @@ class Traces:
 
     def _tracer(self) -> Tracer | None:
         api = sys.modules.get("opentelemetry.trace")
-        if api is None or self._off:
+        if api is None or self._off or not hasattr(api, "ProxyTracerProvider"):  # half imported
             return None
         provider = api.get_tracer_provider()
         if self._known[0] is not provider:
@@ -239,9 +239,11 @@ def _hashed(run_id: UUID, size: int) -> int:
 
 
 def _injected() -> Carrier:
-    """The caller's context, in the words of the program's propagators."""
+    """The caller's context, in the words of the program's propagators. One that fails harms no
+    start."""
     carrier: Carrier = {}
-    import_module("opentelemetry.propagate").inject(carrier)
+    with suppress(Exception):
+        import_module("opentelemetry.propagate").inject(carrier)
     return carrier
 
 
@@ -267,6 +269,8 @@ def _extracted(trace: str | None) -> Context | None:
 def _context_of(carrier: Carrier) -> Context | None:
     """The context that a carrier tells of; None: no trace."""
     nowhere = import_module("opentelemetry.context").Context()
-    context: Context = import_module("opentelemetry.propagate").extract(carrier, nowhere)
-    here = sys.modules["opentelemetry.trace"].get_current_span(context).get_span_context()
-    return context if here.is_valid else None
+    with suppress(Exception):  # of a propagator: it harms no attempt
+        context: Context = import_module("opentelemetry.propagate").extract(carrier, nowhere)
+        here = sys.modules["opentelemetry.trace"].get_current_span(context).get_span_context()
+        return context if here.is_valid else None
+    return None
