@@ -66,6 +66,9 @@ def test_labels_are_changed(command: Command, runs: list[str]) -> None:
     words = ("--tag", "new", "--remove", "eu", "--metadata", "shop=null", "--metadata", "n=1")
     code, out, _ = command("runs", "label", "o:1", *words, "--actor", "ann", "--json")
     assert (code, json.loads(out)) == (Exit.OK, {"tags": ["vip", "new"], "metadata": {"n": 1}})
+    shown = command("runs", "show", "o:1")[1]
+    assert "vip, new" in shown
+    assert '{"n":1}' in shown.replace(" ", "")
     assert command("runs", "label", runs[1])[1] == "vip\n"
     assert "no tags" in command("runs", "label", runs[2])[1]
     assert command("runs", "label", "nobody")[0] == Exit.FAILED

@@ -25,6 +25,8 @@ def described(shown: Picture) -> RenderableType:
         ("parent", str(run.parent_id) if run.parent_id else None),
         ("restart of", str(run.origin_id) if run.origin_id else None),
         ("priority", str(run.priority) if run.priority else None),
+        ("tags", ", ".join(run.tags)),
+        ("metadata", compact(run.metadata, 100) if run.metadata else None),
         ("input", compact(run.input, 100)),
         ("state", compact(run.state, 100) if run.kind == "machine" else None),
         ("output", compact(run.output, 100) if run.status == "completed" else None),
