@@ -190,9 +190,7 @@ def pruning_state() -> Call[PruningState]:
 def worker_clocks(most: float) -> Call[Clock]:
     """Of workers whose clocks are further off than that."""
     return Call(
-        "select function_name as name, host, clock_ahead as ahead from pgflow.workers"
-        " where stopped_at is null and abs(clock_ahead) > %s order by abs(clock_ahead) desc"
-        " limit 100",
+        "select name, host, ahead from pgflow.worker_clocks(most => %s::float8)",
         (most,),
         Clock,
     )

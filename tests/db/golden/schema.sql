@@ -825,6 +825,10 @@ WITH (fillfactor='85');
 --
 
 --
+-- Name: ended_run(uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: ended_runs(uuid[]); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -1173,10 +1177,6 @@ WITH (fillfactor='50');
 --
 
 --
--- Name: line_of(bigint); Type: FUNCTION; Schema: pgflow; Owner: -
---
-
---
 -- Name: audit; Type: TABLE; Schema: pgflow; Owner: -
 --
 
@@ -1450,6 +1450,10 @@ WITH (fillfactor='50');
 
 --
 -- Name: pick_tasks(text[], integer[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: place_of(bigint); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -2040,6 +2044,10 @@ WITH (fillfactor='80');
 
 --
 -- Name: want_inputs(integer[], text[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: worker_clocks(double precision); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --

@@ -171,3 +171,14 @@ begin
   from pgflow.pruning p, pg_class c where c.oid = 'pgflow.runs'::regclass;
 end
 $$;
+
+-- Workers whose clocks were further off than so many seconds when they last said what they serve.
+create or replace function pgflow.worker_clocks(most float8) returns table (name text, host text, ahead float8)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  return query
+  select w.function_name, w.host, w.clock_ahead from pgflow.workers w
+  where w.stopped_at is null and abs(w.clock_ahead) > worker_clocks.most
+  order by abs(w.clock_ahead) desc limit 100;
+end
+$$;
