@@ -21,7 +21,6 @@ from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Composed, Literal
 
 from stepwell.db.call import Call
-from stepwell.db.commit import Entry
 from stepwell.errors import TransactionError
 
 Answer = TypeVar("Answer")
@@ -131,21 +130,22 @@ class Verdict:
     queue: str | None
 
 
-def commit_transactional(worker: UUID, entry: Entry) -> Call[Verdict]:
+def commit_transactional(
+    worker: UUID,
+    message_id: int,
+    token: int,
+    outcome: str,
+    output: str | None,
+    error_type: str | None,
+    error_message: str | None,
+    traceback: str | None,
+) -> Call[Verdict]:
+    """The fields of one `Entry`, inside the transaction that its handler wrote in."""
     return Call(
         "select * from pgflow.commit_transactional(worker => %s, message_id => %s::bigint,"
         " token => %s::bigint, outcome => %s, output => %s::text::jsonb, error_type => %s,"
         " error_message => %s, traceback => %s)",
-        (
-            worker,
-            entry.message_id,
-            entry.token,
-            entry.outcome,
-            entry.output,
-            entry.error_type,
-            entry.error_message,
-            entry.traceback,
-        ),
+        (worker, message_id, token, outcome, output, error_type, error_message, traceback),
         Verdict,
     )
 

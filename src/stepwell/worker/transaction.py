@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from stepwell.db.commit import Entry
+from stepwell.db.call import Call
+from stepwell.db.commit import Entry, RunEnd
 from stepwell.db.connect import ROLLED_BACK
 from stepwell.db.transaction import (
     COMMIT,
@@ -53,7 +54,11 @@ NOT_ASYNC = "ctx.sync_connection is for sync handlers; in an async one it is ctx
 class Transaction:
     """That of one try. `passing`: what ended it was no fault of the handler."""
 
-    def __init__(self, pool: Transactions, token: int, *, last: bool) -> None:
+    def __init__(
+        self, pool: Transactions, token: int, *, last: bool, ends: Call[RunEnd] | None = None
+    ) -> None:
+        self.ended: list[RunEnd] = []  # the run, if the outcome ended it, and `ends` asks
+        self._ends = ends
         self.returned = False  # the handler did, and did not raise
         self.written = False
         self.ready: list[str] = []
@@ -202,12 +207,24 @@ class Transaction:
                 raise psycopg.errors.InFailedSqlTransaction(ABORTED)
             if trunk.status == TransactionStatus.IDLE:
                 raise TransactionError(ENDED)
-            rows = await commit_transactional(self._pool.worker, entry).on(trunk)
+            written = commit_transactional(
+                self._pool.worker,
+                entry.message_id,
+                entry.token,
+                entry.outcome,
+                entry.output,
+                entry.error_type,
+                entry.error_message,
+                entry.traceback,
+            )
+            rows = await written.on(trunk)
             if any(row.verdict == "stale" for row in rows):
                 return
+            ended = [] if self._ends is None else await self._ends.on(trunk)
             self._sent = True
             await trunk.execute(COMMIT)
         self.written = True
+        self.ended = ended
         self.ready = [row.queue for row in rows if row.queue is not None]
 
     async def roll_back(self) -> None:
