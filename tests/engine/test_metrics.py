@@ -51,6 +51,12 @@ async def hold(n: int) -> int:
     return n
 
 
+@job(transactional=True)
+async def book(ctx: Context, n: int) -> int:
+    await ctx.connection.execute("select 1")
+    return n
+
+
 class Page:
     """What a scrape brought, by name of a sample and its labels."""
 
@@ -89,12 +95,13 @@ async def test_a_worker_counts_and_measures(
     monkeypatch.setattr(measuring, "LONGEST", 0.2)
     gate.clear()
     port = free_port()
-    app = Stepwell(flows=[torn], jobs=[hold])
+    app = Stepwell(flows=[torn], jobs=[hold, book])
     settings: dict[str, Any] = {"metrics": "on", "health_port": port, "health_host": HOST}
     async with workshop.worker(app=app, concurrency=2, **settings):
         client = workshop.client
         for number in range(2):
             await (await client.start(torn, number)).result(timeout=60)
+        await (await client.start(book.call(1))).result(timeout=60)
         held = [await client.start(hold.call(n)) for n in range(3)]
         page = await until(
             port,
@@ -103,6 +110,7 @@ async def test_a_worker_counts_and_measures(
             ("attempt_seconds_count", {"flow": "torn", "step": "mend"}, 4),
             ("task_wait_seconds_count", {"flow": "torn"}, 4),
             ("runs_ended_total", {"flow": "torn", "kind": "flow", "status": "completed"}, 2),
+            ("runs_ended_total", {"flow": "book", "kind": "job", "status": "completed"}, 1),
             ("run_seconds_count", {"flow": "torn"}, 2),
             ("worker_running", {}, 2),
             ("worker_concurrency", {}, 2),

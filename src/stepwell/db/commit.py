@@ -129,6 +129,11 @@ def observed_turn(
     )
 
 
+def ended_run(run_id: UUID) -> Call[RunEnd]:
+    """The run, if it has ended."""
+    return Call("select * from pgflow.ended_run(run => %s)", (run_id,), RunEnd)
+
+
 def _arguments(
     worker: UUID,
     entries: Sequence[Entry],

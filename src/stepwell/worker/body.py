@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
@@ -28,6 +29,7 @@ class Hands:
     asking: Asking
     transactions: Transactions = field(kw_only=True)
     traces: Traces = field(default_factory=Traces)
+    observes: Callable[[], bool] = field(default=lambda: False, kw_only=True)
     max_payload: int = field(default=MAX_PAYLOAD, kw_only=True)
     processes: Processes | None = field(default=None, kw_only=True)
     middleware: tuple[Middleware, ...] = field(default=(), kw_only=True)

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -77,6 +78,7 @@ class Incarnation:
         self._threads = Threads(settings.threads or settings.concurrency, self._desk.linger)
         self._asking = Asking(settings)
         traces = Traces(settings.traces)
+        observing = partial(observes, traces, settings.metrics)
         self._transactions = Transactions(settings, self.id, written=self._written)
         self._processes = Processes(settings.body_processes, settings, self._desk.linger)
         self._hands = Hands(
@@ -84,6 +86,7 @@ class Incarnation:
             self._threads,
             self._asking,
             traces,
+            observes=observing,
             transactions=self._transactions,
             max_payload=settings.max_payload,
             middleware=bindings.middleware,
@@ -106,7 +109,7 @@ class Incarnation:
             more_ready=self._pokes.add,
             delayed=self._timers.look_again,
             most=settings.most_of,
-            observes=lambda: observes(traces, settings.metrics),
+            observes=observing,
         )
         self._queues = Queues(bindings.queues, self.id, settings, outage, bindings.middleware)
         self._bodies: set[asyncio.Task[None]] = set()

@@ -6,7 +6,9 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from stepwell.db.claim import Task
+from stepwell.db.commit import RunEnd
 from stepwell.define.outcome import Completed, Failed, Moved, Outcome
+from stepwell.observe.events import RunEnded
 from stepwell.observe.traces import Attempt, Traces, carried
 from stepwell.worker.body import Hands
 
@@ -60,6 +62,10 @@ def traced(spawn: Moved) -> Moved:
     if trace is None:
         return spawn
     return replace(spawn, move=b'{"trace":' + trace.encode() + b"," + spawn.move[1:])
+
+
+def run_ended(run: RunEnd) -> RunEnded:
+    return RunEnded(run.run_id, run.flow_slug, run.kind, run.status, run.seconds)
 
 
 def observes(traces: Traces, metrics: str) -> bool:

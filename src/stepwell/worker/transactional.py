@@ -14,6 +14,7 @@ import time
 from datetime import UTC, datetime
 
 from stepwell.db.claim import Task
+from stepwell.db.commit import ended_run
 from stepwell.define.outcome import Failed, Outcome
 from stepwell.observe.emit import emit
 from stepwell.observe.events import AttemptRepeated, BatchCommitted
@@ -23,7 +24,7 @@ from stepwell.worker.context import TaskContext
 from stepwell.worker.entry import entry_of
 from stepwell.worker.failure import said_by
 from stepwell.worker.guard import Handler
-from stepwell.worker.spans import carrying
+from stepwell.worker.spans import carrying, run_ended
 from stepwell.worker.transaction import Transaction
 
 REPEATS = 5
@@ -34,7 +35,10 @@ async def in_transaction(task: Task, body: Body, context: TaskContext, hands: Ha
     """An attempt of a transactional handler, again as long as it was others who ended it."""
     times = 0
     while True:
-        transaction = Transaction(hands.transactions, task.claim_token, last=times == REPEATS)
+        ends = ended_run(task.run_id) if hands.observes() else None
+        transaction = Transaction(
+            hands.transactions, task.claim_token, last=times == REPEATS, ends=ends
+        )
         context.transaction = transaction
         try:
             await transaction.prepare()
@@ -45,6 +49,8 @@ async def in_transaction(task: Task, body: Body, context: TaskContext, hands: Ha
                 answer = await transaction.commit(entry) or answer
                 if transaction.written:
                     emit(BatchCommitted(1, 0, 0, time.perf_counter() - began))
+                    for run in transaction.ended:
+                        emit(run_ended(run))
                     hands.transactions.written(transaction.ready, entry.delays)
         finally:
             await transaction.roll_back()

@@ -26,11 +26,11 @@ from stepwell.observe.events import (
     CommitFailed,
     OutcomeDropped,
     OutcomeHeld,
-    RunEnded,
 )
 from stepwell.worker.caps import Ask, Caps
 from stepwell.worker.desk import Desk, Ended
 from stepwell.worker.lanes import Lanes
+from stepwell.worker.spans import run_ended
 
 AT_ONCE = 2
 LARGEST = 500
@@ -162,7 +162,7 @@ class Turns:
             stale = sum(e.entry.token in turn.stale for e in written)
             emit(BatchCommitted(len(written), stale, len(turn.tasks), seconds))
         for run in turn.ended:
-            emit(RunEnded(run.run_id, run.flow_slug, run.kind, run.status, run.seconds))
+            emit(run_ended(run))
         self._begin(turn)
 
     def _answer(self, ended: Ended, turn: Turn) -> None:

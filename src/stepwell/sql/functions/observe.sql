@@ -118,3 +118,12 @@ begin
   select 'connections_limit', '', current_setting('max_connections')::float8;
 end
 $$;
+
+-- A run that has ended; nothing of one that is live. Asked in the transaction that may have ended it.
+create or replace function pgflow.ended_run(run uuid)
+returns table (run_id uuid, flow_slug text, kind text, status text, seconds float8)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select r.run_id, r.flow_slug, r.kind, r.status,
+    extract(epoch from coalesce(r.completed_at, r.failed_at, r.cancelled_at) - r.started_at)::float8
+  from pgflow.runs r where r.run_id = run and r.status <> 'started';
+$$;
