@@ -29,10 +29,10 @@ import psycopg
 pytest_plugins = ["stepwell.testing.plugin"]
 
 
-def pytest_stepwell_template(dsn):
-    with psycopg.connect(dsn) as conn:
-        conn.execute("create table fruits (name text primary key)")
-        conn.execute("insert into fruits values ('fig')")
+async def pytest_stepwell_template(dsn):
+    async with await psycopg.AsyncConnection.connect(dsn) as conn:
+        await conn.execute("create table fruits (name text primary key)")
+        await conn.execute("insert into fruits values ('fig')")
 """,
     "shop.py": """
 import os

@@ -9,7 +9,8 @@ and, where its tests want tables of yours too, a hook that makes them:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+import asyncio
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -41,7 +42,7 @@ class MakeSyncKit(Protocol):
 class Hooks:
     """What a conftest.py may have."""
 
-    def pytest_stepwell_template(self, dsn: str) -> None:
+    def pytest_stepwell_template(self, dsn: str) -> Coroutine[Any, Any, None] | None:
         """Make tables of yours in the database that those of all tests are cloned from. Called
         once in a test run, before the first test that wants a database."""
 
@@ -62,10 +63,12 @@ def pytest_unconfigure() -> None:
 
 
 def calling(hook: Any) -> Callable[[str], None]:
-    """Hooks are called by name."""
+    """Hooks are called by name, sync and async ones."""
 
     def prepare(dsn: str) -> None:
-        hook(dsn=dsn)
+        for made in hook(dsn=dsn):
+            if made is not None:
+                asyncio.run(made)
 
     return prepare
 
