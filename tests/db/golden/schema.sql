@@ -1453,10 +1453,6 @@ WITH (fillfactor='50');
 --
 
 --
--- Name: place_of(bigint); Type: FUNCTION; Schema: pgflow; Owner: -
---
-
---
 -- Name: place_of(jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -1794,6 +1790,10 @@ WITH (fillfactor='50');
 
 --
 -- Name: stand_in_line(bigint[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: standing_of(bigint); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --

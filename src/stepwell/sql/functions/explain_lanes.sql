@@ -34,7 +34,7 @@ language sql stable as $$
     v.remedy, jsonb_strip_nulls(jsonb_build_object('queue', l.queue, 'before', o.before, 'workers', coalesce(v.workers, o.workers)))
   from lane l
   cross join lateral pgflow.service_of(l.queue, l.version_id) v
-  left join lateral pgflow.place_of(l.first) o on l.first is not null and v.reason is null
+  left join lateral pgflow.standing_of(l.first) o on l.first is not null and v.reason is null
   where (v.reason is not null or l.first is not null and o.open) and not exists (
     select from pause p where (p.queue, p.step_slug) = (l.queue, l.step_slug));
 $$;
@@ -97,12 +97,12 @@ $$;
 
 -- Where a ready task stands: whether the caps of its lane have room, who serves it and if all their hands are full, and how many are
 -- before it (counted up to 10,000).
-create or replace function pgflow.place_of(message_id bigint, out open boolean, out busy boolean, out workers text[], out before int)
+create or replace function pgflow.standing_of(message_id bigint, out open boolean, out busy boolean, out workers text[], out before int)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   t pgflow.step_tasks;
 begin
-  select * into t from pgflow.step_tasks s where s.message_id = place_of.message_id;
+  select * into t from pgflow.step_tasks s where s.message_id = standing_of.message_id;
   open := not exists (
     select from pgflow.limits l
     where (l.kind = 'queue' and l.name = t.queue or l.kind = 'flow' and l.name = t.flow_slug)
