@@ -79,7 +79,7 @@ class Settings:
         "on: Prometheus metrics at /metrics of the health port; shared: in the program's registry",
         choices=("off", "on", "shared"),
     )
-    log_lines: int = _knob(1000, "lines of ctx.log that an attempt keeps", least=0)
+    log_lines: int = _knob(1000, "lines of ctx.log that an attempt keeps; 0: none", least=0)
     log_bytes: int = _knob(262_144, "bytes of them that it keeps", least=0)
     max_payload: int = _knob(
         MAX_PAYLOAD, "bytes of JSON that one input, signal or outcome may have", least=1024

@@ -38,6 +38,7 @@ class Order(Machine):
     @step(initial=True, max_attempts=1)
     def pack(self, ctx: MachineContext) -> Done:
         ctx.log("packing")
+        shop.warning("none is left")
         raise ValueError("no box")
 
     def on_error(self, error: Exception, ctx: MachineContext) -> Done:
@@ -117,7 +118,7 @@ async def test_all_lines_are_there_when_a_run_has_ended(workshop: Workshop) -> N
         ] == [(0, 0.5, "page 1", False), (1, 0.5, "page 2", False)]
         assert said([line async for line in run.follow_logs("fetch")]) == ["fetching", "2 pages"]
         await order.wait(60)
-        assert said(await order.logs()) == ["packing", "never mind: no box"]
+        assert said(await order.logs()) == ["packing", "none is left", "never mind: no box"]
         assert [far.message for far in await order.progress()] == ["given up"]
         await letter.wait(60)
         assert said(await letter.logs()) == ["to ada"]

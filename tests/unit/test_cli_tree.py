@@ -33,6 +33,7 @@ def run(number: int = 1, **said: Any) -> RunInfo:
         "kind": "flow",
         "version": 1,
         "status": "started",
+        "tags": [],
         "started_at": NOW - timedelta(seconds=90),
     }
     return made(RunInfo, **facts | said)

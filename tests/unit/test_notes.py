@@ -105,6 +105,10 @@ async def test_an_attempt_keeps_so_many_lines_and_bytes_and_says_how_many_more_t
     notes.log(long, "info", "ü" * 9)
     notes.log(long, "info", "ü" * 2)
     notes.log(long, "info", "u")  # it would fit, but then the order would lie
+    none = Notes(table.write, lines=0)
+    none.log(Notebook(task(3)), "info", "a")
+    await none.settle(3)
+    assert table.lines(3) == []
     await notes.settle(2)
     assert table.lines(2) == [
         "ü" * 9,

@@ -6,10 +6,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from uuid import UUID
 
+import psycopg
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
@@ -23,7 +24,9 @@ from stepwell.client.run import StepInfo
 from stepwell.db.connect import hopeless
 from stepwell.errors import DatabaseUnavailable
 
-INTERVAL = 0.1  # between two looks
+INTERVAL = 0.1  # between two looks, and drawings
+LONGEST = 0.5  # while nothing happens
+GROWTH = 1.2
 REST = 2  # times as long as a look took, if that is longer
 TENTHS = 10  # of a map or of a step that says how far it is: each is told once
 
@@ -33,6 +36,7 @@ class Sight:
 
     def __init__(self, client: Client, run_ids: Sequence[UUID]) -> None:
         self._family = Family(client, run_ids)
+        self._pause = INTERVAL
         self.shown: list[Picture] = []
         self.away: float | None = None
 
@@ -40,16 +44,26 @@ class Sight:
     def over(self) -> bool:
         return self.away is None and all(each.ended for each in self.shown)
 
-    async def look(self) -> None:
-        """At first somebody has to be there."""
+    async def look(self) -> float:
+        """At first somebody has to be there. Answers with the seconds until the next look."""
+        began, before = time.monotonic(), self.shown
         try:
             self.shown = await self._family.look()
             self.away = None
         except DatabaseUnavailable as error:
             cause = error.__cause__
-            if not self.shown or (cause is not None and hopeless(cause)):  # pyright: ignore[reportArgumentType]
+            if not self.shown or (isinstance(cause, psycopg.Error) and hopeless(cause)):
                 raise
             self.away = time.monotonic() if self.away is None else self.away
+        same = [at(each, None) for each in before] == [at(each, None) for each in self.shown]
+        self._pause = min(self._pause * GROWTH, LONGEST) if same else INTERVAL
+        return max(self._pause, REST * (time.monotonic() - began))
+
+
+def at(shown: Picture, moment: datetime | None) -> Picture:
+    """The same, seen at that time; without one, to compare it."""
+    below = [at(each, moment) for each in shown.below]
+    return replace(shown, seen_at=moment or datetime.min, below=below)
 
 
 async def follow(client: Client, run_ids: Sequence[UUID], console: Console) -> list[Picture]:
@@ -59,17 +73,18 @@ async def follow(client: Client, run_ids: Sequence[UUID], console: Console) -> l
         return await tell(sight, console)
     with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
         while True:
-            began = time.monotonic()
-            await sight.look()
+            next_look = time.monotonic() + await sight.look()
             live.update(view(sight), refresh=True)
             if sight.over:
                 return sight.shown
-            await asyncio.sleep(max(INTERVAL, REST * (time.monotonic() - began)))
+            while (left := next_look - time.monotonic()) > 0:
+                await asyncio.sleep(min(left, INTERVAL))
+                live.update(view(sight), refresh=True)
 
 
 def view(sight: Sight) -> RenderableType:
     if sight.away is None:
-        return drawn(sight.shown)
+        return drawn([at(each, datetime.now(UTC)) for each in sight.shown])
     away = seconds(time.monotonic() - sight.away)
     said = f"the database has been away for {away}; this is how it was"
     return Group(drawn(sight.shown), Text(said, style="bold yellow"))
@@ -79,8 +94,7 @@ async def tell(sight: Sight, console: Console) -> list[Picture]:
     told: set[object] = set()
     away = False
     while True:
-        began = time.monotonic()
-        await sight.look()
+        pause = await sight.look()
         if away != (sight.away is not None):
             away = not away
             console.print("the database is away" if away else "the database is back", markup=False)
@@ -90,7 +104,7 @@ async def tell(sight: Sight, console: Console) -> list[Picture]:
                 console.print(visible(change.line), markup=False)
         if sight.over:
             return sight.shown
-        await asyncio.sleep(max(INTERVAL, REST * (time.monotonic() - began)))
+        await asyncio.sleep(pause)
 
 
 @dataclass(frozen=True, slots=True)

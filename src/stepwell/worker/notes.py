@@ -30,7 +30,7 @@ LONGEST_LINE = 10_000
 LONGEST_MESSAGE = 500
 making = Lock()  # of a notebook, in whichever thread it is needed first
 PAGE = 2000  # lines of one write, and those of the last notebook in it
-TRIES = 5  # while somebody holds the task
+TRIES = 5  # while somebody holds the task, or the tables
 FIRST_PAUSE = 0.05
 
 
@@ -131,7 +131,7 @@ class Notes:
         text = clean(str(message), LONGEST_LINE)
         size = len(text.encode())
         with self._lock:
-            if book.over:
+            if book.over or not self._most_lines:
                 return
             full = book.n >= self._most_lines or book.size + size > self._most_bytes
             if book.full or full:
@@ -280,17 +280,18 @@ def shared(share: float | None) -> float | None:
 
 
 def through(link: Link) -> Write:
-    """However long the database is away; what it refuses for another reason it refuses."""
+    """However long the database is away; what it goes on to refuse is lost."""
 
     async def write(call: Call[Noted]) -> list[Noted]:
-        pause = FIRST_PAUSE
+        pause, refused = FIRST_PAUSE, 0
         while True:
             try:
                 return await link.once(call.on)
             except psycopg.OperationalError as error:
                 if hopeless(error):
                     raise DatabaseUnavailable(str(error).strip()) from error
-                if not link.broken:
+                refused += not link.broken  # somebody is in the way, or the disk is full
+                if refused >= TRIES:
                     raise
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
