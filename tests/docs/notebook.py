@@ -21,6 +21,7 @@ from stepwell.define.limits import ConcurrencyLimit, QueueLimit, RateLimit
 from stepwell.define.machine import Machine
 from stepwell.define.queue_worker import QueueWorker
 from stepwell.define.schedule import Schedule
+from stepwell.worker.imported import needs_process
 from tests.docs.pages import Block, name_of
 
 
@@ -103,7 +104,7 @@ class Notebook:
         served = Served()
         for each in contents(vars(self._module).values()):
             for kind, place, name in KINDS:
-                if isinstance(each, kind) and name(each) is not None:
+                if isinstance(each, kind) and name(each) is not None and not elsewhere(each):
                     getattr(served, place)[name(each)] = each
         return served
 
@@ -140,6 +141,14 @@ class Served:
             queues=self.queues.values(),
             handlers=self.handlers.values(),
         )
+
+
+def elsewhere(definition: Any) -> bool:
+    """What a child process would run is not served: nobody can import a page."""
+    kind: Any = definition
+    if isinstance(kind, type):
+        return machine_name(kind) is not None and needs_process(definition)
+    return isinstance(kind, Flow | Job) and needs_process(definition)
 
 
 def contents(values: Iterable[object]) -> Iterator[object]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack
 
 from stepwell.define.annotations import hints_of, is_context, shown
+from stepwell.define.backoff import ErrorClasses, no_retry_of
 from stepwell.define.context import Context, MachineContext, MessageContext
 from stepwell.define.duration import Duration, WholeDuration, seconds, whole_seconds
 from stepwell.define.fits import never_json
@@ -28,6 +29,7 @@ class QueueChoices(TypedDict, total=False):
     """The keyword arguments of `@queue_worker`."""
 
     retry: RetryPolicy
+    no_retry: ErrorClasses
     visibility_timeout: WholeDuration
     max_concurrent: int
     timeout: Duration | None
@@ -57,6 +59,7 @@ class QueueWorker(Generic[P, R]):
         self.queue = check_queue_name(queue, what)
         self.handler = handler
         self.retry = _policy(choices.get("retry", RetryPolicy()), what)
+        self.no_retry = no_retry_of(choices.get("no_retry", ()), what)
         vt = whole_seconds(choices.get("visibility_timeout", 10))
         self.visibility_timeout = _whole("visibility_timeout", vt, what)
         self.max_concurrent = _whole("max_concurrent", choices.get("max_concurrent", 10), what)

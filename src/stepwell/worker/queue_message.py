@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
-from math import inf
+from math import ceil, inf
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from stepwell.errors import PayloadError
 from stepwell.worker.failure import described, failed, failed_as
 from stepwell.worker.guard import Handler, Raised, guarded
 from stepwell.worker.middleware import around
+from stepwell.worker.policy import Policy
 from stepwell.worker.threads import Threads
 
 AnyQueueWorker = QueueWorker[..., Any]
@@ -122,9 +123,18 @@ async def handle(held: Held, threads: Threads, middleware: tuple[Middleware, ...
     if failure is None:
         return Ending(*name, "archived")
     said = (failure.error_type, failure.message, failure.traceback or None)
-    if failure.permanent or held.last_attempt:
+    final, asked = verdict(failure, held.definition)
+    if final or held.last_attempt:
         return Ending(*name, "dead", 0, *said)
-    return Ending(*name, "retry", held.definition.retry.delay(held.read_ct), *said)
+    pause = held.definition.retry.delay(held.read_ct) if asked is None else asked
+    return Ending(*name, "retry", pause, *said)
+
+
+def verdict(failure: Failed, definition: AnyQueueWorker) -> tuple[bool, int | None]:
+    """Whether no retry can help, and the pause that the error itself asked for."""
+    judged = Policy(definition.no_retry).judged(failure, attempt=1)
+    assert isinstance(judged, Failed)
+    return judged.permanent, None if judged.delay is None else ceil(judged.delay)
 
 
 async def attempt(
