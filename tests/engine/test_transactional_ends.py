@@ -17,6 +17,8 @@ from stepwell.observe.events import AttemptRepeated, TaskFailed
 from stepwell.testing import Kit, Tally
 from stepwell.worker import transactions
 from tests.chaos.proxy import proxied
+from tests.pooler import pooled
+from tests.servers import DatabaseServer
 
 from .workshop import Workshop
 
@@ -86,7 +88,7 @@ def in_query(flow_input: str, ctx: Context) -> None:
 
 
 async def test_no_transaction_stays_open_past_its_timeout(workshop: Workshop) -> None:
-    async with workshop.worker(slow) as serving:
+    async with workshop.worker(slow, lease=600.0) as serving:
         run = await workshop.client.start(slow, "all of them")
         await run.wait(PATIENCE)
         await serving.events.until(lambda: len(serving.events.of(TaskFailed)) == 4, PATIENCE)
@@ -298,3 +300,31 @@ async def test_the_testing_kit_runs_them_by_its_own_clock(workshop: Workshop) ->
         run = await kit.client.start(later, "well")
         assert (await kit.drain()).completed == 2
     assert wrote(workshop) == {"2031-05-17", "2031-05-18"}
+
+
+async def test_a_transaction_goes_through_a_pooler(
+    workshop: Workshop, server: DatabaseServer
+) -> None:
+    """Also where what gave up is cut off, and where the pooler is gone for a moment."""
+    with pooled(server.maintenance) as pooler:
+        through = pooler.dsn(workshop.dsn)
+        app = Stepwell(flows=[ledger, transfer, slow])
+        async with workshop.worker(app=app, dsn=through, wake="poll", concurrency=3) as serving:
+            RAN["tries"] = 2  # no deadlock
+            late = await workshop.client.start(slow, "late")
+            assert (await late.wait(PATIENCE)).status == "failed"
+            await workshop.until(
+                "select count(*) from pg_stat_activity where xact_start is not null"
+                " and datname = current_database() and pid <> pg_backend_pid() having count(*) = 0"
+            )
+            LET_GO.set()
+            names = [str(number) for number in range(6)]
+            runs = [await workshop.client.start(ledger, name) for name in names]
+            runs.append(await workshop.client.start(transfer, (1, 2)))
+            assert [await run.wait(PATIENCE) for run in runs]
+            pooler.kill()
+            pooler.start()
+            last = await workshop.client.start(ledger, "last")
+            assert await last.result(PATIENCE) == {"after": "last"}
+        assert {each.error_type for each in serving.events.of(TaskFailed)} == {"TimedOut"}
+    assert wrote(workshop) == {*names, "last"}
