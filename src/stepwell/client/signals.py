@@ -17,6 +17,7 @@ from stepwell.define.limits import check_name
 from stepwell.define.payload import check_size, encode, storable
 from stepwell.define.startable import Startable
 from stepwell.errors import PayloadError
+from stepwell.settings import MAX_PAYLOAD
 
 MOST_SIGNALS = 10_000
 LONGEST_DEDUP_KEY = 512
@@ -64,7 +65,7 @@ def message_of(
     dedup_key: str | None,
     *,
     repeatable: bool,
-    most: int,
+    most: int = MAX_PAYLOAD,
 ) -> Message:
     """Check and write a signal. One that may be sent twice, because an answer was lost, gets a
     dedup key of ours if it has none."""
