@@ -62,9 +62,9 @@ provider.add_span_processor(SimpleSpanProcessor(Lines()))
 trace.set_tracer_provider(provider)
 tracer = trace.get_tracer("shop")
 
-@job
+@job(process=True)
 def print_label(n: int) -> int:
-    with tracer.start_as_current_span("inside"):
+    with tracer.start_as_current_span("inside", attributes={"pid": os.getpid()}):
         return n
 
 parcel = Flow("parcel", max_attempts=2, base_delay=0)
@@ -181,7 +181,9 @@ async def test_a_trace_spans_client_worker_steps_and_the_child_of_a_step(
     assert spawned["attributes"]["stepwell.outcome"] == "spawn"
     [child] = theirs["print_label perform"]
     assert child["parent_id"] == spawned["context"]["span_id"]
-    assert theirs["inside"][0]["parent_id"] == child["context"]["span_id"]
+    [inside] = theirs["inside"]
+    assert inside["parent_id"] == child["context"]["span_id"]
+    assert inside["attributes"]["pid"] != program.process.pid
     assert logged["trace_id"] == failed["trace_id"] == trace_id[2:]
     assert failed["level"] == "warning"
     assert (logged["span_id"], failed["span_id"]) == (
