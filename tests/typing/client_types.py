@@ -19,6 +19,7 @@ from stepwell import (
     Client,
     Done,
     Flow,
+    LogLine,
     Machine,
     MachineContext,
     RateLimit,
@@ -68,6 +69,13 @@ orders: Flow[Order, Shipped] = Flow("orders")
 nightly: Flow[None, Shipped] = Flow("nightly")
 anything = Flow("anything")
 openai = RateLimit("openai", 60)
+
+
+async def read_logs(run: Run[Shipped], sync: SyncRun[Shipped]) -> None:
+    assert_type(await run.logs("ship", level="warning"), list[LogLine])
+    assert_type([line.message async for line in run.follow_logs(newest=10)], list[str])
+    assert_type([(p.share, p.running) for p in sync.progress()], list[tuple[float | None, bool]])
+    sync.logs(level="loud")  # pyright: ignore[reportArgumentType]
 
 
 async def follow(client: Client, sync: SyncClient, run: Run[Shipped]) -> None:

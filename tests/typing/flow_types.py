@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, assert_type
 
-from stepwell import Context, Flow, Step, Stepwell
+from stepwell import Context, Flow, MachineContext, Step, Stepwell
 
 
 @dataclass
@@ -67,6 +67,14 @@ async def steps_are_called_like_their_functions(ctx: Context) -> None:
     assert_type(await scrape(Article("x")), Page)
     assert_type(await summarize(scrape=Page("x", "en")), str)
     assert_type(await embed("x", ctx=ctx), Vector)
+
+
+def what_a_handler_says(ctx: Context, machine: MachineContext) -> None:
+    ctx.progress(0.5, "half")
+    machine.progress(message="who knows how far")
+    ctx.log("fine", level="warning")
+    ctx.progress("half")  # pyright: ignore[reportArgumentType]
+    machine.log("hm", level="loud")  # pyright: ignore[reportArgumentType]
 
 
 assert_type(archive.dependencies, tuple[str, ...])
