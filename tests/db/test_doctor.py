@@ -256,6 +256,14 @@ def test_a_gate_that_nobody_opened_is_found(shop: Hands, dsn: str) -> None:
     assert "concurrency key x, which has room: 0 of 1 slots are taken" in finding.what
 
 
+def test_a_foreign_worker_that_went_without_a_word_is_no_fault(shop: Hands, dsn: str) -> None:
+    shop.conn.execute(
+        "insert into pgflow.workers (worker_id, queue_name, function_name, last_heartbeat_at)"
+        " values (gen_random_uuid(), 'orders', 'edge', pgflow.now() - interval '1 day')"
+    )
+    assert found_in(dsn) == []
+
+
 def test_nobody_at_all_is_worse_with_work_than_without(shop: Hands, dsn: str) -> None:
     shop.leave()
     diagnosis = examined(dsn)
@@ -538,6 +546,9 @@ def test_missing_rights_are_named_and_the_rest_is_looked_at(
     shop: Hands, dsn: str, role: str
 ) -> None:
     stranger = make_conninfo(dsn, options=f"-c role={role}")
+    _, sight = found_in(stranger)
+    assert (sight.check, sight.severity) == ("limited_sight", "info")
+    shop.conn.execute(cast(LiteralString, sight.remedies[0]))
     finding = only(stranger)
     assert (finding.check, finding.severity) == ("rights", "error")
     for remedy in finding.remedies[:3]:

@@ -33,6 +33,7 @@ SERVER: tuple[Check, ...] = (
     doctor_server.server,
     doctor_server.connections,
     doctor_server.transactions,
+    doctor_server.sight,
     doctor_server.lock_waits,
     doctor_server.prepared,
     doctor_server.slots,

@@ -141,7 +141,8 @@ async def connections(look: Examination) -> list[Finding]:
     [row] = await look.ask(
         "select count(*)::int as used, current_setting('max_connections')::int"
         " - current_setting('superuser_reserved_connections')::int as most"
-        " from pg_stat_activity where backend_type in ('client backend', 'walsender')"
+        " from pg_stat_activity"
+        " where coalesce(backend_type, 'client backend') in ('client backend', 'walsender')"
     )
     if row["used"] < row["most"] * look.thresholds.connections:
         return []
@@ -193,6 +194,26 @@ def remedies_against(pid: int) -> tuple[str, str]:
 
 def who(row: dict[str, Any]) -> str:
     return f"{row['program'] or 'a program without a name'} (role {row['role']}, pid {row['pid']})"
+
+
+async def sight(look: Examination) -> list[Finding]:
+    """What the checks above cannot see."""
+    [row] = await look.ask(
+        "select count(*)::int as hidden, current_user::text as role from pg_stat_activity"
+        " where datname = current_database() and query = '<insufficient privilege>'"
+    )
+    if not row["hidden"]:
+        return []
+    return [
+        Finding(
+            "limited_sight",
+            "info",
+            f"role {name(row['role'])} does not see what {row['hidden']} other sessions do",
+            "old transactions and locks of other roles are not found",
+            (f"grant pg_read_all_stats to {name(row['role'])};",),
+            row,
+        )
+    ]
 
 
 async def lock_waits(look: Examination) -> list[Finding]:

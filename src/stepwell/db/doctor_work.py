@@ -85,9 +85,10 @@ def behind(lane: ReadyLane) -> Finding:
 
 
 async def workers(look: Examination) -> list[Finding]:
-    """Those that did not say that they stopped. Foreign ones never do."""
+    """Those that did not say that they stopped. Foreign ones may never do."""
     there = await worker_health().on(look.conn)
-    found = [silent(each) for each in there if each.health != "healthy"]
+    ours = [each for each in there if each.pid is not None]
+    found = [silent(each) for each in ours if each.health != "healthy"]
     if not any(each.health == "healthy" for each in there):
         what, why = "no worker is there", "nothing that is started will run"
         found.append(Finding("nobody_works", "info", what, why, (START,)))
