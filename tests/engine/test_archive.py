@@ -11,7 +11,17 @@ from typing import Any, LiteralString
 
 import pytest
 
-from stepwell import ArchivedRun, Client, Conflict, DefinitionError, Flow, Stepwell, handler, job
+from stepwell import (
+    ArchivedRun,
+    Client,
+    Conflict,
+    DefinitionError,
+    Flow,
+    InvalidDefinition,
+    Stepwell,
+    handler,
+    job,
+)
 from stepwell.cli.exits import Exit
 from stepwell.cli.main import run
 from stepwell.compile.deploy import shapes_of
@@ -170,6 +180,8 @@ def test_a_kit_prunes_when_it_is_told_to(dsn: str) -> None:
     with SyncKit(app, dsn) as kit:
         kit.client.upsert_flow("acct_1", steps=[{"slug": "pay"}], retention=1, archive=True)
         kit.client.upsert_flow("acct_2", steps=[{"slug": "pay"}], retention=1)
+        with pytest.raises(InvalidDefinition, match="archive is 1; it must be True or False"):
+            kit.client.upsert_flow("acct_3", steps=[{"slug": "pay"}], archive=1)
         kit.client.start(short, 4)
         kit.client.start("acct_1", 5)
         kit.client.start("acct_2", 6)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from stepwell.db.databases import Databases, names_on
 from stepwell.errors import StepwellError
@@ -201,9 +203,29 @@ def test_what_a_killed_run_left_is_dropped(own_server: DatabaseServer) -> None:
     assert not [name for name in templates(own_server) if "0123456789ab" in name]
 
 
-def templates(server: DatabaseServer) -> list[str]:
+def test_who_asks_twice_finds_the_next_one_made(own_server: DatabaseServer) -> None:
+    databases = Databases(own_server.maintenance)
+    mark = ""
+    for _ in range(2):
+        with databases.fresh() as dsn:
+            mark = str(conninfo_to_dict(dsn)["dbname"]).rpartition("_")[0]
+    deadline = time.monotonic() + 30
+    while not (spare := names_like(own_server, mark)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    with databases.fresh() as dsn:
+        assert [str(conninfo_to_dict(dsn)["dbname"])] == spare
+    databases.close()
+    assert names_like(own_server, mark) == []
+
+
+def names_like(server: DatabaseServer, mark: str) -> list[str]:
     with psycopg.connect(server.maintenance) as conn:
-        return [name for name in names_on(conn) if "stepwell_own_" in name]
+        return [name for name in names_on(conn) if name.startswith(mark)]
+
+
+def templates(server: DatabaseServer) -> list[str]:
+    return names_like(server, "stepwell_own_")
 
 
 def test_a_server_that_is_away_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
