@@ -28,6 +28,12 @@ def traces_of(turn: Turn) -> list[Any]:
     return [task.trace and json.loads(task.trace) for task in turn.tasks]
 
 
+def measured(hands: Hands, metric: str) -> dict[str, float]:
+    """By label."""
+    sql = "select label, value from pgflow.measure() where metric = %s"
+    return dict(hands.conn.execute(sql, (metric,)).fetchall())
+
+
 def test_a_task_says_its_trace_and_for_how_long_it_was_ready(hands: Hands) -> None:
     hands.define(chain("chain"))
     hands.conn.execute("set pgflow.now = '2030-01-01 00:00:00Z'")
@@ -72,9 +78,14 @@ def test_children_are_part_of_the_trace_of_who_spawned_them(hands: Hands) -> Non
     other = {"traceparent": TRACE["traceparent"].replace("b7", "c8"), "tracestate": "a=1"}
     spawned = turn(hands, says(task, "spawn", step="end", children=[child("child")]), want=1)
     assert traces_of(spawned) == [TRACE]  # its worker does not trace
+    stages = measured(hands, "tasks")
+    assert (stages["parked"], stages["running"], stages["delayed"]) == (1, 1, 0)
     [joined] = turn(hands, completed(spawned.tasks[0]), want=1).tasks
     again = says(joined, "spawn", step="end", children=[child("child")], trace=other)
-    assert traces_of(turn(hands, again, want=1)) == [other]
+    last = turn(hands, again, want=1)
+    assert traces_of(last) == [other]
+    turn(hands, completed(last.tasks[0]))
+    assert measured(hands, "tasks")["parked"] == 0
     hands.conn.execute(
         "select pgflow.cancel_run(run_id) from pgflow.runs where parent_run_id is null"
     )

@@ -111,7 +111,7 @@ QUEUE_OLDEST = Meter(
 TASKS = Meter(
     "tasks",
     "gauge",
-    "tasks by stage: running, delayed, blocked, awaiting, paused; counted up to 10,000",
+    "tasks by stage: running, delayed, blocked, parked, paused; counted up to 10,000",
     ("stage",),
     sampled=True,
 )

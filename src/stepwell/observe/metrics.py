@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
 MOST_SERIES = 500  # flows with their steps, or queues; what comes later is counted together
+MOST_KEPT = 50 * MOST_SERIES  # series that are found without looking at their labels again
 REST = "(others)"
 
 MANY = frozenset({"flow", "step", "queue"})  # labels that users' names are in
@@ -50,6 +51,7 @@ class Metrics:
             if meter.kind in ("counter", "histogram")
         }
         self._known: dict[str, set[tuple[str, ...]]] = {}
+        self._series: dict[tuple[str, tuple[str, ...]], Any] = {}
         self._workers: list[Callable[[], Mapping[str, float]]] = []
         self._sample: Sample = {}
         self.registry.register(self)
@@ -107,23 +109,25 @@ class Metrics:
         kind = {"counter": "Counter", "histogram": "Histogram"}[meter.kind]
         return getattr(self._library, kind)(f"stepwell_{meter.name}", meter.says, **known)
 
-    def _one(self, meter: Meter, labels: Sequence[str]) -> Any:
-        kept = self._kept[meter.name]
-        if not meter.labels:
-            return kept
+    def _one(self, meter: Meter, labels: tuple[str, ...]) -> Any:
+        """The series to count in, made once."""
+        found = self._series.get((meter.name, labels))
+        if found is None:
+            found = self._kept[meter.name]
+            found = found.labels(*self._bounded(meter, labels)) if meter.labels else found
+            if len(self._series) < MOST_KEPT:
+                self._series[meter.name, labels] = found
+        return found
+
+    def _bounded(self, meter: Meter, labels: tuple[str, ...]) -> Sequence[str]:
+        """The labels; past MOST_SERIES names of users' own the rest of them is one."""
+        pairs = list(zip(meter.labels, labels, strict=True))
+        names = tuple(label for name, label in pairs if name in MANY)
         known = self._known.setdefault(meter.name, set())
-        names = tuple(
-            label for name, label in zip(meter.labels, labels, strict=True) if name in MANY
-        )
-        if names not in known:
-            if len(known) >= MOST_SERIES:
-                labels = [
-                    REST if name in MANY else label
-                    for name, label in zip(meter.labels, labels, strict=True)
-                ]
-            else:
-                known.add(names)
-        return kept.labels(*labels)
+        if names in known or len(known) < MOST_SERIES:
+            known.add(names)
+            return labels
+        return [REST if name in MANY else label for name, label in pairs]
 
 
 _shared: list[Metrics] = []

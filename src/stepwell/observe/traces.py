@@ -203,6 +203,7 @@ def _attempt(
         "messaging.system": "stepwell",
         "messaging.operation.name": "run",
         "messaging.operation.type": "process",
+        "messaging.destination.name": facts.get("flow") or facts.get("queue") or "",
         **{f"stepwell.{fact}": value for fact, value in facts.items()},
     }
     context = import_module("opentelemetry.context")

@@ -78,7 +78,7 @@ begin
     ('running', (select count(*) from (select from pgflow.step_tasks t where t.stage = 'running' limit most) w)),
     ('delayed', (select count(*) from (select from pgflow.step_tasks t where t.stage = 'delayed' limit most) w)),
     ('blocked', (select count(*) from (select from pgflow.step_tasks t where t.stage = 'blocked' limit most) w)),
-    ('awaiting', (select count(*) from (select from pgflow.step_tasks t where t.awaits is not null limit most) w)),
+    ('parked', (select count(*) from (select from pgflow.step_tasks t where t.stage = 'parked' limit most) w)),
     ('paused', (select count(*) from (select from pgflow.step_tasks t where t.stage = 'paused' limit most) w))) s (stage, tasks);
 
   return query
