@@ -151,9 +151,12 @@ async def test_a_timeout_and_a_cancel_kill_the_child_and_another_takes_its_place
             )
         ]
         await until(lambda: all(read(path) for path in (held, looked, cleaned)))
+        for number in (signal.SIGTERM, signal.SIGINT):  # as a service or a terminal may send it
+            os.kill(int(read(held).split()[0]), number)
+        assert (await failure(late)).error_type == "TimedOut"
+        assert all(lives(int(pid)) for pid in read(held).split())
         for run in runs:
             await client.cancel(run)
-        assert (await failure(late)).error_type == "TimedOut"
         killed = [int(pid) for path in (held, spun) for pid in read(path).split()]
         await until(lambda: not any(map(lives, killed)))
         await until(lambda: (read(looked), read(cleaned)) == ("looked", "cleaned up"))

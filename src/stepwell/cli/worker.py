@@ -36,6 +36,9 @@ def worker(
         str | None, Parameter(help="Fewer at once of some: greet=5,send_welcome=2.")
     ] = None,
     threads: Annotated[int | None, Parameter(help="Sync handlers to run at once.")] = None,
+    body_processes: Annotated[
+        int | None, Parameter(help="Child processes for bodies with process=True, in each process.")
+    ] = None,
     lease: Annotated[
         float | None, Parameter(help="Seconds after which a silent worker counts as lost.")
     ] = None,
@@ -74,6 +77,7 @@ def worker(
         "concurrency": concurrency,
         "flow_concurrency": flow_concurrency,
         "threads": threads,
+        "body_processes": body_processes,
         "lease": lease,
         "grace": grace,
         "poll": poll,

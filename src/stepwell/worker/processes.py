@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -153,6 +154,7 @@ class Processes:
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                *subprocess._args_from_interpreter_flags(),  # pyright: ignore
                 "-c",
                 BOOT,
                 str(theirs.fileno()),
