@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any, LiteralString, cast
 
 import pytest
 
@@ -181,7 +181,7 @@ def test_a_kit_prunes_when_it_is_told_to(dsn: str) -> None:
         kit.client.upsert_flow("acct_1", steps=[{"slug": "pay"}], retention=1, archive=True)
         kit.client.upsert_flow("acct_2", steps=[{"slug": "pay"}], retention=1)
         with pytest.raises(InvalidDefinition, match="archive is 1; it must be True or False"):
-            kit.client.upsert_flow("acct_3", steps=[{"slug": "pay"}], archive=1)
+            kit.client.upsert_flow("acct_3", steps=[{"slug": "pay"}], archive=cast(Any, 1))
         kit.client.start(short, 4)
         kit.client.start("acct_1", 5)
         kit.client.start("acct_2", 6)

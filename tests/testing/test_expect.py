@@ -11,6 +11,7 @@ import pytest
 
 from stepwell import (
     Await,
+    Context,
     Done,
     Flow,
     Machine,
@@ -30,8 +31,9 @@ heard: list[str] = []
 
 
 @job(max_attempts=2, base_delay=60, jitter=0)
-async def send(to: str) -> str:
+async def send(ctx: Context, to: str) -> str:
     heard.append(said.get())
+    ctx.log(f"a letter to {to}")
     if "@" not in to:
         raise ValueError(f"{to} is no address")
     return f"sent to {to}"
@@ -106,6 +108,7 @@ async def test_what_is_expected_of_runs(dsn: str) -> None:
             await kit.expect(bad).completed()
         assert "perform[0] attempt 1  2030-01-01 00:00:00 UTC" in str(e.value)
         assert "ValueError: nobody is no address" in str(e.value)
+        assert "2030-01-01 00:00:00 UTC  info   perform  a letter to nobody" in str(e.value)
         assert "goes on 2030-01-01 00:02:00 UTC" in str(e.value)
         with pytest.raises(AssertionError, match=r"'x', and its output is 'sent to ada"):
             await kit.expect(good).completed("x")

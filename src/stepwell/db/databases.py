@@ -37,13 +37,15 @@ UNLOCK = "select pg_advisory_unlock(hashtext(%s))"
 UNLOCK_SHARED = "select pg_advisory_unlock_shared(hashtext(%s))"
 NAMES = "select datname from pg_database"
 SYNCS = "select current_setting('fsync')::boolean"
-ON_IT = "select 1 from pg_stat_activity where datname = %s limit 1"
-LEAVE = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s"
+ON_IT = (
+    "select pg_terminate_backend(pid) from pg_stat_activity"
+    " where datname = %s and usename = current_user and backend_type = 'client backend'"
+)
 # copying files wants the disk to be in step twice; the quicker one where nobody waits for it
 BY_FILES: LiteralString = "create database {} template {} strategy file_copy"
 BY_LOG: LiteralString = "create database {} template {} strategy wal_log"
 DROP: LiteralString = "drop database if exists {} with (force)"
-LEAVING = 0.1  # seconds
+LEAVING = 1.0  # seconds
 TEST_RUN = "PYTEST_XDIST_TESTRUNUID"  # one word for all processes of a test run
 
 
@@ -110,10 +112,7 @@ class Databases:
 
     def _drop(self, name: str) -> None:
         """Where somebody is still on it Postgres looks again only after a tenth of a second."""
-        self._conn.execute(LEAVE, [name])
-        deadline = time.monotonic() + LEAVING
-        while self._conn.execute(ON_IT, [name]).fetchone() and time.monotonic() < deadline:
-            time.sleep(0.002)
+        emptied(self._conn, name)
         self._conn.execute(named(DROP, name))
 
     def _clone(self, conn: psycopg.Connection, template: str) -> str:
@@ -133,8 +132,9 @@ class Databases:
 
     @cached_property
     def _template(self) -> str:
-        """A database with the schema of this very code; the first process that asks makes it."""
-        plain = f"stepwell_template_{schema_digest()[:12]}"
+        """A database of this role's with the schema of this very code; the first process that asks
+        makes it."""
+        plain = f"stepwell_template_{digest_of(schema_digest(), self._conn.info.user)}"
         self._have(plain, None, lambda dsn: aside(asyncio.run, migrated(dsn)))
         if self._prepare is None:
             return plain
@@ -151,7 +151,7 @@ class Databases:
             conn.execute(named(DROP, part))
             conn.execute(named(self._by, part, template or "template1"))
             fill(self._dsn(part))
-            conn.execute(LEAVE, [part])  # a pool of theirs may still be there
+            emptied(conn, part)  # a pool of theirs may still be there
             conn.execute(named("alter database {} rename to {}", part, name))
 
     def _call_prepare(self, dsn: str) -> None:
@@ -188,6 +188,13 @@ def made_anew(maintenance: str, name: str) -> None:
     with psycopg.connect(maintenance, autocommit=True) as conn:
         conn.execute(named(DROP, name))
         conn.execute(named("create database {}", name))
+
+
+def emptied(conn: psycopg.Connection, name: str) -> None:
+    """End who is on it, and wait a moment until they are gone."""
+    deadline = time.monotonic() + LEAVING
+    while conn.execute(ON_IT, [name]).fetchone() and time.monotonic() < deadline:
+        time.sleep(0.002)
 
 
 def names_on(conn: psycopg.Connection) -> list[str]:

@@ -12,7 +12,7 @@ from stepwell.client.reading import RunInfo, StepInfo
 from stepwell.client.run import AttemptInfo, Run
 
 LONGEST = 200  # characters of a value
-MOST = 20  # attempts, signals and children
+MOST = 20  # attempts, signals, children and lines
 
 
 async def pictured(client: Client, info: RunInfo) -> str:
@@ -30,6 +30,9 @@ async def pictured(client: Client, info: RunInfo) -> str:
             for s in signals
         ]
         parts.append(table(["signal", "sent", "state"], rows))
+    if lines := await run.logs(limit=MOST, newest=True):
+        rows = [[moment(each.at), each.level, each.step, short(each.message)] for each in lines]
+        parts.append(table(["logged", "level", "step", "line"], rows))
     parts += [list(attempt_lines(each)) for each in await run.attempts(limit=MOST)]
     return "\n\n".join("\n".join(f"  {line}".rstrip() for line in part) for part in parts)
 
