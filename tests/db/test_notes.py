@@ -121,6 +121,24 @@ def test_a_claim_that_is_over_writes_nothing(hands: Hands) -> None:
     assert (far.share, far.running) == (0.5, False)
 
 
+def test_what_a_lost_worker_wrote_stays(hands: Hands) -> None:
+    hands.define(single("one"))
+    hands.register()
+    [run] = hands.start("one")
+    lost = only(hands)
+    log(hands, lost, "a", "b")
+    hands.lost()
+    assert hands.reclaim().requeued == 1
+    assert log(hands, lost, "c", first=3) == "stale"
+    again = only(hands)
+    log(hands, again, "d")
+    assert [(row.attempt, row.n, row.message) for row in rows(hands, run)] == [
+        (1, 1, "a"),
+        (1, 2, "b"),
+        (1, 1, "d"),  # what a crash cut off does not count as an attempt
+    ]
+
+
 def test_progress_of_another_attempt_takes_the_place_of_the_last(hands: Hands) -> None:
     hands.define(single("one"))
     [run] = hands.start("one")

@@ -142,6 +142,16 @@ def test_children_are_below_their_parent_and_not_drawn_twice() -> None:
     assert rows[-2] == "└── more children: 10 completed, 2 started"
 
 
+def test_on_a_low_screen_steps_at_rest_are_counted() -> None:
+    done = [step(f"s{n}", "completed", output=n) for n in range(30)]
+    tall = replace(RUNNING, steps=[*done, *RUNNING.steps])
+    assert len(text(drawn([tall], height=100))) > 40
+    head, counted, first, *_, last = text(drawn([tall], height=20))[:-4]
+    assert "pages v1" in head
+    assert counted == "├── more steps: 31 completed, 1 created"
+    assert ("read" in first, "ship" in last) == (True, True)
+
+
 def test_a_run_that_ended_shows_how_far_it_came() -> None:
     ended = replace(
         RUNNING,

@@ -74,20 +74,22 @@ async def follow(client: Client, run_ids: Sequence[UUID], console: Console) -> l
     with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
         while True:
             next_look = time.monotonic() + await sight.look()
-            live.update(view(sight), refresh=True)
+            live.update(view(sight, console.height), refresh=True)
             if sight.over:
                 return sight.shown
             while (left := next_look - time.monotonic()) > 0:
                 await asyncio.sleep(min(left, INTERVAL))
-                live.update(view(sight), refresh=True)
+                live.update(view(sight, console.height), refresh=True)
 
 
-def view(sight: Sight) -> RenderableType:
+def view(sight: Sight, height: int) -> RenderableType:
+    if sight.over:
+        return drawn(sight.shown)
     if sight.away is None:
-        return drawn([at(each, datetime.now(UTC)) for each in sight.shown])
+        return drawn([at(each, datetime.now(UTC)) for each in sight.shown], height)
     away = seconds(time.monotonic() - sight.away)
     said = f"the database has been away for {away}; this is how it was"
-    return Group(drawn(sight.shown), Text(said, style="bold yellow"))
+    return Group(drawn(sight.shown, height - 1), Text(said, style="bold yellow"))
 
 
 async def tell(sight: Sight, console: Console) -> list[Picture]:
