@@ -16,6 +16,7 @@ from stepwell.worker.flow_step import FlowStep
 from stepwell.worker.guard import Handler, Raised, Returned
 from stepwell.worker.imported import Definition, path_of
 from stepwell.worker.middleware import call
+from stepwell.worker.policy import UNSAID
 
 _plain = decoder(Any)
 
@@ -35,13 +36,13 @@ class ProcessBody:
     worker sees (a timeout, a child that died) is dealt with here, as the body says."""
 
     transactional = False
+    policy = UNSAID  # it is applied where the error is at hand
 
     def __init__(self, definition: Definition, here: Here) -> None:
         self._definition = definition
         self._here = here
         self.takes_input = here.takes_input
         self.input_type = here.input_type
-        self.policy = here.policy
 
     @cached_property
     def _path(self) -> str:
@@ -49,7 +50,8 @@ class ProcessBody:
 
     async def attempt(self, task: Task, context: TaskContext, hands: Hands) -> Outcome:
         if hands.processes is None or (task.children and isinstance(self._here, FlowStep)):
-            return await self._here.attempt(task, context, hands)
+            answer = await self._here.attempt(task, context, hands)
+            return self._here.policy.judged(answer, task.attempt)
         processes, path, seen = hands.processes, self._path, bool(hands.middleware)
 
         async def run(begins: Callable[[], None]) -> object:
@@ -65,4 +67,5 @@ class ProcessBody:
             return ended.value
         if isinstance(ended, Raised) and isinstance(ended.error, FailedElsewhere):
             return ended.failed
-        return await self._here.over(ended, task, context, hands)
+        answer = await self._here.over(ended, task, context, hands)
+        return self._here.policy.judged(answer, task.attempt)

@@ -172,7 +172,7 @@ class Processes:
         finally:
             theirs.close()
         self._children.add(child)
-        await child.tell(self._settle)
+        child.writer.write(written(self._settle))
         return child
 
     def _rest(self, child: Child) -> None:
