@@ -15,6 +15,7 @@ from psycopg.conninfo import make_conninfo
 
 from stepwell.db.doctor import Diagnosis, Finding, Thresholds, examine
 from stepwell.db.doctor_tables import expected
+from stepwell.db.explain import explain_run
 from stepwell.db.messages import Ending, close_messages, ensure_queue, read_messages, send_messages
 from stepwell.db.migrate import migrate
 from stepwell.db.presence import serve_lanes
@@ -563,8 +564,13 @@ def test_a_role_that_may_only_read_sees_what_stands_still(shop: Hands, dsn: str,
     grants = f'grant usage on schema pgflow to "{role}";'
     grants += f'grant select on all tables in schema pgflow to "{role}"'
     shop.conn.execute(cast(LiteralString, grants))
-    unserved(shop)
-    diagnosis = examined(make_conninfo(dsn, options=f"-c role={role}"))
+    shop.define(single("mails"))
+    run = shop.begin("mails")
+    reader = make_conninfo(dsn, options=f"-c role={role}")
+    with psycopg.connect(reader, autocommit=True) as conn:
+        [reason] = explain_run(run).on_sync(conn)
+    assert reason.reason == "queue_not_served"
+    diagnosis = examined(reader)
     found = {each.check: each.severity for each in diagnosis.findings if each.check not in BASE}
     assert found["reader"] == "info"
     assert found["queue_not_served"] == "error"

@@ -349,6 +349,25 @@ def pauses_run(fleet: Hands, run: UUID) -> None:
         resume_run(run, None).on_sync(fleet.conn)
 
 
+def test_a_wide_map_with_a_limit_for_each_element_is_told_in_short(dsn: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        hands = Hands(conn)
+        hands.define(spread("wide"))
+        hands.register(lease=3600)
+        run = hands.begin("wide")
+        hands.complete(hands.claim(), list(range(60)))
+        conn.execute(
+            "update pgflow.step_tasks set stage = 'blocked',"
+            " concurrency_key = 'key/' || task_index, blocked_on = 'key/' || task_index where stage = 'ready'"
+        )
+        conn.execute(
+            "insert into pgflow.slots select 'key/' || n, 1, n, n, %s"
+            " from generate_series(0, 59) n",
+            (hands.id,),
+        )
+        assert words(hands, run) == [("limit_full", "waiting")] * 20
+
+
 def test_an_end_is_a_reason(fleet: Hands) -> None:
     fleet.define(flow("sad", step("cry", maxAttempts=1)))
     run, done, stopped = fleet.begin("sad"), fleet.begin("orders"), fleet.begin("orders")

@@ -4,7 +4,8 @@
 -- A reason's state is 'stuck' until somebody does what the remedy says, 'waiting' for somebody or something that is named,
 -- 'moving' by itself, or 'ended'.
 
--- What holds now, what is worst first. Of a run with more open tasks than `most` some are looked at. PF404: there is no such run.
+-- What holds now, what is worst first. Of a run with more open tasks than `most` some are looked at, and of many gates or joins the 20
+-- with most tasks are told. PF404: there is no such run.
 create or replace function pgflow.explain_run(run_id uuid, most int default 1000) returns setof pgflow.reason
 language plpgsql stable set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off as $$
 #variable_conflict use_column
@@ -111,6 +112,7 @@ language sql stable as $$
   ), told as (
     select p.step_slug, p.awaits, p.await_all, p.join_id, count(*)::int as tasks, min(p.ready_at) as until
     from parked p group by p.step_slug, p.awaits, p.await_all, p.join_id
+    order by count(*) desc, p.join_id limit 20
   )
   select 'waits_for_signal', 'waiting', t.step_slug, t.tasks, null::timestamptz, u.until,
     concat(pgflow.tasks_text(run.kind, t.step_slug, t.tasks), case when t.tasks = 1 then ' waits for ' else ' wait for ' end,
@@ -139,7 +141,7 @@ $$;
 create or replace function pgflow.explain_delayed(run pgflow.runs, ids bigint[], at timestamptz) returns setof pgflow.reason
 language sql stable as $$
   with delayed as (
-    select t.step_slug, t.ready_at, t.rate_limit, t.attempts_count, a.error_type, a.error_message,
+    select t.step_slug, t.ready_at, split_part(t.rate_limit, '/', 1) as rate, t.attempts_count, a.error_type, a.error_message,
       coalesce(s.opt_max_attempts, f.opt_max_attempts) as most,
       case when t.ready_at < at - interval '10 seconds' and not pgflow.is_swept() then 'timers_stand_still'
         when t.waiting then null
@@ -154,9 +156,9 @@ language sql stable as $$
       where a.run_id = t.run_id and a.step_slug = t.step_slug and a.task_index = t.task_index
         and a.attempt >= t.attempts_count order by a.attempt_id desc limit 1) a on true
   ), told as (
-    select d.reason, d.step_slug, d.rate_limit, count(*)::int as tasks, min(d.ready_at) as until, max(d.attempts_count) as attempt,
+    select d.reason, d.step_slug, case when d.reason = 'rate_limited' then d.rate end as rate, count(*)::int as tasks, min(d.ready_at) as until, max(d.attempts_count) as attempt,
       max(d.most) as most, min(d.error_type) as error_type, min(d.error_message) as error_message
-    from delayed d where d.reason is not null group by d.reason, d.step_slug, d.rate_limit
+    from delayed d where d.reason is not null group by 1, 2, 3
   )
   select t.reason, case when t.reason = 'timers_stand_still' then 'stuck' else 'moving' end, t.step_slug, t.tasks, null::timestamptz, t.until,
     concat(pgflow.tasks_text(run.kind, t.step_slug, t.tasks), case t.reason
@@ -169,10 +171,10 @@ language sql stable as $$
         else ' is not due for ' || u.rest end),
     case t.reason when 'timers_stand_still' then pgflow.start_a_worker()
       when 'retrying' then format('stepwell runs show %s --attempts', run.run_id) end,
-    jsonb_strip_nulls(jsonb_build_object('rate_limit', t.rate_limit, 'attempt', t.attempt, 'max_attempts', t.most, 'error_type', t.error_type))
+    jsonb_strip_nulls(jsonb_build_object('rate_limit', t.rate, 'attempt', t.attempt, 'max_attempts', t.most, 'error_type', t.error_type))
   from told t
   cross join lateral (select pgflow.duration_text(greatest(t.until - at, '0')) as rest) u
-  left join pgflow.limits l on l.kind = 'rate' and l.name = split_part(t.rate_limit, '/', 1);
+  left join pgflow.limits l on l.kind = 'rate' and l.name = t.rate;
 $$;
 
 -- Tasks that a limit keeps from beginning, and who has its slots: their own gate, or that of their queue or flow.
@@ -192,6 +194,7 @@ language sql stable as $$
     select w.step_slug, w.gate, w.capacity, count(*)::int as tasks, bool_or(w.stage = 'blocked' and w.gate like any (array['key/%', 'limit/%'])) as blocked,
       (select count(*)::int from pgflow.slots s where s.gate = w.gate) as taken
     from wish w group by w.step_slug, w.gate, w.capacity
+    order by count(*) desc, w.gate limit 20
   )
   select case when t.taken >= t.capacity then 'limit_full' else 'limit_has_room' end,
     case when t.taken >= t.capacity then 'waiting' when pgflow.is_swept() then 'moving' else 'stuck' end,
