@@ -27,6 +27,7 @@ from stepwell.observe.meters import METERS
 from stepwell.observe.metrics import REST, Metrics
 from stepwell.worker import measuring
 from stepwell.worker.worker import Worker
+from tests.chaos.proxy import proxied
 from tests.engine.cli_programs import Program, environment, write_program
 from tests.engine.test_health import HOST, free_port
 
@@ -92,7 +93,7 @@ async def until(port: int, *wanted: tuple[str, Mapping[str, str], float]) -> Pag
 async def test_a_worker_counts_and_measures(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measuring, "LONGEST", 0.2)
+    monkeypatch.setattr(measuring, "EVERY", 0.2)
     gate.clear()
     port = free_port()
     app = Stepwell(flows=[torn], jobs=[hold, book])
@@ -149,6 +150,25 @@ async def test_without_metrics_there_are_none(workshop: Workshop) -> None:
             await asyncio.to_thread(fetched, port)
     with pytest.raises(SettingsError, match="health_port"):
         Worker([torn], Settings(dsn=workshop.dsn, metrics="on"))
+
+
+async def test_while_the_database_is_away_nothing_is_said_of_it(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "EVERY", 0.2)
+    port = free_port()
+    settings: dict[str, Any] = {"metrics": "on", "health_port": port, "health_host": HOST}
+    async with proxied(workshop.dsn) as proxy:
+        async with workshop.worker(torn, dsn=proxy.dsn, lease=60.0, **settings):
+            before = await until(port, ("database_up", {}, 1), ("dead_letters", {}, 0))
+            proxy.refusing = True
+            proxy.cut_all()
+            away = await until(port, ("database_up", {}, 0))
+            proxy.refusing = False
+            await until(port, ("database_up", {}, 1), ("dead_letters", {}, 0))
+    assert before.value("database_outages_total") == 0
+    assert away.value("database_outages_total") == 1
+    assert away.value("dead_letters") is None
 
 
 async def test_workers_share_the_registry_of_their_program(

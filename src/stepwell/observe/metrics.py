@@ -85,7 +85,8 @@ class Metrics:
                 before = told.get(name)
                 together = min if name in LEAST else sum
                 told[name] = value if before is None else together((before, value))
-        sample = dict(self._sample)
+        away = told.get(meters.DATABASE_UP.name) == 0
+        sample = {} if away else dict(self._sample)
         for meter in METERS.values():
             if meter.kind == "gauge":
                 values = _of(meter, sample) if meter.sampled else _alone(told.get(meter.name))

@@ -17,7 +17,8 @@ from stepwell.observe.metrics import Metrics, metrics_of
 from stepwell.settings import Settings
 from stepwell.worker.vitals import Vitals
 
-LONGEST = 15.0  # seconds between two looks at the database
+EVERY = 15.0  # seconds between two looks at the database
+PATIENCE = 15.0  # seconds for its answer
 
 
 class Measuring:
@@ -26,7 +27,6 @@ class Measuring:
 
     def __init__(self, settings: Settings, vitals: Vitals) -> None:
         self._vitals = vitals
-        self._every = min(LONGEST, settings.lease / 2)
         if settings.metrics == "on" and not settings.health_port:
             raise SettingsError(
                 "metrics are on, and there is no health_port to read them at: set one, or set "
@@ -53,7 +53,7 @@ class Measuring:
         while self.metrics is not None:
             rows: list[Measured] | None = None
             try:
-                async with asyncio.timeout(self._every):
+                async with asyncio.timeout(PATIENCE):
                     rows = await link.run(measure())
                 failed = False
             except TimeoutError:
@@ -63,4 +63,4 @@ class Measuring:
                     emit(MeasuringFailed(str(error).strip()))
                 failed = True
             self.metrics.sampled(rows)
-            await asyncio.sleep(self._every)
+            await asyncio.sleep(EVERY)
