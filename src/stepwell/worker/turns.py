@@ -27,13 +27,13 @@ from stepwell.observe.events import (
     OutcomeDropped,
     OutcomeHeld,
 )
+from stepwell.worker.batches import MOST, Batches
 from stepwell.worker.caps import Ask, Caps
 from stepwell.worker.desk import Desk, Ended
 from stepwell.worker.lanes import Lanes
 from stepwell.worker.spans import run_ended
 
 AT_ONCE = 2
-LARGEST = 500
 FIRST_PAUSE = 0.05
 AGAIN = 1.0  # until an outcome is tried again whose run somebody held
 NOTHING = Turn(frozenset(), (), ())
@@ -62,6 +62,7 @@ class Turns:
         observes: Callable[[], bool] = lambda: False,
     ) -> None:
         self._caps = Caps(most, desk, lanes)
+        self._batches = Batches(desk)
         self._observes = observes
         self._worker = worker
         self._desk = desk
@@ -94,7 +95,9 @@ class Turns:
 
     async def _something_to_do(self) -> None:
         desk = self._desk
-        while not (desk.ended or (desk.look and desk.free) or (self._closed and desk.empty)):
+        while not (
+            self._batches.waiting or (desk.look and desk.free) or (self._closed and desk.empty)
+        ):
             desk.changed.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(self._look_at if desk.free else None):
@@ -110,13 +113,19 @@ class Turns:
 
     async def _take(self, link: Link) -> None:
         desk = self._desk
-        batch = [desk.ended.popleft() for _ in range(min(LARGEST, len(desk.ended)))]
-        want = min(desk.free, LARGEST, -(-desk.concurrency // AT_ONCE))
+        batch = self._batches.take()
+        if self._batches.holds_large(batch):
+            want = 0  # what it claims would wait with it
+        else:
+            want = min(desk.free, MOST, -(-desk.concurrency // AT_ONCE))
         if not batch and not (want and desk.look):
             return
         desk.look = desk.look and not want
-        with self._caps.asking(want) as ask:
-            await self._turn(link, batch, ask)
+        try:
+            with self._caps.asking(want) as ask:
+                await self._turn(link, batch, ask)
+        finally:
+            self._batches.done(batch)
 
     async def _turn(self, link: Link, batch: list[Ended], ask: Ask) -> None:
         desk = self._desk
@@ -156,6 +165,8 @@ class Turns:
             self._desk.wake()
             self._more_ready(turn.ready)
         else:  # of the lanes that we asked for nothing is left
+            if turn.ready and not ask.want:
+                self._desk.wake()
             self._more_ready([queue for queue in turn.ready if queue not in ask.queues])
         written = [e for e in batch if e.entry.outcome != "released"]
         if written or turn.tasks:
