@@ -6,9 +6,10 @@
 --   since, until, ended_since, ended_until: times, or numbers of seconds before now · input, metadata: objects that those of
 --   the run contain · before, after: {"id": …, "at": …} of a run that is not part of the page any more · oldest_first: true
 -- The text of the query is put together of the words below, never of what callers say: that comes as parameters, and is
--- planned for at each call. What is likely to be least is read first (source), the other filters look at that.
+-- planned for at each call. What is likely to be least is read first (source), the other filters look at that. An index that has
+-- the order is walked in it, also where statistics say that sorting is as good: they may be of the first day.
 create or replace function pgflow.search_runs(filters jsonb default '{}', most int default 50) returns setof pgflow.run_listed
-language plpgsql stable set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off set enable_sort = off as $$
 #variable_conflict use_column
 declare
   f constant jsonb := pgflow.checked_filters(filters);
