@@ -13,10 +13,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from stepwell.cli import stuck
 from stepwell.cli.exits import Exit
 from stepwell.cli.main import run
 from stepwell.dev.postgres import EmbeddedPostgres
-from tests.engine.cli_programs import PATIENCE, Program, environment, shared_home
+from tests.engine.cli_programs import PATIENCE, Command, Program, environment, shared_home
 
 Out = pytest.CaptureFixture[str]
 alone = pytest.mark.usefixtures("alone")
@@ -139,3 +140,14 @@ def test_ctrl_c_while_it_is_being_imported_is_no_traceback(tmp_path: Path) -> No
         timeout=PATIENCE,
     )
     assert (ended.returncode, ended.stderr) == (Exit.INTERRUPTED, "")
+
+
+def test_whoever_waits_is_told_that_nobody_serves_it(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stuck, "FIRST", 0.1)
+    assert command("flows", "upsert", "alone", '{"steps": [{"slug": "one"}]}')[0] == 0
+    code, _, err = command("start", "alone", "--wait", "--timeout", "2")
+    assert code == Exit.FAILED
+    assert "no worker" in err
+    assert "stepwell runs explain" in err

@@ -7,13 +7,15 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
+from uuid import UUID
 
 from cyclopts import Parameter
 
-from stepwell.cli.exits import Exit, UsageError, message_of
+from stepwell.cli.exits import WHAT_NOW, Exit, UsageError, message_of
 from stepwell.cli.labels import Pairs, pairs_of
 from stepwell.cli.load import load_definition
 from stepwell.cli.output import complain, note, print_json
+from stepwell.cli.stuck import saying_why
 from stepwell.client.client import Client
 from stepwell.client.definition import Definition
 from stepwell.client.options import StartChoices
@@ -98,14 +100,21 @@ async def finish(client: Client, run: Run[Any], timeout: float | None, json: boo
     """Wait for the run to end, and say how it did."""
     note(f"run {run.id}")
     try:
-        output: Any = await run.result(timeout=timeout)
+        async with saying_why(client, run.id):
+            output: Any = await run.result(timeout=timeout)
     except (RunFailed, RunTimeout) as error:
         if json:
             print_json(await facts(client, run))
-        complain(f"{message_of(error)}\nsee: stepwell runs show {run.id} --attempts")
+        complain(f"{message_of(error)}\n{what_now(error, run.id)}")
         return Exit.FAILED
     print_json(await facts(client, run) if json else output)
     return Exit.OK
+
+
+def what_now(error: RunFailed | RunTimeout, run_id: UUID) -> str:
+    if isinstance(error, RunTimeout):
+        return f"see: stepwell runs explain {run_id}"
+    return WHAT_NOW.format(run_id)
 
 
 async def facts(client: Client, run: Run[Any]) -> dict[str, object]:

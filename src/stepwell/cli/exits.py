@@ -31,6 +31,7 @@ MEANING = (
     "4 the schema does not fit."
 )
 
+WHAT_NOW = "see: stepwell runs show {0} --attempts; once mended: stepwell runs retry {0}"
 REMEDIES = {  # by what Postgres calls it
     "42501": (
         "grant this role usage on schema pgflow, execute on its functions, select, insert, update "

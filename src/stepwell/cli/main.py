@@ -14,6 +14,7 @@ from stepwell.cli.output import complain
 
 # each is imported when it is called, so that --help stays fast
 COMMANDS = {
+    "init": ("stepwell.cli.init:init", "Make a project that runs."),
     "dev": ("stepwell.cli.dev:dev", "Postgres, schema and a worker in one terminal."),
     "demo": ("stepwell.cli.demo:demo", "See a flow run, here and now."),
     "worker": ("stepwell.cli.worker:worker", "Run an app's tasks until stopped."),
@@ -48,7 +49,6 @@ COMMANDS = {
         "List, show, pause, resume and trigger schedules.",
     ),
     "bench": ("stepwell.cli.bench:bench", "Measure what the engine does on this server."),
-    "init": ("stepwell.cli.init:init", "Make a project that runs."),
     "completion": (
         "stepwell.cli.completion:completion",
         "Print what makes a shell complete commands.",

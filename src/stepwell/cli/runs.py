@@ -11,7 +11,7 @@ from uuid import UUID
 from cyclopts import App, Parameter
 
 from stepwell.cli.database import AsJson, Dsn, database, settings_of
-from stepwell.cli.exits import Exit, UsageError
+from stepwell.cli.exits import WHAT_NOW, Exit, UsageError
 from stepwell.cli.follow import follow
 from stepwell.cli.output import complain, console, note, print_json
 from stepwell.cli.picture import Picture, as_data, pictures
@@ -123,6 +123,8 @@ async def watch(
         else:
             [shown] = await follow(client, [run_id], console())
             status = shown.run.status
+    if status == "failed" and not json:
+        note(WHAT_NOW.format(run_id))
     return Exit.OK if status == "completed" else Exit.FAILED
 
 
