@@ -217,7 +217,7 @@ async def test_a_limit_that_no_list_has_is_refused(client: Client, limit: Any) -
 
 async def test_a_status_that_no_run_has_is_refused(client: Client) -> None:
     with pytest.raises(PayloadError, match="no run has status 'running'; it is one of started, "):
-        await client.list(status="running")
+        await client.list(status="running")  # pyright: ignore[reportArgumentType]
 
 
 async def test_attempts_are_the_first_so_many(client: Client, worker: Worker) -> None:

@@ -228,7 +228,7 @@ async def test_machines_of_one_class_are_started_together(client: Client) -> Non
     await client.enqueue(tidy.call())
     assert [run.flow for run in await client.list(kind="job")] == ["tidy"]
     with pytest.raises(PayloadError, match="no run is of kind 'cron'"):
-        await client.list(kind="cron")
+        await client.list(kind="cron")  # pyright: ignore[reportArgumentType]
 
 
 # --- keys ---

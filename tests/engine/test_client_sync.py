@@ -123,7 +123,7 @@ def test_what_no_list_has_is_refused_here_too(client: SyncClient, worker: Worker
     with pytest.raises(PayloadError, match="limit is 0"):
         client.list(limit=0)
     with pytest.raises(PayloadError, match="no run has status 'done'"):
-        client.list(status="done")
+        client.list(status="done")  # pyright: ignore[reportArgumentType]
     run = client.start(orders, 1)
     for message in ("one", "two"):
         worker.fail(message)
