@@ -283,7 +283,8 @@ def test_runs_with_many_lines_go_a_few_at_a_time(hands: Hands) -> None:
     hands.complete(hands.claim())
     hands.conn.execute(
         "insert into pgflow.logs"
-        " (run_id, step_slug, task_index, attempt, claim_token, n, at, level, message) select r.run_id, 's0', 0, 1, 1, n, now(), 'info', ''"
+        " (run_id, step_slug, task_index, attempt, claim_token, n, at, level, message)"
+        " select r.run_id, 's0', 0, 1, 1, n, now(), 'info', ''"
         " from pgflow.runs r, generate_series(1, 12000) n where r.run_id = any (%s)",
         (runs[:4],),
     )
