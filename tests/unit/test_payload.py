@@ -176,6 +176,18 @@ def test_two_keys_that_are_one_in_json_are_refused(value: Any, words: str) -> No
         encode(value)
 
 
+def test_two_keys_that_are_one_are_found_in_a_large_value_too() -> None:
+    rows: list[Any] = [
+        {"id": n, "names": {str(n): n}, "long": "x" * (n % 7) * 9_000} for n in range(300)
+    ]
+    large = {"rows": rows, "rest": ["y" * 70_000, rows]}
+    assert decoder(Any)(encode(large)) == large
+    with pytest.raises(PayloadError, match=r"\$\.rest\[1\]\[250\]\.names has two keys .* both '7'"):
+        encode(large | {"rest": [0, [*rows[:250], {"names": {7: 1, "7": 2}}]]})
+    with pytest.raises(PayloadError, match=r"dict at \$ has two keys that are both '7'"):
+        encode(large | {7: 1, "7": 2})
+
+
 def test_an_offset_that_json_would_round_is_refused() -> None:
     old = datetime(1930, 1, 1, tzinfo=timezone(timedelta(minutes=19, seconds=32)))
     with pytest.raises(PayloadError, match=r"time at \$\[0\]\.a is 0:19:32 from UTC.*astimezone"):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, time
 from typing import Any
 
@@ -20,6 +20,9 @@ DEEPEST = 200  # readers give up at about 900, the fewer the more they have to d
 
 _NO_BRACKETS = bytes(set(range(256)) - set(b'[]{}"\\'))
 _AS_LISTS = bytes.maketrans(b"{}", b"[]")
+_PIECE = 2**16
+_raw_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_raw_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 _MAYBE_EXPONENT = re.compile(rb"e[0-9]+(?:[,\]}]|$)")
 _EXPONENT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|(-?[0-9]+(?:\.[0-9]+)?e[0-9]+)')
@@ -108,10 +111,9 @@ def _refuse_zero_character(value: object) -> None:
 def _refuse_twins(value: object, payload: bytes) -> None:
     """Two keys that are one in JSON, as 1 and "1": of their values only the last would stay."""
     try:
-        again = msgspec.json.encode(msgspec.json.decode(payload))
+        if not _has_twins(payload):
+            return
     except (msgspec.DecodeError, UnicodeDecodeError):  # a Raw inside that is no JSON
-        return
-    if len(again) == len(payload):
         return
     for path, keys in _objects(json.loads(payload, object_pairs_hook=_Pairs), "$"):
         twins = sorted({key for key in keys if keys.count(key) > 1})
@@ -120,6 +122,35 @@ def _refuse_twins(value: object, payload: bytes) -> None:
                 f"the dict at {path} has two keys that are both {twins[0]!r} in JSON; give them "
                 "keys that differ as text"
             )
+
+
+def _has_twins(payload: bytes) -> bool:
+    """Whether less comes back when it is read and written again. What is large is looked at piece
+    by piece: all of it as Python's objects would be ten times as large."""
+    if len(payload) <= _PIECE or payload[:1] not in (b"[", b"{"):
+        return len(msgspec.json.encode(msgspec.json.decode(payload))) < len(payload)
+    if payload[:1] == b"[":
+        return any(map(_has_twins, _pieces(_raw_list(payload))))
+    parts = _raw_object(payload)
+    if len(msgspec.json.encode(parts)) < len(payload):
+        return True
+    return any(map(_has_twins, _pieces(parts.values())))
+
+
+def _pieces(parts: Iterable[msgspec.Raw]) -> Iterator[bytes]:
+    """The large ones each for itself, the small ones together, as lists."""
+    small: list[bytes] = []
+    size = 0
+    for part in map(bytes, parts):
+        if len(part) > _PIECE // 2:
+            yield part
+            continue
+        small.append(part)
+        size += len(part) + 1
+        if size > _PIECE // 4:
+            yield b"[%s]" % b",".join(small)
+            small, size = [], 0
+    yield b"[%s]" % b",".join(small)
 
 
 class _Pairs(list[tuple[str, Any]]):
