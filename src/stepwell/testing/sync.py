@@ -119,7 +119,10 @@ class SyncKit:
     def _wait(self, call: Coroutine[Any, Any, Answer]) -> Answer:
         """What the test's context says now is what handlers see."""
         __tracebackhide__ = True
-        return self._loop.run(call, context=copy_context())
+        try:
+            return self._loop.run(call, context=copy_context())
+        except AssertionError as error:  # frames of asyncio say nothing to who reads it
+            raise error.with_traceback(None) from None
 
 
 def refuse_in_a_loop() -> None:
