@@ -19,6 +19,7 @@ from stepwell import (
     Next,
     Retry,
     Snooze,
+    Spawn,
     Stepwell,
     TransactionError,
     job,
@@ -94,6 +95,7 @@ def part(number: int, ctx: Context) -> int:
 @orders.step(transactional=True)
 async def bad(part: list[int], ctx: Context) -> Any:
     await write(ctx, f"bad {ctx.attempt}")
+    ctx.log(f"try {ctx.attempt}")
     return object() if ctx.attempt == 1 else sum(part)
 
 
@@ -106,6 +108,22 @@ async def snoozing(ctx: Context, name: str, *, raises: bool) -> str:
             raise Snooze(0)
         return Snooze(0)  # pyright: ignore[reportReturnType]
     return name
+
+
+family = Flow[int, dict[str, list[str]]]("family", base_delay=0)
+
+
+@family.step(transactional=True)
+async def spawning(flow_input: int, ctx: Context) -> Any:
+    await write(ctx, f"spawning {ctx.attempt}")
+    if ctx.attempt == 1:
+        return Spawn([stranger.call()])
+    return Spawn([snoozing.call(f"child {n}", raises=True) for n in range(flow_input)])
+
+
+@job
+def stranger() -> None:
+    """Nobody deployed it."""
 
 
 class Stock(Machine, base_delay=0):
@@ -132,7 +150,7 @@ class Stock(Machine, base_delay=0):
 
 
 async def test_what_is_returned_commits_and_what_is_raised_rolls_back(workshop: Workshop) -> None:
-    app = Stepwell(flows=[orders], machines=[Stock], jobs=[snoozing])
+    app = Stepwell(flows=[orders, family], machines=[Stock], jobs=[snoozing])
     async with workshop.worker(app=app) as serving:
         run = await workshop.client.start(orders, 3)
         assert await run.result(PATIENCE) == {"bad": 3}
@@ -140,13 +158,17 @@ async def test_what_is_returned_commits_and_what_is_raised_rolls_back(workshop: 
         assert (RAN.count("each 3"), RAN.count("part 1"), RAN.count("bad 1")) == (2, 2, 1)
         said = {a.error_type for a in await run.attempts()}
         assert said == {"ValueError", "PayloadError"}
+        assert [line.message for line in await run.logs()] == ["try 1", "try 2"]
         assert await (await workshop.client.start(Stock())).result(PATIENCE) == 2
+        children = await workshop.client.start(family, 2)
+        assert await children.result(PATIENCE) == {"spawning": ["child 0", "child 1"]}
+        assert [a.error_type for a in await children.attempts()] == ["OutputRefused"]
         for raises, name in ((True, "raised"), (False, "returned")):
             call = snoozing.call(name, raises=raises)
             assert await (await workshop.client.enqueue(call)).result(PATIENCE) == name
         commits = serving.events.of(BatchCommitted)
     assert wrote(workshop) >= {"take 1", "take 2", "ship 2", "raised 1", "returned 0", "returned 1"}
-    assert not wrote(workshop) & {"ship 1", "raised 0"}
+    assert not wrote(workshop) & {"ship 1", "raised 0", "spawning 1"}
     assert "on_error no van" in RAN
     assert all(each.stale == 0 for each in commits)
 

@@ -24,7 +24,7 @@ from stepwell.db.transaction import (
 )
 from stepwell.define.outcome import Failed
 from stepwell.errors import StepwellError, TransactionError
-from stepwell.worker.failure import failed
+from stepwell.worker.failure import failed, failed_as
 from stepwell.worker.guard import Bounds, Handler
 from stepwell.worker.transactions import Transactions
 
@@ -73,6 +73,7 @@ class Transaction:
         self._alarm: asyncio.TimerHandle | None = None
         self._over = False
         self._late = False  # it did not stop at its timeout, and was cut off
+        self._asked = False  # Postgres was told the outcome
         self._sent = False  # the commit was, and its answer may be lost
 
     @property
@@ -171,13 +172,14 @@ class Transaction:
         self._late = True
         trunk.cut()
 
-    async def commit(self, entry: Entry) -> Failed | None:
+    async def commit(self, entry: Entry, left: float) -> Failed | None:
         """Write the outcome, and commit. A claim that is gone writes nothing here; the outcome is
-        then dropped like any other. Answers with the failure that it has become, if it has."""
+        then dropped like any other. Answers with the failure that it has become, if it has.
+        `left`: of the handler's time."""
         if self._over:
             return None  # rolled back already: what the handler said was not to be
         try:
-            await surely(self._commit(entry))
+            await surely(self._commit(entry, left + LONGEST_COMMIT))
         except asyncio.CancelledError:
             if not self.written:
                 raise
@@ -194,13 +196,17 @@ class Transaction:
             self.passing = error
         elif rolled_back(error):
             self.passing = error
-        permanent = isinstance(error, TransactionError)
-        return failed(error, permanent=permanent, says=f"its outcome was not written: {error}")
+        says = f"its outcome was not written: {error}"
+        if isinstance(error, TransactionError):
+            return failed(error, permanent=True, says=says)
+        if self.passing is None and self._asked and not self._sent:
+            return failed_as("OutputRefused", f"Postgres refused the outcome: {error}")
+        return failed(error, says=says)
 
-    async def _commit(self, entry: Entry) -> None:
+    async def _commit(self, entry: Entry, longest: float) -> None:
         trunk = self._trunk
         assert trunk is not None
-        async with asyncio.timeout(LONGEST_COMMIT):
+        async with asyncio.timeout(longest):
             if not await self._quiet():
                 raise TransactionError(IN_USE)
             if trunk.status == TransactionStatus.INERROR:
@@ -217,6 +223,7 @@ class Transaction:
                 entry.error_message,
                 entry.traceback,
             )
+            self._asked = True
             rows = await written.on(trunk)
             if any(row.verdict == "stale" for row in rows):
                 return

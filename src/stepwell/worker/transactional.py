@@ -46,7 +46,7 @@ async def in_transaction(task: Task, body: Body, context: TaskContext, hands: Ha
             if transaction.returned and not isinstance(answer, Failed):
                 await context.noted()  # while the claim is there to guard what it said
                 entry, began = entry_of(task, carrying(answer)), time.perf_counter()
-                answer = await transaction.commit(entry) or answer
+                answer = await transaction.commit(entry, left_of(context)) or answer
                 if transaction.written:
                     emit(BatchCommitted(1, 0, 0, time.perf_counter() - began))
                     for run in transaction.ended:
@@ -55,14 +55,19 @@ async def in_transaction(task: Task, body: Body, context: TaskContext, hands: Ha
         finally:
             await transaction.roll_back()
         error = transaction.passing
-        left = (context.deadline - datetime.now(UTC)).total_seconds()
-        if error is None or times == REPEATS or context.late or left <= 0:
+        left = left_of(context)
+        if error is None or times == REPEATS or context.late or not left:
             return answer
         facts = (task.run_id, task.flow_slug, task.step_slug, task.task_index, task.attempt)
         emit(AttemptRepeated(*facts, type(error).__name__, said_by(error).strip()))
         await asyncio.sleep(FIRST_PAUSE * 2**times * random.uniform(0.5, 1.5))
         context.timeout = left
         times += 1
+
+
+def left_of(context: TaskContext) -> float:
+    """Seconds of the handler's time."""
+    return max(0.0, (context.deadline - datetime.now(UTC)).total_seconds())
 
 
 def within(handler: Handler, context: TaskContext) -> Handler:
