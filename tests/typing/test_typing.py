@@ -30,7 +30,7 @@ def checked(*words: str) -> subprocess.CompletedProcess[str]:
 def test_pyright_finds_what_is_expected() -> None:
     for path in FILES:
         assert "# pyright: reportUnnecessaryTypeIgnoreComment=true" in path.read_text()
-    ran = checked("pyright")
+    ran = checked("pyright", "--pythonpath", sys.executable)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
