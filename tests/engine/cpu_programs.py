@@ -107,7 +107,7 @@ def does(ctx: Context, what: str, value: Any = None) -> Any:
     return BODIES[what](ctx, value)
 
 
-@job(process=True, timeout=1, max_attempts=1)
+@job(process=True, timeout=2, max_attempts=1)
 def spins(path: str) -> None:
     """It lets no other thread run, and does not look at its context."""
     Path(path).write_text(str(os.getpid()))
