@@ -297,7 +297,7 @@ def promising(promised: Any) -> Flow[Any, Any]:
     return flow
 
 
-@pytest.mark.parametrize("promised", [Output, dict[str, Any], Any, Needs, Model | dict[str, Any]])
+@pytest.mark.parametrize("promised", [Output, dict[str, Any], Any, Needs, Model | None])
 def test_a_promise_that_the_steps_may_keep(promised: Any) -> None:
     assert compile_flow(promising(promised)).slug == "promising"
 
@@ -316,3 +316,22 @@ def test_a_promise_that_the_steps_can_never_keep(promised: Any, words: str) -> N
     with pytest.raises(DefinitionError, match=said):
         compile_flow(promising(promised))
     assert Stepwell(flows=[promising(promised)])  # it is found when it is deployed or started
+
+
+@pytest.mark.parametrize(
+    ("flow", "words"),
+    [
+        (
+            Flow[Order | Note, Any]("typed"),
+            r"its input is .*Order \| .*Note, and no JSON.*tag=True",
+        ),
+        (
+            Flow[Any, dict[str, complex]]("typed"),
+            r"its output is dict\[str, complex\], and no JSON",
+        ),
+    ],
+)
+def test_a_promise_that_no_json_keeps(flow: Flow[Any, Any], words: str) -> None:
+    flow.step(slug="only")(lambda: None)
+    with pytest.raises(DefinitionError, match=f"flow 'typed': {words}"):
+        compile_flow(flow)

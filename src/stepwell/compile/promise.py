@@ -1,4 +1,4 @@
-"""Whether the steps of a flow make the output that `Flow[In, Out]` promises."""
+"""Whether a flow can have the input and the output that `Flow[In, Out]` promises."""
 
 from __future__ import annotations
 
@@ -6,13 +6,21 @@ from typing import Any, TypedDict, cast
 
 from stepwell.define.annotations import shown
 from stepwell.define.compatible import never_fits
+from stepwell.define.fits import never_json
 from stepwell.define.flow import Flow
 from stepwell.errors import DefinitionError
 
 
 def check_promise(flow: Flow[Any, Any]) -> None:
-    """Refuse an `Out` that the outputs of the last steps, by slug, can never be read as."""
+    """Refuse types that no JSON fits, and an `Out` that the outputs of the last steps, by slug, can
+    never be read as."""
     promised = flow.output_type
+    for part, kind in (("input", flow.input_type), ("output", promised)):
+        if reason := never_json(kind):
+            raise DefinitionError(
+                f"flow {flow.slug!r}: its {part} is {shown(kind)}, and no JSON fits it: {reason}; "
+                "change its annotation"
+            )
     outputs = {slug: flow.steps[slug].output_type for slug in flow.leaves}
     if not outputs or promised is Any:
         return
