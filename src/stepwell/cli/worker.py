@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -85,13 +86,14 @@ def worker(
         "wake": wake,
         "health_port": health_port,
     }
-    settings = settings_of(database(dsn), processes=processes, **typed)
+    settings = settings_of(dsn, processes=processes, **typed)
+    app = load_app(target) if settings.processes == 1 else None  # each process loads it
+    settings = replace(settings, dsn=database(dsn))
     say = subscriber(logs, logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
-    if settings.processes > 1:
+    if app is None:
         more = {"name": name, "logs": logs, "verbose": verbose or None, "quiet": quiet or None}
         with subscribed(say):
             return run_loop(supervise(settings, target, {**typed, **more}))
-    app = load_app(target)
 
     async def serve() -> None:
         serving = Worker(app, settings, name=name, number=number)
