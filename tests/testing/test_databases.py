@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -35,7 +36,8 @@ def test_a_home_that_was_named_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 def test_else_it_is_in_memory_where_there_is_plenty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("STEPWELL_HOME", raising=False)
+    module = sys.modules["stepwell.testing.database"]  # by that name the package has a function
     for plenty, wanted in ((0, Path("/dev/shm")), (2**60, default_home())):
-        monkeypatch.setattr("stepwell.testing.database.PLENTY", plenty)
+        monkeypatch.setattr(module, "PLENTY", plenty)
         if Path("/dev/shm").is_dir() or plenty:
             assert home_of_tests().parent == wanted
