@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 import pydantic
 import pytest
 
-from stepwell import DefinitionError, Flow
+from stepwell import DefinitionError, Done, Flow, Machine, MachineContext, job, step
+from stepwell.define.calls import called
 from stepwell.define.payload import decoder, encode
 from stepwell.errors import PayloadError
 
@@ -123,6 +124,33 @@ def test_a_union_of_models_inside_another_class_says_what_helps() -> None:
 
         @flow.step
         def feed(flow_input: Owner) -> None: ...
+
+
+class Walk(Machine):
+    order: Order
+    pets: list[Cat | Dog]
+    last: Cat | Dog | None = None
+
+    @step(initial=True)
+    async def begin(self, ctx: MachineContext) -> Done:
+        return Done()
+
+
+@job
+def feed(pet: Cat | Dog, price: Price | None = None) -> None: ...
+
+
+def test_machines_and_jobs_have_them_too() -> None:
+    order = Order([Line(items=[Price(priceAmount=1)])])
+    walk = Walk(order=order, pets=[Dog(kind="dog", name="Rex")])
+    again = Walk.decode(called(walk).input)
+    assert (again.order, again.pets, again.last) == (order, walk.pets, None)
+    call = feed.call(Dog(kind="dog", name="Rex"), price=Price(priceAmount=2))
+    assert feed.read(call.payload) == call.arguments
+    with pytest.raises(PayloadError, match=r"argument 'pet'.*Field required - at `\$\.name`"):
+        feed.read(b'{"pet": {"kind": "dog"}}')
+    with pytest.raises(PayloadError, match=r"the state of .*string - at `\$\.pets\[0\]\.name`"):
+        Walk.decode(b'{"order": {"lines": []}, "pets": [{"kind": "dog", "name": 7}]}')
 
 
 def test_nothing_here_imports_pydantic() -> None:

@@ -14,6 +14,7 @@ from msgspec import NODEFAULT, UNSET
 
 from stepwell.define.annotations import hints_of, shown
 from stepwell.define.fits import never_json
+from stepwell.define.models import readable
 from stepwell.define.payload import decoder, encode
 from stepwell.define.slug import FIELD_RESERVED
 from stepwell.errors import DefinitionError, PayloadError
@@ -72,7 +73,7 @@ class State:
     def _read(self) -> Callable[[bytes | str], Any]:
         """Made when it is needed: a field's class may be written further down."""
         types = self._types()
-        plan = [(field.name, types[field.name], _default_of(field)) for field in self._fields]
+        plan = [(f.name, readable(types[f.name]), _default_of(f)) for f in self._fields]
         return decoder(msgspec.defstruct(self._cls.__name__, plan, kw_only=True))
 
     def _types(self) -> dict[str, Any]:
