@@ -13,7 +13,8 @@ import psycopg
 import pytest
 
 from stepwell import Context, Done, Flow, Machine, MachineContext, Stepwell, job, step
-from stepwell.observe.events import AttemptRepeated, TaskFailed
+from stepwell.db.transaction import COMMIT, Trunk
+from stepwell.observe.events import AttemptRepeated, OutcomeDropped, TaskFailed, TaskSucceeded
 from stepwell.testing import Kit, Tally
 from stepwell.worker import transactions
 from tests.chaos.proxy import proxied
@@ -300,6 +301,38 @@ async def test_the_testing_kit_runs_them_by_its_own_clock(workshop: Workshop) ->
         run = await kit.client.start(later, "well")
         assert (await kit.drain()).completed == 2
     assert wrote(workshop) == {"2031-05-17", "2031-05-18"}
+
+
+beaten = Flow[None, dict[str, str]]("beaten")
+CONTEXTS: list[Context] = []
+
+
+@beaten.step(transactional=True)
+async def quick(ctx: Context) -> str:
+    CONTEXTS.append(ctx)
+    await ctx.connection.execute(INSERT, ("quick",))
+    return "done"
+
+
+async def test_a_heartbeat_between_the_commit_and_its_answer_takes_nothing_back(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It learns that the claim is over, and asks the handler to stop, which has ended."""
+    execute = Trunk.execute
+
+    async def answered_late(self: Trunk, query: Any, *more: Any, **options: Any) -> Any:
+        answer = await execute(self, query, *more, **options)
+        while query == COMMIT and not CONTEXTS[0].cancelled:
+            await asyncio.sleep(0.02)
+        return answer
+
+    monkeypatch.setattr(Trunk, "execute", answered_late)
+    async with workshop.worker(beaten, lease=3.0) as serving:
+        run = await workshop.client.start(beaten)
+        assert await run.result(PATIENCE) == {"quick": "done"}
+        await serving.events.first(TaskSucceeded)
+        assert serving.events.of(OutcomeDropped) == []
+    assert wrote(workshop) == {"quick"}
 
 
 async def test_a_transaction_goes_through_a_pooler(

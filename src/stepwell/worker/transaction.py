@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -239,7 +239,8 @@ class Transaction:
         off."""
         if not self._over:
             self._over = True
-            await surely(self._end())
+            with suppress(asyncio.CancelledError) if self.written else nullcontext():
+                await surely(self._end())
 
     async def _end(self) -> None:
         if self._alarm is not None:
