@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stepwell.define.compatible import never_fits
 from stepwell.define.fits import never_json
 from stepwell.define.payload import decoder, encode
 
@@ -40,6 +42,37 @@ def test_what_has_no_annotation_keeps_its_type(value: Any) -> None:
     again = decoder(Any)(as_jsonb(encode(value)))
     assert again == value
     assert shape(again) == shape(value)
+
+
+NEWER = """
+from dataclasses import dataclass
+
+type Rows = list[Row]
+
+@dataclass
+class Row:
+    id: int
+
+@dataclass
+class Box[T]:
+    content: T
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the syntax is that of Python 3.12")
+def test_types_in_the_syntax_of_newer_pythons() -> None:
+    names: dict[str, Any] = {"__name__": __name__}
+    exec(NEWER, names)
+    rows_type, box = names["Rows"], names["Box"]
+    rows = [names["Row"](1)]
+    for wanted, value in (
+        (rows_type, rows),
+        (list[rows_type], [rows]),
+        (box[rows_type], box(rows)),
+        (rows_type | None, None),
+    ):
+        assert decoder(wanted)(encode(value)) == value
+    assert str(never_fits(rows_type, list[str])) == "Row can never be read as str at $[0]"
 
 
 def as_jsonb(payload: bytes) -> bytes:
