@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -31,12 +32,14 @@ OPEN = (
 )
 RAN: Counter[str] = Counter()
 LET_GO = threading.Event()
+DSN: list[str] = []
 
 
 @pytest.fixture(autouse=True)
 def table(dsn: str) -> None:
     RAN.clear()
     LET_GO.clear()
+    DSN[:] = [dsn]
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("create table wrote (what text primary key)")
         conn.execute("create table accounts (id int primary key, balance int not null)")
@@ -105,18 +108,19 @@ async def test_no_transaction_stays_open_past_its_timeout(workshop: Workshop) ->
 
 transfer = Flow[tuple[int, int], Any]("transfer", max_attempts=1)
 BOTH = threading.Barrier(2)
+TRIES = itertools.count(1)
 
 
 @transfer.step(transactional=True)
 def move(flow_input: tuple[int, int], ctx: Context) -> int:
     giver, taker = flow_input
-    RAN["tries"] += 1
+    number = next(TRIES)
     change = "update accounts set balance = balance + %s where id = %s"
     ctx.sync_connection.execute(change, (-10, giver))
-    if RAN["tries"] <= 2:
+    if number <= 2:
         BOTH.wait(PATIENCE)
     ctx.sync_connection.execute(change, (10, taker))
-    return RAN["tries"]
+    return number
 
 
 class Careful(Machine, max_attempts=1):
@@ -131,7 +135,7 @@ class Careful(Machine, max_attempts=1):
         await ctx.connection.execute(INSERT, ("of the second try",))
         if RAN["begin"] == 2:
             pid = ctx.connection.info.backend_pid
-            with psycopg.connect(ctx.connection.info.dsn) as other:
+            with psycopg.connect(DSN[0]) as other:
                 other.execute("select pg_terminate_backend(%s, 5000)", (pid,))
         return Done(RAN["begin"])
 
@@ -153,6 +157,32 @@ async def test_who_is_rolled_back_for_others_sake_runs_again_uncounted(workshop:
         assert await careful.attempts() == []
     assert workshop.rows("select balance from accounts order by id") == [(100,), (100,)]
     assert wrote(workshop) == {"of the second try"}
+
+
+held = Flow[None, dict[str, int]]("held", max_attempts=1)
+HELD = asyncio.Event()
+
+
+@held.step(transactional=True)
+async def hasty(ctx: Context) -> int:
+    RAN["hasty"] += 1
+    await ctx.connection.execute("set local lock_timeout = '1ms'")
+    await HELD.wait()
+    return RAN["hasty"]
+
+
+async def test_an_outcome_waits_for_who_holds_its_run(workshop: Workshop) -> None:
+    HELD.clear()
+    async with workshop.worker(held):
+        run = await workshop.client.start(held)
+        with psycopg.connect(workshop.dsn) as conn:
+            conn.execute("select from pgflow.runs where run_id = %s for update", (run.id,))
+            HELD.set()
+            await workshop.until(
+                "select pid from pg_stat_activity where wait_event_type = 'Lock'"
+                " and query like '%commit_transactional%'"
+            )
+        assert await run.result(PATIENCE) == {"hasty": 1}
 
 
 hopeless = Flow[None, Any]("hopeless", max_attempts=1)
@@ -341,9 +371,8 @@ async def test_a_transaction_goes_through_a_pooler(
     """Also where what gave up is cut off, and where the pooler is gone for a moment."""
     with pooled(server.maintenance) as pooler:
         through = pooler.dsn(workshop.dsn)
-        app = Stepwell(flows=[ledger, transfer, slow])
+        app = Stepwell(flows=[ledger, slow])
         async with workshop.worker(app=app, dsn=through, wake="poll", concurrency=3) as serving:
-            RAN["tries"] = 2  # no deadlock
             late = await workshop.client.start(slow, "late")
             assert (await late.wait(PATIENCE)).status == "failed"
             await workshop.until(
@@ -353,7 +382,6 @@ async def test_a_transaction_goes_through_a_pooler(
             LET_GO.set()
             names = [str(number) for number in range(6)]
             runs = [await workshop.client.start(ledger, name) for name in names]
-            runs.append(await workshop.client.start(transfer, (1, 2)))
             assert [await run.wait(PATIENCE) for run in runs]
             pooler.kill()
             pooler.start()

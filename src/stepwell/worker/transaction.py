@@ -34,6 +34,7 @@ LATE = 1.0  # seconds past its timeout until a handler that does not stop is cut
 STRAYS = 1.0  # seconds for what a handler left behind to be done with its connection
 LONGEST_COMMIT = 20.0  # within the 30 by which a task may outlive its step's timeout
 LONGEST_ROLLBACK = 5.0
+PASSING = ("40", "53", "55", "57")  # of a commit: rollbacks, no resources, locks, cancellations
 
 ABORTED = (
     "the handler returned, but a statement of it had failed, and after that Postgres only rolls "
@@ -47,6 +48,7 @@ IN_USE = (
     "the handler returned while something that it had started still used its connection; wait for "
     "it before you return"
 )
+NOT_YET = "the transaction begins with the handler; before that there is no connection"
 NOT_SYNC = "ctx.connection is for async handlers; in a sync one it is ctx.sync_connection"
 NOT_ASYNC = "ctx.sync_connection is for sync handlers; in an async one it is ctx.connection"
 
@@ -80,13 +82,13 @@ class Transaction:
     def connection(self) -> AsyncLent:
         if isinstance(self._lent, AsyncLent):
             return self._lent
-        raise TransactionError(NOT_SYNC)
+        raise TransactionError(NOT_SYNC if self._lent else NOT_YET)
 
     @property
     def sync_connection(self) -> Lent:
         if isinstance(self._lent, Lent):
             return self._lent
-        raise TransactionError(NOT_ASYNC)
+        raise TransactionError(NOT_ASYNC if self._lent else NOT_YET)
 
     @property
     def repeats(self) -> bool:
@@ -194,7 +196,7 @@ class Transaction:
             if self._sent and not await self._pool.holds(self._token):
                 return None  # it was written, or it was too late anyway: the token says which
             self.passing = error
-        elif rolled_back(error):
+        elif (getattr(error, "sqlstate", None) or "").startswith(PASSING):
             self.passing = error
         says = f"its outcome was not written: {error}"
         if isinstance(error, TransactionError):

@@ -10,7 +10,7 @@ create or replace function pgflow.commit_transactional(
   worker uuid, message_id bigint, token bigint, outcome text, output jsonb,
   error_type text default null, error_message text default null, traceback text default null
 ) returns table (verdict text, queue text)
-language plpgsql set search_path = pg_catalog, pg_temp as $$
+language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = 0 as $$
 begin
   if coalesce(current_setting('pgflow.claim', true), '') <> token::text then
     perform pgflow.raise('PF412', 'the handler has ended its transaction by itself, with a commit or a rollback of its own',
