@@ -24,6 +24,7 @@ StepwellError
 └── PermanentError       raise it in a handler: the task fails at once, without a retry
     └── TransactionError   a handler did with its transaction what only its worker may do
 
+`remedy` is what helps in general; the message says what helps with the thing that it names.
 The SQL core raises SQLSTATEs of class "PF"; `from_sqlstate` is the only translator.
 """
 
@@ -39,12 +40,15 @@ class StepwellError(Exception):
     """Base of every error in this package."""
 
     sqlstate: ClassVar[str | None] = None
+    remedy: ClassVar[str] = "do what the message says"
 
 
 class DefinitionError(StepwellError):
-    """The flow you wrote cannot work. The message names the step and what to change."""
+    """A flow, machine, job or limit that you wrote cannot work: raised where it is written, or when
+    a run would need what the database does not have. The message names the step."""
 
     sqlstate = "PF422"
+    remedy: ClassVar[str] = "change the definition, or deploy what the database lacks"
 
 
 class InvalidDefinition(DefinitionError):
@@ -53,6 +57,7 @@ class InvalidDefinition(DefinitionError):
     """
 
     sqlstate = None  # SQL has no such data in its hands
+    remedy: ClassVar[str] = "change the data: docs/how-to/flows-from-data.md"
 
     def __init__(
         self, reason: str, message: str, *, step: str | None = None, value: object = None
@@ -70,17 +75,22 @@ class InvalidDefinition(DefinitionError):
 class PayloadError(StepwellError):
     """A value is not JSON, or does not fit its annotation. The message has the path inside it."""
 
+    remedy: ClassVar[str] = "make the value fit: docs/how-to/payloads.md"
+
 
 class PayloadTooLarge(PayloadError):
     """A value has more bytes, or a map more elements, than a limit allows. The message names it."""
 
     sqlstate = "PF413"
+    remedy: ClassVar[str] = "say less, or raise the limit: docs/how-to/payloads.md"
 
 
 class InvalidArgument(PayloadError, ValueError):
     """An argument of a call can mean nothing. `reason` is one word for why: `invalid_id`,
     `invalid_delay_seconds`, `invalid_scheduled_at`, `invalid_timeout` or `invalid_poll_interval`.
     """
+
+    remedy: ClassVar[str] = "correct the call; `value` is what was wrong"
 
     def __init__(self, reason: str, message: str, *, value: object = None) -> None:
         super().__init__(reason, message)
@@ -93,15 +103,22 @@ class InvalidArgument(PayloadError, ValueError):
 
 
 class SettingsError(StepwellError):
-    """A setting is unknown or has an impossible value."""
+    """A setting is unknown or has an impossible value. The message says what was probably meant."""
+
+    remedy: ClassVar[str] = "correct or unset it: docs/reference/settings.md"
 
 
 class EmbeddedError(StepwellError):
     """The embedded Postgres cannot be found, started or stopped."""
 
+    remedy: ClassVar[str] = (
+        "name a server with DATABASE_URL, or see docs/how-to/embedded-postgres.md"
+    )
+
 
 class DatabaseUnavailable(StepwellError):
-    """There is no connection to Postgres."""
+    """There is no connection to Postgres within `connect_timeout`, or it refused the password or
+    the database."""
 
     remedy: ClassVar[str] = (
         "check DATABASE_URL and that the server runs and accepts connections "
@@ -115,28 +132,36 @@ class DatabaseUnavailable(StepwellError):
 class SchemaError(StepwellError):
     """The database is missing our schema, or its schema is too old or too new."""
 
+    remedy: ClassVar[str] = "run `stepwell migrate`, or the code that fits the database"
+
 
 class NotFound(StepwellError):
-    """No such run, flow or step."""
+    """No such run, flow, machine, job, version or step."""
 
     sqlstate = "PF404"
+    remedy: ClassVar[str] = "see `stepwell runs list` and `stepwell flows list`"
 
 
 class NoTarget(NotFound):
     """The signal had no live run to go to: there is none, or it has ended."""
 
     sqlstate = "PF410"
+    remedy: ClassVar[str] = "send it while the run is live; a run that starts later does not get it"
 
 
 class Conflict(StepwellError):
-    """That key already belongs to a run of another definition, or one with another input."""
+    """That key or run id already belongs to a run of another definition or, where the input is
+    checked, to one with another input."""
 
     sqlstate = "PF409"
+    remedy: ClassVar[str] = "use another key, or take the run that has it"
 
 
 class RunFailed(StepwellError):
     """The awaited run failed: at `step`, with an error of `error_type` that said `message`.
     `start_flow_sync` leaves the run, with the states of its steps, in `run`."""
+
+    remedy: ClassVar[str] = "`stepwell runs show --attempts`; once mended, `stepwell runs retry`"
 
     ended: ClassVar[str] = "failed"
     run: object = None  # the whole run, where the call that raises this had it
@@ -163,12 +188,16 @@ class RunFailed(StepwellError):
 class RunCancelled(RunFailed):
     """The awaited run was cancelled."""
 
+    remedy: ClassVar[str] = "`stepwell audit` says who did it, `stepwell runs retry` lets it go on"
+
     ended = "was cancelled"
 
 
 class RunTimeout(StepwellError, TimeoutError):
     """The awaited run, and so many `others`, had not ended within `timeout` seconds. The run itself
     goes on."""
+
+    remedy: ClassVar[str] = "wait again, or ask `stepwell runs explain` why it does not end"
 
     def __init__(self, run_id: UUID, timeout: float, others: int = 0) -> None:
         super().__init__(run_id, timeout, others)
@@ -187,6 +216,8 @@ class RunTimeout(StepwellError, TimeoutError):
 class EventsMissed(StepwellError):
     """Who read the events of all runs was away for so long that some of them are gone."""
 
+    remedy: ClassVar[str] = "begin a new stream, and then read the runs as they are now"
+
     def __str__(self) -> str:
         return (
             "events were not read for minutes, so some are gone; begin a new stream, and then read "
@@ -197,6 +228,8 @@ class EventsMissed(StepwellError):
 class NotReady(StepwellError, TimeoutError):
     """The worker was not ready within `timeout` seconds; `waiting` says what was not, and why. It
     goes on trying."""
+
+    remedy: ClassVar[str] = "wait again, or see `starter.status()`"
 
     def __init__(self, timeout: float, waiting: list[str]) -> None:
         super().__init__(timeout, waiting)
@@ -214,10 +247,14 @@ class ProcessDied(StepwellError):
     """The child process in which a body ran (`process=True`) died under it: a crash, a kill, no
     memory left, or `os._exit`. The attempt failed."""
 
+    remedy: ClassVar[str] = "the next attempt has another process: docs/how-to/cpu-bound.md"
+
 
 class RetryAfter(StepwellError):
-    """Raise it in a handler when it is known how long another try is of no use: the attempt failed,
-    and the next one comes after `delay` (seconds or a timedelta)."""
+    """Raise it in a handler when it is known for how long another try is of no use: the attempt
+    failed, and the next one comes after `delay` (seconds or a timedelta)."""
+
+    remedy: ClassVar[str] = "none is needed: the worker tries again"
 
     def __init__(self, delay: float | timedelta, message: str | None = None) -> None:
         super().__init__(delay, message)
@@ -231,12 +268,15 @@ class RetryAfter(StepwellError):
 class PermanentError(StepwellError):
     """Raise it in a handler when trying again cannot help: the task fails without a retry."""
 
+    remedy: ClassVar[str] = "mend what the message names, then `stepwell runs retry`"
+
 
 class TransactionError(PermanentError):
     """A handler committed, rolled back or closed what is its worker's to end, or asked for a
     connection that it does not have."""
 
     sqlstate = "PF412"
+    remedy: ClassVar[str] = "leave the ends to the worker: docs/how-to/transactional-steps.md"
 
 
 def _descendants(cls: type[StepwellError]) -> Iterator[type[StepwellError]]:

@@ -7,7 +7,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -223,16 +223,20 @@ def _caps(text: str) -> dict[str, int]:
 
 def _refusal(where: str, name: str, value: object) -> SettingsError:
     knob = _BY_NAME[name]
+    return SettingsError(
+        f"{where} is {without_password(value)!r}; it must be {allowed(knob)} "
+        f"({knob.metadata['help']})"
+    )
+
+
+def allowed(knob: Field[Any]) -> str:
+    """The values that a setting can have, in words."""
     least, above = knob.metadata["least"], knob.metadata["above"]
     bound = f" of at least {least:g}" if least is not None else ""
     bound = f" above {above:g}" if above is not None else bound
     bound += f" and at most {knob.metadata['most']:g}" if knob.metadata["most"] < math.inf else ""
     kind = _KINDS[str(knob.type)].replace("seconds", knob.metadata["unit"])
-    kind = " or ".join(knob.metadata["choices"]) or kind
-    return SettingsError(
-        f"{where} is {without_password(value)!r}; it must be {kind}{bound} "
-        f"({knob.metadata['help']})"
-    )
+    return (" or ".join(knob.metadata["choices"]) or kind) + bound
 
 
 def _meant(word: str, known: Iterable[str], prefix: str = "") -> str:

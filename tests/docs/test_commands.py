@@ -22,6 +22,7 @@ from tests.docs.pages import (
     commands_of,
     name_of,
 )
+from tools.commands import option_names
 
 RUN_PY = {"demo", "test", "install", "pytest", "ruff", "pyright", "lint-imports", "stepwell"}
 
@@ -41,16 +42,10 @@ def test_commands_in_the_text_exist(page: Path) -> None:
     for words in commands_in_prose(page):
         chain, apps, _ = app.parse_commands(words)
         assert chain, f"{name_of(page)}: there is no command `stepwell {' '.join(words)}`"
-        known = {name for argument in options_of(apps[-1]) for name in argument}
+        known = {name for argument in option_names(apps[-1]) for name in argument}
         for word in words:
             if word.startswith("-"):
                 assert word.partition("=")[0] in known, f"{name_of(page)}: {words}"
-
-
-def options_of(app: object) -> list[tuple[str, ...]]:
-    from tests.docs.test_reference import option_names  # noqa: PLC0415
-
-    return option_names(app)
 
 
 def test_the_readme_names_tools_that_run_py_has() -> None:

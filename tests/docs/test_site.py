@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import ROOT
-from tools.reference import PAGES, REFERENCE
+from tools.reference import PAGES, REFERENCE, page
 
 
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
@@ -17,15 +18,21 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (built.returncode, built.stdout + built.stderr) == (0, "")
     assert (tmp_path / "reference" / "api.html").is_file()
+    assert "<td><code>--from-step</code></td>" in (tmp_path / "reference" / "cli.html").read_text()
+
+
+def test_every_page_is_in_the_navigation_once() -> None:
+    docs = ROOT / "docs"
+    named = re.findall(r"^ *- (?:[^:\n]+: )?(\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M)
+    assert sorted(named) == sorted(str(found.relative_to(docs)) for found in docs.rglob("*.md"))
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_generated_page_is_current(name: str) -> None:
-    is_current = (REFERENCE / name).read_text() == PAGES[name]()
+def test_what_is_generated_is_current(name: str) -> None:
+    is_current = (REFERENCE / name).read_text() == page(name)
     assert is_current, "run: python -m tools.reference"
 
 
 def test_every_public_name_is_described() -> None:
-    page = PAGES["api.md"]()
-    empty = [part.split("`")[1] for part in page.split("\n### ")[1:] if part.count("\n") < 2]
-    assert empty == []
+    parts = page("api.md").split("\n### ")[1:]
+    assert [part.split("`")[1] for part in parts if part.count("\n") < 2] == []

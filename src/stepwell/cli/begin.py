@@ -39,14 +39,19 @@ class How:
     priority: Annotated[
         int | None, Parameter(help="Lower goes first.", allow_leading_hyphen=True)
     ] = None
-    queue: Annotated[str | None, Parameter(help="Another queue than its own.")] = None
+    queue: Annotated[
+        str | None, Parameter(help="Another queue than its own (machines and jobs).")
+    ] = None
     delay: Annotated[
         float | None, Parameter(help="Seconds until it may begin.", allow_leading_hyphen=True)
     ] = None
     at: Annotated[
-        datetime | None, Parameter(help="When it may begin, with an offset: 2030-01-31T09:00+01:00")
+        datetime | None,
+        Parameter(help="When it may begin, with an offset: 2030-01-31T09:00+01:00."),
     ] = None
-    concurrency: Annotated[str | None, Parameter(help="A key: one run with it at a time.")] = None
+    concurrency: Annotated[
+        str | None, Parameter(help="A key: one run with it at a time (machines and jobs).")
+    ] = None
     tag: Annotated[
         tuple[str, ...], Parameter(negative=(), help="To find it by; may be repeated.")
     ] = ()

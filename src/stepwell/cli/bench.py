@@ -61,8 +61,8 @@ class Report:
 def bench(
     *,
     tasks: Annotated[int, Parameter(help="Tasks in each measurement.")] = 3000,
-    rounds: Annotated[int, Parameter(help="How often; the median counts.")] = 3,
-    concurrency: Annotated[int, Parameter(help="Tasks at once.")] = 100,
+    rounds: Annotated[int, Parameter(help="How often each is measured; the median counts.")] = 3,
+    concurrency: Annotated[int, Parameter(help="Tasks that its worker runs at once.")] = 100,
     dsn: Dsn = None,
     json: AsJson = False,
 ) -> int:

@@ -24,7 +24,9 @@ async def check_deploy(
     *,
     ignore: Annotated[
         tuple[str, ...],
-        Parameter(negative=(), help="Slugs that other programs serve; * and ? are wildcards."),
+        Parameter(
+            negative=(), help="Slugs that other programs serve, with * and ?; may be repeated."
+        ),
     ] = (),
     limit: Annotated[
         int, Parameter(help="Runs to list of each version.", validator=Number(gte=0))

@@ -11,7 +11,7 @@ from stepwell.cli.exits import Exit
 Shell = Literal["bash", "zsh", "fish"]
 
 
-def completion(shell: Annotated[Shell, Parameter(help="bash, zsh or fish.")], /) -> int:
+def completion(shell: Annotated[Shell, Parameter(help="Which shell.")], /) -> int:
     """Print what makes a shell complete commands and options.
 
     bash: add `source <(stepwell completion bash)` to ~/.bashrc.

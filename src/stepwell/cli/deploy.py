@@ -22,7 +22,7 @@ from stepwell.db.call import Call, Row
 
 
 async def deploy(
-    target: Annotated[str, Parameter(help="module:name, app.py or app.py:name.")],
+    target: Annotated[str, Parameter(help="app.py, app.py:name or module:name.")],
     *,
     dry_run: Annotated[
         bool, Parameter(negative=(), help="Tell all of it, change nothing.")

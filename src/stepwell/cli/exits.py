@@ -19,13 +19,21 @@ class Exit(IntEnum):
     """Scripts may rely on these."""
 
     OK = 0
-    FAILED = 1  # also: not found, and a run that did not complete
+    FAILED = 1
     USAGE = 2
     DATABASE = 3
     SCHEMA = 4
     INTERRUPTED = 130
 
 
+SAYS = {
+    Exit.OK: "done",
+    Exit.FAILED: "failed, not found, or a run that did not complete",
+    Exit.USAGE: "wrong usage, a wrong setting, or input that is not JSON",
+    Exit.DATABASE: "no database",
+    Exit.SCHEMA: "the schema does not fit",
+    Exit.INTERRUPTED: "interrupted",
+}
 MEANING = (
     "Exit codes: 0 done, 1 failed or not found, 2 wrong usage, 3 no database, "
     "4 the schema does not fit."

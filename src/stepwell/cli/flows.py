@@ -31,7 +31,9 @@ Data = Annotated[
 Replace = Annotated[
     bool, Parameter(negative=(), help="Delete what was there, with every run of it.")
 ]
-Yes = Annotated[bool, Parameter(negative=(), help="Yes, with every run of it.")]
+Yes = Annotated[
+    bool, Parameter(negative=(), help="Do it; without this only say how much it would be.")
+]
 
 
 @flows.command(name="upsert")

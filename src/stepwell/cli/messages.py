@@ -31,7 +31,9 @@ from stepwell.client.reading import LONGEST_LIST
 from stepwell.define.payload import decoder
 from stepwell.errors import PayloadError
 
-All = Annotated[bool, Parameter(name="--all", negative=(), help="All of the queue.")]
+All = Annotated[
+    bool, Parameter(name="--all", negative=(), help="All of the queue, instead of ids.")
+]
 Limit = Annotated[
     int, Parameter(help="At most so many.", validator=Number(gte=1, lte=LONGEST_LIST))
 ]
@@ -106,7 +108,7 @@ async def dead(
 async def resend(
     queue: Queue,
     /,
-    *ids: Annotated[int, Parameter(help="Of dead letters; see `stepwell queues dead`.")],
+    *ids: Annotated[int, Parameter(help="Ids of dead letters; see `stepwell queues dead`.")],
     all: All = False,
     limit: Limit = 1000,
     actor: Actor = None,
@@ -128,7 +130,7 @@ async def resend(
 async def forget(
     queue: Queue,
     /,
-    *ids: Annotated[int, Parameter(help="Of dead letters; see `stepwell queues dead`.")],
+    *ids: Annotated[int, Parameter(help="Ids of dead letters; see `stepwell queues dead`.")],
     all: All = False,
     limit: Limit = 1000,
     actor: Actor = None,

@@ -18,7 +18,9 @@ Connection = psycopg.AsyncConnection[Any]
 
 async def migrate(
     *,
-    status: Annotated[bool, Parameter(negative=(), help="Only look; exit 4 if behind.")] = False,
+    status: Annotated[
+        bool, Parameter(negative=(), help="Only look; exit 4 if the database is behind.")
+    ] = False,
     dump_sql: Annotated[
         bool, Parameter(negative=(), help="Print the whole schema as SQL; needs no database.")
     ] = False,

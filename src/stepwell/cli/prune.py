@@ -27,7 +27,8 @@ async def prune(
         str | None, Parameter(help="30d, 12h, 2w or 90m; default: each definition's retention.")
     ] = None,
     flow: Annotated[
-        tuple[str, ...], Parameter(help="Only of this flow, machine or job; may be repeated.")
+        tuple[str, ...],
+        Parameter(negative=(), help="Only of this flow, machine or job; may be repeated."),
     ] = (),
     to: Annotated[
         Path | None,

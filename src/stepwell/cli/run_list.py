@@ -28,22 +28,30 @@ class Which:
     """What a run must be to be listed."""
 
     tag: Annotated[
-        tuple[str, ...], Parameter(negative=(), help="With this tag; several: with all of them.")
+        tuple[str, ...], Parameter(negative=(), help="With this tag; repeated: with all of them.")
     ] = ()
     key: Annotated[str | None, Parameter(help="With this key.")] = None
     key_prefix: Annotated[str | None, Parameter(help="With a key that begins so.")] = None
     schedule: Annotated[str | None, Parameter(help="Started by this schedule.")] = None
     parent: Annotated[str | None, Parameter(help="Started by this run: an id or a key.")] = None
     since: Annotated[
-        str | None, Parameter(help="Started then or later: 30m, 12h, 7d ago, or 2030-01-31T09:00.")
+        str | None,
+        Parameter(help="Started then or later: 30m, 12h, 7d ago, or 2030-01-31T09:00+01:00."),
     ] = None
     until: Annotated[str | None, Parameter(help="Started before then.")] = None
     ended_since: Annotated[str | None, Parameter(help="Ended then or later.")] = None
     ended_until: Annotated[str | None, Parameter(help="Ended before then.")] = None
     input: Annotated[
-        Pairs, Parameter(negative=(), help="With this in its input: customer.id=7.")
+        Pairs,
+        Parameter(
+            negative=(),
+            help="With this in its input: customer.id=7; may be repeated. What is no JSON is text.",
+        ),
     ] = ()
-    metadata: Annotated[Pairs, Parameter(negative=(), help="With this in its metadata.")] = ()
+    metadata: Annotated[
+        Pairs,
+        Parameter(negative=(), help="With this in its metadata: shop=7; may be repeated."),
+    ] = ()
 
     def filters(self) -> Filters:
         said: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -107,10 +115,17 @@ async def list_runs(
 async def label(
     run: RunId,
     *,
-    tag: Annotated[tuple[str, ...], Parameter(negative=(), help="Give it this tag.")] = (),
-    remove: Annotated[tuple[str, ...], Parameter(negative=(), help="Take this tag away.")] = (),
+    tag: Annotated[
+        tuple[str, ...], Parameter(negative=(), help="Give it this tag; may be repeated.")
+    ] = (),
+    remove: Annotated[
+        tuple[str, ...], Parameter(negative=(), help="Take this tag away; may be repeated.")
+    ] = (),
     metadata: Annotated[
-        Pairs, Parameter(negative=(), help="Write this: shop=7; shop=null takes it away.")
+        Pairs,
+        Parameter(
+            negative=(), help="Write this: shop=7; shop=null takes it away; may be repeated."
+        ),
     ] = (),
     actor: Actor = None,
     dsn: Dsn = None,

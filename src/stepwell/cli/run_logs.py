@@ -26,7 +26,7 @@ async def logs(
     step: Annotated[str | None, Parameter(help="Only of this step.")] = None,
     index: Annotated[int | None, Parameter(help="Only of this element of a map.")] = None,
     attempt: Annotated[int | None, Parameter(help="Only of this attempt.")] = None,
-    level: Annotated[LogLevel | None, Parameter(help="Only of this level, and above.")] = None,
+    level: Annotated[LogLevel | None, Parameter(help="Only of this level and above.")] = None,
     tail: Annotated[
         int | None, Parameter(help="Only the last so many.", validator=Number(gte=1))
     ] = None,

@@ -70,7 +70,9 @@ async def show(
     watch: Annotated[
         bool,
         Parameter(
-            ("--watch", "--wait", "-w"), negative=(), help="Until it ends; exit 1 unless completed."
+            ("--watch", "--wait", "-w"),
+            negative=(),
+            help="First draw it until it ends; exit 1 unless it completed.",
         ),
     ] = False,
     dsn: Dsn = None,

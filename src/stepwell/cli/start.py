@@ -12,7 +12,9 @@ from stepwell.cli.exits import UsageError
 from stepwell.cli.runs import connected
 from stepwell.define.job import Job
 
-Wait = Annotated[bool, Parameter(negative=(), help="Wait and print the output.")]
+Wait = Annotated[
+    bool, Parameter(negative=(), help="Wait and print the output; exit 1 unless it completes.")
+]
 Timeout = Annotated[float | None, Parameter(help="Seconds to wait at most.")]
 
 
@@ -24,7 +26,11 @@ async def start(
     /,
     *,
     input: Annotated[
-        str | None, Parameter(help="JSON, @FILE, or - for stdin.", allow_leading_hyphen=True)
+        str | None,
+        Parameter(
+            help="JSON, @FILE, or - for stdin; else null, for a machine or job of the code {}.",
+            allow_leading_hyphen=True,
+        ),
     ] = None,
     how: How | None = None,
     wait: Wait = False,

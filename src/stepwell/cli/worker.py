@@ -27,18 +27,20 @@ Quiet = Annotated[bool, Parameter(("--quiet", "-q"), negative=(), help="Log prob
 
 
 def worker(
-    target: Annotated[str, Parameter(help="module:name, app.py or app.py:name.")],
+    target: Annotated[str, Parameter(help="app.py, app.py:name or module:name.")],
     *,
     processes: Annotated[int | None, Parameter(help="Worker processes to run; default 1.")] = None,
     concurrency: Annotated[
         int | None, Parameter(help="Tasks to run at once, in each process.")
     ] = None,
     flow_concurrency: Annotated[
-        str | None, Parameter(help="Fewer at once of some: greet=5,send_welcome=2.")
+        str | None,
+        Parameter(help="Fewer at once of some flows, machines or jobs: greet=5,send_welcome=2."),
     ] = None,
     threads: Annotated[int | None, Parameter(help="Sync handlers to run at once.")] = None,
     body_processes: Annotated[
-        int | None, Parameter(help="Child processes for bodies with process=True, in each process.")
+        int | None,
+        Parameter(help="Child processes for bodies with process=True; else as many as cores."),
     ] = None,
     lease: Annotated[
         float | None, Parameter(help="Seconds after which a silent worker counts as lost.")
@@ -52,7 +54,7 @@ def worker(
     ] = None,
     wake: Annotated[
         Literal["notify", "poll"] | None,
-        Parameter(help="Default: notify (it listens, and polls)."),
+        Parameter(help="notify (it listens, and polls; the default) or poll (it only polls)."),
     ] = None,
     health_port: Annotated[
         int | None, Parameter(help="Port of the health endpoint; else there is none.")
@@ -60,7 +62,7 @@ def worker(
     name: Annotated[str | None, Parameter(help="What to call this worker.")] = None,
     dsn: Dsn = None,
     logs: Annotated[
-        Style | None, Parameter(help="Default: human on a terminal, json elsewhere.")
+        Style | None, Parameter(help="Else human on a terminal, json elsewhere.")
     ] = None,
     verbose: Verbose = False,
     quiet: Quiet = False,

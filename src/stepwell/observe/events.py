@@ -33,8 +33,8 @@ class TaskStarted(TaskEvent):
 
 @dataclass(frozen=True, slots=True)
 class TaskSucceeded(TaskEvent):
-    """A handler returned, and what it said is JSON: `outcome` is its word for the commit. It
-    counts once the commit says so."""
+    """A handler returned, and what it said is JSON. `outcome` is its word for the commit:
+    `completed`, `next`, `await`, … It counts once the commit says so."""
 
     seconds: float
     outcome: str = "completed"
@@ -52,7 +52,7 @@ class TaskFailed(TaskEvent):
 
 @dataclass(frozen=True, slots=True)
 class ErrorHandled(TaskEvent):
-    """A step of a machine raised, and its on_error said how to go on: `outcome`."""
+    """A step of a machine raised, and its `on_error` said how to go on: `outcome`."""
 
     seconds: float
     error_type: str
@@ -62,8 +62,8 @@ class ErrorHandled(TaskEvent):
 
 @dataclass(frozen=True, slots=True)
 class AttemptRepeated(TaskEvent):
-    """Postgres rolled a transactional handler back for others' sake, or its connection broke: it
-    runs again, within the same attempt."""
+    """Postgres rolled a transactional handler back for others' sake (a deadlock), or its connection
+    broke: it runs again, within the same attempt."""
 
     error_type: str
     message: str
@@ -81,7 +81,8 @@ class OutcomeDropped(TaskEvent):
 
 @dataclass(frozen=True, slots=True)
 class OutcomeHeld(TaskEvent):
-    """Another transaction holds the run, so its outcome waits; others are written meanwhile."""
+    """Another transaction holds the run, so its outcome waits and is tried again every second;
+    others are written meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ class WorkerStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class SettingUnused(Event):
-    """A setting names what there is not, such as a queue: perhaps it is misspelt."""
+    """A setting names a queue or a flow that there is not: perhaps it is misspelt."""
 
     setting: str
     name: str
@@ -208,7 +209,7 @@ class TasksReclaimed(Event):
 
 @dataclass(frozen=True, slots=True)
 class FlowEnsured(Event):
-    """A flow was made from data: `status` is compiled, recompiled or verified."""
+    """A flow was made from data: `status` is `compiled`, `recompiled` or `verified`."""
 
     flow: str
     status: str
@@ -243,8 +244,8 @@ class CommitFailed(Event):
 @dataclass(frozen=True, slots=True)
 class ModuleEvent(Event):
     """Base of what happens to one module of the starter: a flow, machine or job that a worker
-    brings up. `attempts` counts those that failed; `phase` and `reason` are of the last of them,
-    and `error_class` is transient or permanent."""
+    brings up. `attempts` counts those that failed. Of the last of them are `error_class`
+    (`transient` or `permanent`), `phase` (`registry`, `worker` or `notify`) and `reason`."""
 
     module: str
     module_type: str
