@@ -13,8 +13,8 @@ import pytest
 from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 
-from stepwell.db.doctor import Diagnosis, Finding, Thresholds, examine
-from stepwell.db.doctor_tables import expected
+from stepwell.db.doctor.examine import Diagnosis, Finding, Thresholds, examine
+from stepwell.db.doctor.tables import expected
 from stepwell.db.explain import explain_run
 from stepwell.db.messages import Ending, close_messages, ensure_queue, read_messages, send_messages
 from stepwell.db.migrate import migrate

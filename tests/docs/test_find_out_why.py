@@ -33,7 +33,7 @@ def test_each_reason_of_explain_has_its_row() -> None:
 
 
 def test_each_finding_of_doctor_has_its_row() -> None:
-    text = "\n".join(path.read_text() for path in (ROOT / "src/stepwell/db").glob("doctor*.py"))
+    text = "\n".join(path.read_text() for path in (ROOT / "src/stepwell/db").glob("doctor/*.py"))
     found = set(re.findall(r"(?:Finding|finding)\(\s*\"(\w+)\"", text))
     found |= set(re.findall(r"code = \"(\w+)\" if ahead else \"(\w+)\"", text)[0])
     found |= {"fsync_off", "full_page_writes_off"}

@@ -8,8 +8,8 @@ import pytest
 from stepwell.cli import doctor
 from stepwell.cli.exits import Exit
 from stepwell.cli.main import run
-from stepwell.db.doctor import Diagnosis
-from stepwell.db.finding import Finding
+from stepwell.db.doctor.examine import Diagnosis
+from stepwell.db.doctor.finding import Finding
 from stepwell.settings import Settings
 
 from .cli_programs import Command

@@ -11,8 +11,8 @@ from rich.text import Text
 from stepwell.cli.database import AsJson, Dsn, database, settings_of
 from stepwell.cli.exits import Exit
 from stepwell.cli.output import console, note, plain, print_json, visible
-from stepwell.db.doctor import Diagnosis, Finding, examine
-from stepwell.db.finding import Severity
+from stepwell.db.doctor.examine import Diagnosis, Finding, examine
+from stepwell.db.doctor.finding import Severity
 
 STYLES: dict[Severity, str] = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 INDENT = " " * 9

@@ -1,5 +1,5 @@
 -- DOCTOR: what is wrong with the work in a database, as sets. Nothing here writes or locks, and nothing looks at more rows than it
--- says, so that it can be asked of a large database while it works. What is wrong with the server is asked in db/doctor_server.py.
+-- says, so that it can be asked of a large database while it works. What is wrong with the server is asked in db/doctor/server.py.
 
 -- The lanes that have something ready, with what stands in the way of it: a pause, or that nobody takes it on. Lanes are found by
 -- skipping from one to the next in the index of the claim.

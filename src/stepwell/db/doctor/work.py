@@ -1,13 +1,13 @@
-"""What stands still, and why: lanes, timers, limits, schedules, messages; as sets, not runs."""
+"""What stands still, and why: lanes, workers, timers, limits; as sets, not runs."""
 
 from __future__ import annotations
 
 import shlex
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-from stepwell.db import diagnose
-from stepwell.db.diagnose import ReadyLane, TroubledSchedule, WaitingMessages
-from stepwell.db.finding import Examination, Finding, counted, duration
+from stepwell.db.doctor import ask
+from stepwell.db.doctor.ask import ReadyLane
+from stepwell.db.doctor.finding import Examination, Finding, counted, duration
 from stepwell.db.workers import WorkerInfo, worker_health
 
 START = "stepwell worker module:app"
@@ -16,7 +16,7 @@ SWEEPING = "any worker does it within seconds; none is there, or none gets to it
 
 async def lanes(look: Examination) -> list[Finding]:
     found: list[Finding] = []
-    for lane in await diagnose.ready_lanes().on(look.conn):
+    for lane in await ask.ready_lanes().on(look.conn):
         if lane.paused:
             found += paused(lane, look.thresholds.queue_age)
         elif lane.reason:
@@ -117,7 +117,7 @@ async def clocks(look: Examination) -> list[Finding]:
     middle = before + (datetime.now(UTC) - before) / 2
     ahead = (middle - row["at"]).total_seconds()
     off = [("this machine", ahead)] if abs(ahead) > most else []
-    for each in await diagnose.worker_clocks(most).on(look.conn):
+    for each in await ask.worker_clocks(most).on(look.conn):
         off.append((f"worker {each.name} on {each.host}", each.ahead))
     return [
         Finding(
@@ -135,7 +135,7 @@ async def clocks(look: Examination) -> list[Finding]:
 
 
 async def timers(look: Examination) -> list[Finding]:
-    late = await diagnose.late_timers(margin(look)).on(look.conn)
+    late = await ask.late_timers(look.margin).on(look.conn)
     return [
         Finding(
             "late_timers",
@@ -151,7 +151,7 @@ async def timers(look: Examination) -> list[Finding]:
 
 
 async def losses(look: Examination) -> list[Finding]:
-    lost = await diagnose.unclaimed_losses(margin(look)).on(look.conn)
+    lost = await ask.unclaimed_losses(look.margin).on(look.conn)
     found = [
         Finding(
             "lost_tasks",
@@ -173,13 +173,13 @@ async def losses(look: Examination) -> list[Finding]:
             (f"stepwell runs show {each.run_id} --attempts", f"stepwell runs pause {each.run_id}"),
             {"run_id": each.run_id, "step": each.step, "lost": each.lost},
         )
-        for each in await diagnose.deadly_tasks().on(look.conn)
+        for each in await ask.deadly_tasks().on(look.conn)
     ]
     return found
 
 
 async def gates(look: Examination) -> list[Finding]:
-    stuck = await diagnose.stuck_gates(margin(look)).on(look.conn)
+    stuck = await ask.stuck_gates(look.margin).on(look.conn)
     return [
         Finding(
             "stuck_limit",
@@ -199,7 +199,7 @@ async def gates(look: Examination) -> list[Finding]:
 
 
 async def bare_runs(look: Examination) -> list[Finding]:
-    runs = [each.run_id for each in await diagnose.runs_without_tasks().on(look.conn)]
+    runs = [each.run_id for each in await ask.runs_without_tasks().on(look.conn)]
     if not runs:
         return []
     return [
@@ -212,90 +212,3 @@ async def bare_runs(look: Examination) -> list[Finding]:
             {"runs": runs},
         )
     ]
-
-
-async def schedules(look: Examination) -> list[Finding]:
-    found = await diagnose.troubled_schedules(margin(look)).on(look.conn)
-    return [
-        late(each)
-        if each.late
-        else Finding(
-            "schedule_fails",
-            "warning",
-            f"schedule {each.name} started nothing when it fired last: {each.error_message}",
-            "its next slots will start nothing either",
-            (f"stepwell schedules show {each.name}",),
-            {"schedule": each.name},
-        )
-        for each in found
-    ]
-
-
-def late(each: TroubledSchedule) -> Finding:
-    return Finding(
-        "late_schedule",
-        "error",
-        f"schedule {each.name} of {each.flow} was due {duration(each.overdue)} ago",
-        f"nobody fired it: {SWEEPING}",
-        (START, f"stepwell schedules trigger {each.name}"),
-        {"schedule": each.name, "overdue": each.overdue},
-    )
-
-
-async def letters(look: Examination) -> list[Finding]:
-    return [
-        Finding(
-            "dead_letters",
-            "warning",
-            f"queue {each.queue} has {counted(each.letters, 'dead letter')}",
-            "no try could deal with these messages, and nobody will try again by himself",
-            (
-                f"stepwell queues dead {shlex.quote(each.queue)} --traceback",
-                f"stepwell queues resend {shlex.quote(each.queue)} --all",
-            ),
-            {"queue": each.queue, "letters": each.letters},
-        )
-        for each in await diagnose.count_dead_letters().on(look.conn)
-    ]
-
-
-async def messages(look: Examination) -> list[Finding]:
-    waiting = await diagnose.waiting_messages().on(look.conn)
-    return [
-        unread(each)
-        for each in waiting
-        if not each.paused and each.oldest > look.thresholds.queue_age
-    ]
-
-
-def unread(each: WaitingMessages) -> Finding:
-    queue = shlex.quote(each.queue)
-    return Finding(
-        "messages_wait",
-        "warning",
-        f"queue {queue} has {counted(each.ready, 'message')}, the oldest for "
-        f"{duration(each.oldest)}" + ("" if each.served else "; no worker of ours reads it"),
-        "more comes in than is read",
-        (f"{START} --queues {queue}",),
-        {"queue": each.queue, "ready": each.ready, "served": each.served},
-    )
-
-
-async def pruning(look: Examination) -> list[Finding]:
-    [state] = await diagnose.pruning_state().on(look.conn)
-    if state.idle < look.thresholds.unpruned or state.runs < 1000:
-        return []
-    return [
-        Finding(
-            "nothing_is_pruned",
-            "warning",
-            f"no worker has looked for old runs for {duration(state.idle)}",
-            f"there are about {state.runs:.0f} runs, and none of them goes",
-            (START, "stepwell prune"),
-            {"idle": state.idle, "runs": state.runs},
-        )
-    ]
-
-
-def margin(look: Examination) -> timedelta:
-    return timedelta(seconds=look.thresholds.late)

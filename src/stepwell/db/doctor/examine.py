@@ -14,15 +14,9 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection
 
-from stepwell.db import (
-    doctor_schema,
-    doctor_server,
-    doctor_tables,
-    doctor_wakes,
-    doctor_work,
-)
 from stepwell.db.connect import connect_options
-from stepwell.db.finding import Check, Examination, Finding, Severity, Thresholds
+from stepwell.db.doctor import holding, schema, server, tables, upkeep, wakes, work
+from stepwell.db.doctor.finding import Check, Examination, Finding, Severity, Thresholds
 from stepwell.errors import StepwellError
 from stepwell.settings import Settings
 
@@ -30,35 +24,35 @@ __all__ = ["Diagnosis", "Finding", "Thresholds", "examine"]
 
 ORDER: tuple[Severity, ...] = ("error", "warning", "info")
 SERVER: tuple[Check, ...] = (
-    doctor_server.server,
-    doctor_server.connections,
-    doctor_server.transactions,
-    doctor_server.sight,
-    doctor_server.lock_waits,
-    doctor_server.prepared,
-    doctor_server.slots,
-    doctor_server.standbys,
-    doctor_server.wraparound,
-    doctor_server.notifications,
+    server.server,
+    server.connections,
+    holding.transactions,
+    holding.sight,
+    holding.lock_waits,
+    holding.prepared,
+    holding.slots,
+    holding.standbys,
+    holding.wraparound,
+    server.notifications,
 )
 TABLES: tuple[Check, ...] = (
-    doctor_tables.indexes,
-    doctor_tables.tables,
-    doctor_schema.changed_functions,
-    doctor_schema.rights,
+    tables.indexes,
+    tables.tables,
+    schema.changed_functions,
+    schema.rights,
 )
 WORK: tuple[Check, ...] = (
-    doctor_work.lanes,
-    doctor_work.workers,
-    doctor_work.clocks,
-    doctor_work.timers,
-    doctor_work.losses,
-    doctor_work.gates,
-    doctor_work.bare_runs,
-    doctor_work.schedules,
-    doctor_work.letters,
-    doctor_work.messages,
-    doctor_work.pruning,
+    work.lanes,
+    work.workers,
+    work.clocks,
+    work.timers,
+    work.losses,
+    work.gates,
+    work.bare_runs,
+    upkeep.schedules,
+    upkeep.letters,
+    upkeep.messages,
+    upkeep.pruning,
 )
 
 
@@ -87,7 +81,7 @@ async def examine(settings: Settings, thresholds: Thresholds | None = None) -> D
         if await round_.schema():
             for check in (*TABLES, *WORK):
                 await round_.make(check)
-        await round_.make(doctor_wakes.wakes, alone=True)
+        await round_.make(wakes.wakes, alone=True)
         return round_.diagnosis()
 
 
@@ -117,7 +111,7 @@ class Round:
         self._checks += 1
         try:
             async with self._reading():
-                found, usable = await doctor_schema.schema(self._look)
+                found, usable = await schema.schema(self._look)
         except psycopg.Error as error:
             self._left_out("schema", error)
             return False

@@ -7,7 +7,7 @@ from functools import cache
 
 from psycopg.errors import InsufficientPrivilege
 
-from stepwell.db.finding import Examination, Finding, name
+from stepwell.db.doctor.finding import Examination, Finding, name
 from stepwell.db.migrate import (
     LIBRARY,
     Schema,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from functools import cache
 
-from stepwell.db.finding import Examination, Finding, size
+from stepwell.db.doctor.finding import Examination, Finding, size
 from stepwell.db.migrate import migrations
 
 INDEX = re.compile(

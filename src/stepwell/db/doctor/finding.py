@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Literal, LiteralString, TypeAlias
 
 from psycopg import AsyncConnection
@@ -61,6 +62,11 @@ class Examination:
         self.conn = conn
         self.settings = settings
         self.thresholds = thresholds
+
+    @property
+    def margin(self) -> timedelta:
+        """How late something may be that nobody is to blame for."""
+        return timedelta(seconds=self.thresholds.late)
 
     async def ask(self, sql: LiteralString, *arguments: object) -> Rows:
         async with self.conn.cursor(row_factory=dict_row) as cursor:

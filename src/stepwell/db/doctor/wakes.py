@@ -10,7 +10,7 @@ from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier
 
 from stepwell.db.connect import connect_options
-from stepwell.db.finding import Examination, Finding
+from stepwell.db.doctor.finding import Examination, Finding
 from stepwell.settings import without_password
 
 WHY = "an idle worker hears nothing of new work, and begins it up to `poll` seconds later"

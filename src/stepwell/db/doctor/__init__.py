@@ -1,0 +1,1 @@
+"""What is wrong with a database, and what helps: `examine` goes through all of it."""
