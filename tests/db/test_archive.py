@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any, LiteralString
 from uuid import UUID, uuid4
@@ -10,6 +11,7 @@ import psycopg
 import pytest
 
 from stepwell.db.archive import Batch, end_archive, take_archive
+from stepwell.db.define import ensure_flow
 from stepwell.db.prune import prune
 from stepwell.define.archive import ArchivedRun
 from tests.servers import DatabaseServer
@@ -277,3 +279,19 @@ def test_nobody_waits_for_what_prunes(hands: Hands, connect: Connect) -> None:
 
         waits_for_none(work, hands.conn)
         assert [hands.status(run) for run in live] == ["completed"] * 2
+
+
+def test_who_starts_the_first_run_of_a_new_version_takes_no_archive_away(hands: Hands) -> None:
+    """Clients know nothing of an app's archive, and may have the new code before its workers."""
+    hands.define(machine("order", "begin", archive=True))
+    hands.register()
+    run = hands.begin("order")
+    hands.commit([says(task, "done") for task in hands.claim()])
+    assert hands.status(run) == "completed"
+    newer = machine("order", "begin", version=2)
+    ensure_flow(json.dumps(newer), make_current=False).on_sync(hands.conn)
+    later(hands, days=60)
+    prune(30).on_sync(hands.conn)
+    assert take(hands, "order").run_ids == [run]
+    hands.define(newer)  # by a worker without one
+    assert hands.value("select not opt_archive from pgflow.flows")

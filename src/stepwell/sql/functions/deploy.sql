@@ -91,7 +91,10 @@ begin
     select v.version from pgflow.flows f join pgflow.versions v on v.version_id = f.version_id where f.flow_slug = slug), 0);
   if is_current and (make_current or outcome = 'created') then
     update pgflow.flows f set version_id = found_version where f.flow_slug = slug and f.version_id is distinct from found_version;
-    perform pgflow.apply_flow_options(shape);
+    -- who only starts a run does not know of its app's archive, and takes none away
+    perform pgflow.apply_flow_options(
+      case when f.opt_archive and not make_current then jsonb_set(shape, '{options,archive}', 'true') else shape end)
+    from pgflow.flows f where f.flow_slug = slug;
   end if;
   if make_current or outcome = 'created' then
     perform pgflow.ensure_machine_steps(shape, found_version);
