@@ -26,7 +26,7 @@ from stepwell import (
     Stepwell,
     StepwellError,
 )
-from stepwell.client import feed, sync_events
+from stepwell.client import feed, settling, sync_stream
 from stepwell.client.run import Run
 from stepwell.testing import Kit
 from tests.db.hands import Connection
@@ -251,7 +251,7 @@ async def test_a_run_that_was_deleted_meanwhile_harms_no_other_stream(
 async def test_who_listens_to_all_begins_when_what_could_not_know_of_it_has_ended(
     client: Client, dsn: str, conn: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "SETTLING", PATIENCE)
+    monkeypatch.setattr(settling, "SETTLING", PATIENCE)
     run = await start(client)
     with psycopg.connect(dsn) as other:  # a transaction until it is committed
         Worker(other).complete()
@@ -363,7 +363,7 @@ def test_the_blocking_client_goes_on_after_a_broken_connection_and_a_lapsed_leas
             assert [event.name for event in told] == ALL[2:]
             conn.execute(LAPSE)
             Worker(conn).complete()
-            monkeypatch.setattr(sync_events, "RENEWED", 0.0)
+            monkeypatch.setattr(sync_stream, "RENEWED", 0.0)
             assert [event.name for event in late] == ["run:completed"]
             with pytest.raises(EventsMissed):
                 list(everything)

@@ -55,6 +55,20 @@ def public(cls: type) -> dict[str, list[str]]:
 def test_both_clients_have_the_same_calls() -> None:
     assert public(Client) == public(SyncClient)
     assert public(Run) == public(SyncRun)
+    assert inspect.signature(Client) == inspect.signature(SyncClient)
+
+
+def test_both_clients_are_made_in_the_same_ways(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with SyncClient(dsn) as by_address, SyncClient(settings=Settings(dsn=dsn)) as by_settings:
+        run = by_address.start(orders, 1)
+        assert by_settings.get(run.id).status == "started"
+    monkeypatch.setenv("STEPWELL_DSN", dsn)
+    with SyncClient() as found, SyncClient(dsn, settings=Settings(name="ada")) as named:
+        assert named.run(run.id).cancel()
+        assert found.audit(run.id)[0].actor == "ada"
+    for kind in (Client, SyncClient):
+        with pytest.raises(TypeError, match="write settings="):
+            kind(Settings(dsn=dsn))  # pyright: ignore[reportArgumentType]
 
 
 def test_start_and_result(client: SyncClient, worker: Worker) -> None:

@@ -184,7 +184,7 @@ async def test_a_client_sends_nothing_that_is_too_large(workshop: Workshop, narr
 
 
 def send_sync(dsn: str, large: str) -> None:
-    with SyncClient(Settings(dsn=dsn, max_payload=SMALL)) as client:
+    with SyncClient(settings=Settings(dsn=dsn, max_payload=SMALL)) as client:
         with pytest.raises(PayloadTooLarge, match="signal 'more'"):
             client.signal("nobody", "more", large)
         client.enqueue(measure.call(large))

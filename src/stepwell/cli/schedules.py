@@ -16,7 +16,7 @@ from stepwell.cli.exits import Exit
 from stepwell.cli.output import compact, complain, console, note, plain, print_json, visible
 from stepwell.cli.runs import connected
 from stepwell.cli.show import narrow_table
-from stepwell.client.schedules import MOST_SLOTS, ScheduleInfo
+from stepwell.client.timetable import MOST_SLOTS, ScheduleInfo
 
 schedules = App(name="schedules", help="List, show, pause, resume and trigger schedules.")
 

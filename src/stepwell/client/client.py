@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Self, TypeVar, overload
 from uuid import UUID
 
@@ -11,15 +10,16 @@ from stepwell.client.feed import Feed
 from stepwell.client.finding import Finding
 from stepwell.client.following import Following
 from stepwell.client.gathering import Gathering
-from stepwell.client.identity import Target, actor_of, run_id_of
+from stepwell.client.identity import Target, actor_of, run_id_of, settings_of
 from stepwell.client.keeping import Keeping
 from stepwell.client.messaging import Messaging
 from stepwell.client.reading import LONGEST_LIST, RunInfo, checked_limit, reader_of
-from stepwell.client.run import Run, Session
+from stepwell.client.run import Run
 from stepwell.client.schedules import Schedules
+from stepwell.client.session import Session
 from stepwell.client.signalling import Signalling
 from stepwell.client.steering import Steering
-from stepwell.client.sync import SyncClient
+from stepwell.client.sync_client import SyncClient  # async only
 from stepwell.client.versions import Versions
 from stepwell.client.waiter import Waiter
 from stepwell.client.wakes import Wakes
@@ -35,11 +35,11 @@ Out = TypeVar("Out")
 
 class Client(Signalling, Steering, Finding, Gathering, Following, Messaging, Keeping):
     """Starts runs and waits for them. It opens connections when it needs them, so making one
-    costs nothing; close it, or use it in `async with`.
+    costs nothing; close it, or use it in `async with`. SyncClient has the same calls for programs
+    without an event loop, and threads may share it.
 
-    With `conn`, a connection of your own (of psycopg or asyncpg, or a session or connection of
-    SQLAlchemy on one of them), a start or a signal is part of your transaction: nothing is started
-    when you roll back.
+    With `conn`, a connection of your own, or a session or connection of SQLAlchemy, a start or a
+    signal is part of your transaction: nothing is started when you roll back.
 
     >>> client = Client("postgresql://ada@db.example/shop")
     """
@@ -65,9 +65,11 @@ class Client(Signalling, Steering, Finding, Gathering, Following, Messaging, Kee
         return Schedules(self._session)
 
     @staticmethod
-    def sync(dsn: str | None = None, *, settings: Settings | None = None) -> SyncClient:
+    def sync(  # async only
+        dsn: str | None = None, *, settings: Settings | None = None
+    ) -> SyncClient:
         """A client with the same calls for programs without an event loop."""
-        return SyncClient(settings_of(dsn, settings))
+        return SyncClient(dsn, settings=settings)
 
     async def __aenter__(self) -> Self:
         return self
@@ -76,11 +78,8 @@ class Client(Signalling, Steering, Finding, Gathering, Following, Messaging, Kee
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections. Whoever waits for a run or its events gets an error."""
-        await self._session.waiter.close()
-        await self._session.feed.close()
-        await self._session.wakes.close()
-        await self._session.pool.close()
+        """Close the connections. Who waits in its event loop for a run or events gets an error."""
+        await self._session.close()
 
     def _open_pool(self, settings: Settings) -> Pool:
         """The testing kit has one whose connections see another time."""
@@ -113,9 +112,3 @@ class Client(Signalling, Steering, Finding, Gathering, Following, Messaging, Kee
         """What was done by hand, newest first: to one run, or to all."""
         run_id = None if target is None else (await self.find(target)).id
         return await self._session.pool.run(audit_of(run_id, checked_limit(limit, LONGEST_LIST)))
-
-
-def settings_of(dsn: str | None, settings: Settings | None) -> Settings:
-    if settings is None:
-        return Settings.from_env(dsn=dsn)
-    return settings if dsn is None else replace(settings, dsn=dsn)

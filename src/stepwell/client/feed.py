@@ -19,22 +19,21 @@ from stepwell.client.events import (
     OUTAGE,
     PAGE,
     RENEWED,
-    SETTLING,
     SHORTEST,
     Place,
 )
+from stepwell.client.settling import settle
 from stepwell.client.stream import EventStream
-from stepwell.db.connect import hopeless, passing
+from stepwell.db.connect import raise_unless_passing
 from stepwell.db.events import (
     events_between,
     events_of,
     keep_listening,
     listen_to,
     stop_listening,
-    transactions,
 )
 from stepwell.db.pool import Pool
-from stepwell.errors import DatabaseUnavailable, EventsMissed, StepwellError
+from stepwell.errors import EventsMissed, StepwellError
 
 
 class Feed:
@@ -57,7 +56,7 @@ class Feed:
             stream.put([last])
             return
         if place.run_id is None:
-            await self._settle()
+            await settle(self._pool)
         self._watch_over(stream)
 
     def leave(self, stream: EventStream) -> None:
@@ -89,14 +88,6 @@ class Feed:
             self._task = loop.create_task(self._watch(), name="stepwell events")
         self._streams.add(stream)
 
-    async def _settle(self) -> None:
-        """Wait for what was under way before anybody could know of us, but not for long."""
-        deadline = time.monotonic() + SETTLING
-        [before] = [now] = await self._pool.run(transactions())
-        while now.oldest < before.next and time.monotonic() < deadline:
-            await asyncio.sleep(SHORTEST)
-            [now] = await self._pool.run(transactions())
-
     async def _watch(self) -> None:
         try:
             await self._read_on()
@@ -111,10 +102,7 @@ class Feed:
                     found = await self._round(conn)
                 pause = SHORTEST if found else min(pause * GROWTH, LONGEST)
             except psycopg.OperationalError as error:
-                if hopeless(error):
-                    raise DatabaseUnavailable(str(error).strip()) from error
-                if not passing(error):
-                    raise
+                raise_unless_passing(error)
                 pause = OUTAGE
             await asyncio.sleep(pause)
 

@@ -16,7 +16,7 @@ from stepwell.client.filters import (
     newest_first,
     page_of,
 )
-from stepwell.client.run import Session
+from stepwell.client.session import Session
 from stepwell.db.inspect import RunSummary, runs_between
 
 PAGE = 500  # runs that are read at once

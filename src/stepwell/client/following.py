@@ -6,7 +6,7 @@ from uuid import UUID
 
 from stepwell.client.identity import Target, address_of
 from stepwell.client.reading import the_run
-from stepwell.client.run import Session
+from stepwell.client.session import Session
 from stepwell.client.stream import EventStream
 from stepwell.db.inspect import find_run
 

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from stepwell.client.identity import Named, ids_of
 from stepwell.client.reading import RunInfo, ended_now, info_of, result_of
-from stepwell.client.run import Run, Session
+from stepwell.client.run import Run
+from stepwell.client.session import Session
 from stepwell.db.inspect import RunRow, get_runs
 
 Out = TypeVar("Out")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -58,6 +59,15 @@ def ids_of(runs: Iterable[Named]) -> list[UUID]:
 def actor_of(settings: Settings) -> str | None:
     """Who steers, unless a call says so: the name in the settings; None is the database user."""
     return None if settings.name == Settings.__dataclass_fields__["name"].default else settings.name
+
+
+def settings_of(dsn: str | None, settings: Settings | None) -> Settings:
+    """What a client goes by: settings, or those of the environment, at this address."""
+    if isinstance(dsn, Settings):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError("settings are given by name: write settings=..., or an address alone")
+    if settings is None:
+        return Settings.from_env(dsn=dsn)
+    return settings if dsn is None else replace(settings, dsn=dsn)
 
 
 def checked_key(key: str | None) -> str | None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Generator
 from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
+from stepwell.client.archiving import archived_by
 from stepwell.client.definition import Definition
 from stepwell.client.prunes import Hand, pruning
-from stepwell.client.run import Session
+from stepwell.client.session import Session
 from stepwell.db.call import Call
 from stepwell.db.workers import WorkerInfo, drain_workers, is_served, worker_health
-from stepwell.define.archive import Archive, ArchivedRun, is_async
+from stepwell.define.archive import Archive
 
 Out = TypeVar("Out")
 
@@ -70,10 +70,3 @@ class Keeping:
             elif archive is not None:
                 await archived_by(archive, call.runs)
                 answer = []
-
-
-async def archived_by(archive: Archive, runs: list[ArchivedRun]) -> None:
-    """A function that blocks gets a thread."""
-    made = await asyncio.to_thread(archive, runs) if not is_async(archive) else archive(runs)
-    if made is not None:
-        await made

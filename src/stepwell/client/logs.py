@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from uuid import UUID
 
-import psycopg
-
-from stepwell.client.reading import MOST_ATTEMPTS, checked_limit, no_run
+from stepwell.client.reading import MOST_ATTEMPTS, checked_limit
 from stepwell.db.call import Call
-from stepwell.db.connect import hopeless, passing
-from stepwell.db.inspect import ended_runs
 from stepwell.db.notes import LogRow, ProgressInfo, run_logs, run_progress
-from stepwell.db.pool import Pool
 from stepwell.define.context import LEVELS, LogLevel
-from stepwell.errors import DatabaseUnavailable, PayloadError
+from stepwell.errors import PayloadError
 
-__all__ = ["LogLine", "ProgressInfo", "Tail", "Wanted", "followed", "lines_of", "progress_of"]
+__all__ = ["LogLine", "ProgressInfo", "Tail", "Wanted", "lines_of", "progress_of"]
 
 PAGE = 1000
-SHORTEST = 0.1
-LONGEST = 0.5
-GROWTH = 1.5
-OUTAGE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,34 +123,3 @@ def line_of(row: LogRow) -> LogLine:
 
 def progress_of(run_id: UUID, limit: int) -> Call[ProgressInfo]:
     return run_progress(run_id, checked_limit(limit, MOST_ATTEMPTS))
-
-
-async def followed(pool: Pool, tail: Tail) -> AsyncGenerator[LogLine]:
-    """Lines as they are written, until the run has ended. An outage only makes it later."""
-    run_id, pause = tail.wanted.run_id, SHORTEST
-    while True:
-        try:
-            async with pool.connection() as conn:
-                ended = await ended_runs([run_id]).on(conn)
-                lines = tail.take(await tail.call().on(conn))
-        except psycopg.OperationalError as error:
-            raise_unless_passing(error)
-            await asyncio.sleep(OUTAGE)
-            continue
-        if ended and ended[0].status == "missing":
-            raise no_run(run_id)
-        for line in lines:
-            yield line
-        if tail.behind:
-            continue
-        if ended:
-            return
-        pause = SHORTEST if lines else min(pause * GROWTH, LONGEST)
-        await asyncio.sleep(pause)
-
-
-def raise_unless_passing(error: psycopg.OperationalError) -> None:
-    if hopeless(error):
-        raise DatabaseUnavailable(str(error).strip()) from error
-    if not passing(error):
-        raise error

@@ -13,7 +13,7 @@ from stepwell.client.letters import (
     resent,
     sent,
 )
-from stepwell.client.run import Session
+from stepwell.client.session import Session
 from stepwell.client.wakes import to_queues
 from stepwell.db.messages import Resent
 from stepwell.db.theirs import Theirs

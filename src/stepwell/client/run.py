@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, field
 from typing import Generic
@@ -10,16 +9,7 @@ from uuid import UUID
 
 from typing_extensions import TypeVar
 
-from stepwell.client.feed import Feed
-from stepwell.client.logs import (
-    LogLine,
-    ProgressInfo,
-    Tail,
-    Wanted,
-    followed,
-    lines_of,
-    progress_of,
-)
+from stepwell.client.logs import LogLine, ProgressInfo, Tail, Wanted, lines_of, progress_of
 from stepwell.client.options import checked_priority
 from stepwell.client.reading import (
     ChildInfo,
@@ -35,14 +25,14 @@ from stepwell.client.reading import (
     some_children,
     step_of,
 )
+from stepwell.client.session import Session
 from stepwell.client.signals import SignalInfo, inbox_of, signal_of
 from stepwell.client.stream import EventStream
-from stepwell.client.waiter import Waiter
-from stepwell.client.wakes import Wakes, to_queues
+from stepwell.client.tailing import followed
+from stepwell.client.wakes import to_queues
 from stepwell.db.call import Call
 from stepwell.db.explain import Reason, explain_run
 from stepwell.db.inspect import AttemptInfo, RunRow, RunSummary, get_runs, run_steps
-from stepwell.db.pool import Pool
 from stepwell.db.steer import (
     Labels,
     Steered,
@@ -58,9 +48,8 @@ from stepwell.define.context import LogLevel
 from stepwell.define.ids import new_run_id
 from stepwell.define.labels import Metadata
 from stepwell.errors import RunTimeout
-from stepwell.settings import MAX_PAYLOAD
 
-__all__ = [
+__all__ = [  # async only
     "AttemptInfo",
     "ChildInfo",
     "LogLine",
@@ -73,18 +62,6 @@ __all__ = [
 ]
 
 Out = TypeVar("Out", default=object, covariant=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """What the handles of one client share. `actor` is who steers, unless a call says so."""
-
-    pool: Pool
-    waiter: Waiter
-    wakes: Wakes
-    feed: Feed
-    actor: str | None = None
-    max_payload: int = MAX_PAYLOAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,11 +229,4 @@ class Run(Generic[Out]):
             if row.status == "started":
                 raise RunTimeout(self.id, timeout)
             return row
-        deadline = asyncio.timeout(timeout)
-        try:
-            async with deadline:
-                return await self._session.waiter.ended(self.id)
-        except TimeoutError as error:
-            if timeout is None or not deadline.expired():
-                raise
-            raise RunTimeout(self.id, timeout) from error
+        return await self._session.waiter.ended(self.id, timeout)

@@ -16,8 +16,9 @@ from stepwell.client.batch import (
 )
 from stepwell.client.definition import Definition
 from stepwell.client.options import Choices, StartChoices
-from stepwell.client.run import Run, Session
+from stepwell.client.run import Run
 from stepwell.client.sending import answered, sending
+from stepwell.client.session import Session
 from stepwell.client.versions import Versions
 from stepwell.client.wakes import Wake, wake_calls
 from stepwell.db.call import Call

@@ -17,7 +17,7 @@ from stepwell.client.filters import (
     newest_first,
     page_of,
 )
-from stepwell.client.sync_run import SyncSession
+from stepwell.client.sync_session import SyncSession
 from stepwell.db.inspect import RunSummary, runs_between
 
 PAGE = 500  # runs that are read at once

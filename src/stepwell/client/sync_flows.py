@@ -26,6 +26,7 @@ from stepwell.client.identity import Handle
 from stepwell.client.options import StartChoices
 from stepwell.client.sync_enqueuing import SyncEnqueuing
 from stepwell.client.sync_run import SyncRun
+from stepwell.client.sync_waiter import LONGEST
 from stepwell.client.upserting import (
     NEWS,
     FlowData,
@@ -37,7 +38,6 @@ from stepwell.client.upserting import (
     upserted,
     upserting,
 )
-from stepwell.client.waiter import LONGEST
 from stepwell.db.inspect import run_steps
 from stepwell.db.states import get_run, get_run_with_states
 from stepwell.db.theirs import TheirsSync

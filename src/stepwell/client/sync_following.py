@@ -1,3 +1,4 @@
+# made by tools/sync.py out of following.py: change that, and run `python -m tools.sync`
 """What happens to runs, as it happens. For SyncClient."""
 
 from __future__ import annotations
@@ -6,8 +7,8 @@ from uuid import UUID
 
 from stepwell.client.identity import Target, address_of
 from stepwell.client.reading import the_run
-from stepwell.client.sync_events import SyncEventStream
-from stepwell.client.sync_run import SyncSession
+from stepwell.client.sync_session import SyncSession
+from stepwell.client.sync_stream import SyncEventStream
 from stepwell.db.inspect import find_run
 
 
@@ -26,8 +27,8 @@ class SyncFollowing:
                 return address
             return the_run(address, session.pool.run(find_run(address)))
 
-        return SyncEventStream(session.pool, found)
+        return SyncEventStream(session.feed, found)
 
     def all_events(self) -> SyncEventStream:
         """What happens to all runs from now on. It does not end."""
-        return SyncEventStream(self._session.pool, None)
+        return SyncEventStream(self._session.feed, None)

@@ -9,7 +9,8 @@ from uuid import UUID
 
 from stepwell.client.identity import Named, ids_of
 from stepwell.client.reading import RunInfo, ended_now, info_of, result_of
-from stepwell.client.sync_run import SyncRun, SyncSession
+from stepwell.client.sync_run import SyncRun
+from stepwell.client.sync_session import SyncSession
 from stepwell.db.inspect import RunRow, get_runs
 
 Out = TypeVar("Out")

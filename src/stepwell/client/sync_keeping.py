@@ -1,3 +1,4 @@
+# made by tools/sync.py out of keeping.py: change that, and run `python -m tools.sync`
 """Who works, and what is kept: workers, draining and pruning. For SyncClient."""
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from uuid import UUID
 
 from stepwell.client.definition import Definition
 from stepwell.client.prunes import Hand, pruning
-from stepwell.client.sync_run import SyncSession
+from stepwell.client.sync_archiving import archived_by
+from stepwell.client.sync_session import SyncSession
 from stepwell.db.call import Call
 from stepwell.db.workers import WorkerInfo, drain_workers, is_served, worker_health
-from stepwell.define.archive import Archive, is_async
+from stepwell.define.archive import Archive
 
 Out = TypeVar("Out")
 
@@ -30,7 +32,7 @@ class SyncKeeping:
     def is_served(self, queue: str) -> bool:
         """Whether a healthy worker takes on what is in a queue. That of a flow, machine or job is
         called like it, unless it says another."""
-        return (self._session.pool.run(is_served(queue)))[0].served
+        return self._session.pool.run(is_served(queue))[0].served
 
     def drain(self, *workers: UUID, actor: str | None = None) -> list[UUID]:
         """Tell workers to take nothing new, to end what runs, and to go; answers with those that
@@ -67,9 +69,5 @@ class SyncKeeping:
             if not isinstance(call, Hand):
                 answer = self._session.pool.run(call)
             elif archive is not None:
-                if is_async(archive):
-                    raise TypeError(
-                        f"{archive!r} is async, and this client is not; give a function"
-                    )
-                archive(call.runs)
+                archived_by(archive, call.runs)
                 answer = []

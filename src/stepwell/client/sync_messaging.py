@@ -14,7 +14,7 @@ from stepwell.client.letters import (
     resent,
     sent,
 )
-from stepwell.client.sync_run import SyncSession
+from stepwell.client.sync_session import SyncSession
 from stepwell.client.wakes import to_queues
 from stepwell.db.messages import Resent
 from stepwell.db.theirs import TheirsSync

@@ -1,4 +1,5 @@
-"""A handle on one run, with blocking calls."""
+# made by tools/sync.py out of run.py: change that, and run `python -m tools.sync`
+"""A handle on one run: wait for it, look at it, steer it."""
 
 from __future__ import annotations
 
@@ -26,10 +27,10 @@ from stepwell.client.reading import (
     step_of,
 )
 from stepwell.client.signals import SignalInfo, inbox_of, signal_of
-from stepwell.client.sync_events import SyncEventStream
-from stepwell.client.sync_logs import followed
-from stepwell.client.sync_waiter import SyncWaiter
-from stepwell.client.wakes import SyncWakes, to_queues
+from stepwell.client.sync_session import SyncSession
+from stepwell.client.sync_stream import SyncEventStream
+from stepwell.client.sync_tailing import followed
+from stepwell.client.wakes import to_queues
 from stepwell.db.call import Call
 from stepwell.db.explain import Reason, explain_run
 from stepwell.db.inspect import AttemptInfo, RunRow, get_runs, run_steps
@@ -44,29 +45,18 @@ from stepwell.db.steer import (
     retry_run,
     set_priority,
 )
-from stepwell.db.sync_pool import SyncPool
 from stepwell.define.context import LogLevel
 from stepwell.define.ids import new_run_id
 from stepwell.define.labels import Metadata
-from stepwell.settings import MAX_PAYLOAD
+from stepwell.errors import RunTimeout
 
 Out = TypeVar("Out", default=object, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class SyncSession:
-    """What the handles of one client share. `actor` is who steers, unless a call says so."""
-
-    pool: SyncPool
-    waiter: SyncWaiter
-    wakes: SyncWakes
-    actor: str | None = None
-    max_payload: int = MAX_PAYLOAD
-
-
-@dataclass(frozen=True, slots=True)
 class SyncRun(Generic[Out]):
-    """What Run is, with blocking calls."""
+    """One run, by its id. `created` is False when the key or the id was taken: then this is the
+    run that has it. Making a handle asks the database nothing."""
 
     id: UUID
     created: bool
@@ -86,7 +76,11 @@ class SyncRun(Generic[Out]):
     def events(self) -> SyncEventStream:
         """What happens to it from now on, to the event that ends it; when it has ended that one
         alone."""
-        return SyncEventStream(self._session.pool, lambda: self.id)
+
+        def found() -> UUID:
+            return self.id
+
+        return SyncEventStream(self._session.feed, found)
 
     def info(self) -> RunInfo:
         """The run as it is now; NotFound when there is none."""
@@ -219,5 +213,9 @@ class SyncRun(Generic[Out]):
         raise no_run(self.id)
 
     def _ended(self, timeout: float | None) -> RunRow:
-        [row] = self._session.waiter.each_ended([self.id], timeout)
-        return row
+        if timeout is not None and timeout <= 0:
+            row = self._row()
+            if row.status == "started":
+                raise RunTimeout(self.id, timeout)
+            return row
+        return self._session.waiter.ended(self.id, timeout)

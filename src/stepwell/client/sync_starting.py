@@ -18,7 +18,8 @@ from stepwell.client.batch import (
 from stepwell.client.definition import Definition
 from stepwell.client.options import Choices, StartChoices
 from stepwell.client.sending import answered, sending
-from stepwell.client.sync_run import SyncRun, SyncSession
+from stepwell.client.sync_run import SyncRun
+from stepwell.client.sync_session import SyncSession
 from stepwell.client.versions import Versions
 from stepwell.client.wakes import Wake, wake_calls
 from stepwell.db.call import Call

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from stepwell.client.identity import Target, address_of
 from stepwell.client.reading import reader_of, the_run
-from stepwell.client.sync_run import SyncRun, SyncSession
+from stepwell.client.sync_run import SyncRun
+from stepwell.client.sync_session import SyncSession
 from stepwell.client.wakes import to_queues
 from stepwell.db.inspect import DefinitionInfo, QueueInfo, find_run, list_flows, list_queues
 from stepwell.db.steer import pause_flow, pause_queue, resume_flow, resume_queue

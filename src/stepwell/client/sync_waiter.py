@@ -10,10 +10,10 @@ import psycopg
 
 from stepwell.client.reading import no_run
 from stepwell.client.waiter import ASK, FETCH, GROWTH, LONGEST, OUTAGE, SHORTEST, chunks
-from stepwell.db.connect import hopeless, passing
+from stepwell.db.connect import raise_unless_passing
 from stepwell.db.inspect import RunRow, ended_runs, get_runs
 from stepwell.db.sync_pool import SyncPool
-from stepwell.errors import DatabaseUnavailable, RunTimeout
+from stepwell.errors import RunTimeout
 
 
 class SyncWaiter:
@@ -21,6 +21,12 @@ class SyncWaiter:
 
     def __init__(self, pool: SyncPool) -> None:
         self._pool = pool
+
+    def ended(self, run_id: UUID, timeout: float | None = None) -> RunRow:
+        """The run once it has ended, however it ended; NotFound when there is none, RunTimeout when
+        it has not in time."""
+        [row] = self.each_ended([run_id], timeout)
+        return row
 
     def each_ended(
         self, run_ids: Iterable[UUID], timeout: float | None = None
@@ -54,9 +60,6 @@ class SyncWaiter:
                     for some in chunks([each.run_id for each in ended], FETCH):
                         rows += get_runs(some).on_sync(conn)
         except psycopg.OperationalError as error:
-            if hopeless(error):
-                raise DatabaseUnavailable(str(error).strip()) from error
-            if not passing(error):
-                raise
+            raise_unless_passing(error)
             return None
         return [row for row in rows if row.status != "started"]  # somebody retried it in between

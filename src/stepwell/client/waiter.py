@@ -12,10 +12,10 @@ from uuid import UUID
 import psycopg
 
 from stepwell.client.reading import no_run
-from stepwell.db.connect import hopeless, passing
+from stepwell.db.connect import raise_unless_passing
 from stepwell.db.inspect import RunRow, ended_runs, get_runs
 from stepwell.db.pool import Pool
-from stepwell.errors import DatabaseUnavailable, RunTimeout, StepwellError
+from stepwell.errors import RunTimeout, StepwellError
 
 SHORTEST = 0.01
 LONGEST = 0.25
@@ -38,11 +38,17 @@ class Waiter:
         self._joined = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    async def ended(self, run_id: UUID) -> RunRow:
-        """The run once it has ended, however it ended; NotFound when there is none."""
-        future = self._join(run_id)
+    async def ended(self, run_id: UUID, timeout: float | None = None) -> RunRow:
+        """The run once it has ended, however it ended; NotFound when there is none, RunTimeout when
+        it has not in time."""
+        future, deadline = self._join(run_id), asyncio.timeout(timeout)
         try:
-            return await future
+            async with deadline:
+                return await future
+        except TimeoutError as error:
+            if timeout is None or not deadline.expired():
+                raise
+            raise RunTimeout(run_id, timeout) from error
         finally:
             self._leave(run_id, future)
 
@@ -134,10 +140,7 @@ class Waiter:
         try:
             return await self._resolve(run_ids)
         except psycopg.OperationalError as error:
-            if hopeless(error):
-                raise DatabaseUnavailable(str(error).strip()) from error
-            if not passing(error):
-                raise
+            raise_unless_passing(error)
         await asyncio.sleep(OUTAGE)
         return False
 

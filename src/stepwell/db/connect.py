@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from stepwell.errors import SettingsError
+from stepwell.errors import DatabaseUnavailable, SettingsError
 
 # libpq gives no SQLSTATE when connecting fails; what is said in another language is tried again
 HOPELESS = re.compile(
@@ -49,3 +49,11 @@ def passing(error: psycopg.OperationalError) -> bool:
     """The connection broke or was not to be had, or Postgres rolled back for others' sake."""
     state = error.sqlstate
     return state is None or state.startswith((ROLLED_BACK, "08", "57P", "53300"))
+
+
+def raise_unless_passing(error: psycopg.OperationalError) -> None:
+    """For who waits until the database is back: what will not mend itself is an error."""
+    if hopeless(error):
+        raise DatabaseUnavailable(str(error).strip()) from error
+    if not passing(error):
+        raise error

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from psycopg import AsyncConnection, Connection
 
 from stepwell.client.client import Client
-from stepwell.client.sync import SyncClient
+from stepwell.client.sync_client import SyncClient
 from stepwell.db.clock import move_clock
 from stepwell.db.pool import Pool
 from stepwell.db.sync_pool import SyncPool

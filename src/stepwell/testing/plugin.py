@@ -16,10 +16,9 @@ from typing import Any, Protocol
 
 import pytest
 
-from stepwell.client.sync import SyncClient
+from stepwell.client.sync_client import SyncClient
 from stepwell.define.app import Stepwell
 from stepwell.define.flow import Flow
-from stepwell.settings import Settings
 from stepwell.testing.database import close_all, database, use_template
 from stepwell.testing.kit import Kit
 from stepwell.testing.sync import SyncKit
@@ -83,7 +82,7 @@ def stepwell_dsn() -> Generator[str]:
 @pytest.fixture
 def stepwell_client(stepwell_dsn: str) -> Generator[SyncClient]:
     """A blocking client of that database. In an async test: `async with Client(stepwell_dsn)`."""
-    with SyncClient(Settings(dsn=stepwell_dsn)) as client:
+    with SyncClient(stepwell_dsn) as client:
         yield client
 
 

@@ -1,4 +1,5 @@
-"""Following the log lines of a run, with blocking calls."""
+# made by tools/sync.py out of tailing.py: change that, and run `python -m tools.sync`
+"""The log lines of a run as they come."""
 
 from __future__ import annotations
 
@@ -7,18 +8,16 @@ from collections.abc import Generator
 
 import psycopg
 
-from stepwell.client.logs import (
-    GROWTH,
-    LONGEST,
-    OUTAGE,
-    SHORTEST,
-    LogLine,
-    Tail,
-    raise_unless_passing,
-)
+from stepwell.client.logs import LogLine, Tail
 from stepwell.client.reading import no_run
+from stepwell.db.connect import raise_unless_passing
 from stepwell.db.inspect import ended_runs
 from stepwell.db.sync_pool import SyncPool
+
+SHORTEST = 0.1
+LONGEST = 0.5
+GROWTH = 1.5
+OUTAGE = 0.5
 
 
 def followed(pool: SyncPool, tail: Tail) -> Generator[LogLine]:

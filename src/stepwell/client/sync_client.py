@@ -1,4 +1,5 @@
-"""The client for programs without an event loop: the same calls, blocking. Threads may share it."""
+# made by tools/sync.py out of client.py: change that, and run `python -m tools.sync`
+"""The client: start runs, find them, signal and steer them."""
 
 from __future__ import annotations
 
@@ -6,15 +7,17 @@ from typing import Any, Self, TypeVar, overload
 from uuid import UUID
 
 from stepwell.client.definition import AnyFlow, AnyJob
-from stepwell.client.identity import Target, actor_of, run_id_of
+from stepwell.client.identity import Target, actor_of, run_id_of, settings_of
 from stepwell.client.reading import LONGEST_LIST, RunInfo, checked_limit, reader_of
-from stepwell.client.schedules import SyncSchedules
+from stepwell.client.sync_feed import SyncFeed
 from stepwell.client.sync_finding import SyncFinding
 from stepwell.client.sync_following import SyncFollowing
 from stepwell.client.sync_gathering import SyncGathering
 from stepwell.client.sync_keeping import SyncKeeping
 from stepwell.client.sync_messaging import SyncMessaging
-from stepwell.client.sync_run import SyncRun, SyncSession
+from stepwell.client.sync_run import SyncRun
+from stepwell.client.sync_schedules import SyncSchedules
+from stepwell.client.sync_session import SyncSession
 from stepwell.client.sync_signalling import SyncSignalling
 from stepwell.client.sync_steering import SyncSteering
 from stepwell.client.sync_waiter import SyncWaiter
@@ -39,24 +42,30 @@ class SyncClient(
     SyncMessaging,
     SyncKeeping,
 ):
-    """What Client is, with blocking calls; `Client.sync(dsn)` makes one. With `conn`, a connection
-    of psycopg or a session or connection of SQLAlchemy on it, a start or a signal is part of your
-    transaction."""
+    """Starts runs and waits for them. It opens connections when it needs them, so making one
+    costs nothing; close it, or use it in `with`. SyncClient has the same calls for programs
+    without an event loop, and threads may share it.
 
-    def __init__(self, settings: Settings) -> None:
-        pool = self._open_pool(settings)
+    With `conn`, a connection of your own, or a session or connection of SQLAlchemy, a start or a
+    signal is part of your transaction: nothing is started when you roll back.
+
+    >>> client = SyncClient("postgresql://ada@db.example/shop")
+    """
+
+    def __init__(self, dsn: str | None = None, *, settings: Settings | None = None) -> None:
+        self._settings = settings_of(dsn, settings)
+        pool = self._open_pool(self._settings)
         self._session = SyncSession(
-            pool, SyncWaiter(pool), SyncWakes(pool), actor_of(settings), settings.max_payload
+            pool,
+            SyncWaiter(pool),
+            SyncWakes(pool),
+            SyncFeed(pool),
+            actor_of(self._settings),
+            self._settings.max_payload,
         )
         self._versions = Versions()
-        self._traces = Traces(settings.traces)
-        self._retention = settings.retention
-
-    def _open_pool(self, settings: Settings) -> SyncPool:
-        """The testing kit has one whose connections see another time."""
-        return SyncPool(
-            settings.dsn, timeout=settings.connect_timeout, application_name="stepwell client"
-        )
+        self._traces = Traces(self._settings.traces)
+        self._retention = self._settings.retention
 
     @property
     def schedules(self) -> SyncSchedules:
@@ -70,9 +79,16 @@ class SyncClient(
         self.close()
 
     def close(self) -> None:
-        """Close the connections."""
-        self._session.wakes.close()
-        self._session.pool.close()
+        """Close the connections. Who waits in its event loop for a run or events gets an error."""
+        self._session.close()
+
+    def _open_pool(self, settings: Settings) -> SyncPool:
+        """The testing kit has one whose connections see another time."""
+        return SyncPool(
+            settings.dsn,
+            timeout=settings.connect_timeout,
+            application_name="stepwell client",
+        )
 
     @overload
     def run(self, run_id: UUID | str) -> SyncRun[Any]: ...
