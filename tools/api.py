@@ -8,11 +8,16 @@ import textwrap
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
+from types import ModuleType
 from typing import Any, cast
 
 import stepwell
 import stepwell.testing
+from stepwell.define import middleware
+from stepwell.dev.postgres import EmbeddedPostgres
 from stepwell.errors import StepwellError
+from stepwell.observe.emit import subscribed
+from stepwell.observe.logs import log_event
 
 WIDTH = 100
 GROUPS: Mapping[str, str] = {
@@ -21,11 +26,24 @@ GROUPS: Mapping[str, str] = {
     "worker": "The worker",
     "settings": "Settings",
     "errors": "Errors",
+    "observe": "Events",
     "testing": "For tests",
+    "dev": "The embedded Postgres",
+}
+# names for types, which do not know where they are from
+ALIASES: Mapping[str, ModuleType] = {"Middleware": middleware, "Proceed": middleware}
+# what is only asked for by those who need it
+ELSEWHERE: Mapping[str, tuple[Any, ...]] = {
+    "observe": (log_event, subscribed),
+    "dev": (EmbeddedPostgres,),
 }
 INTRO = {
     "Errors": "Which is raised when, and what helps: [errors](errors.md).",
     "Settings": "Each knob: [settings](settings.md).",
+    "Events": "`log_event` is in `stepwell.observe.logs`, `subscribed` in `stepwell.observe.emit`. "
+    "What they tell: [events](events.md).",
+    "The embedded Postgres": "In `stepwell.dev.postgres`. Its [data and its end]"
+    "(../how-to/embedded-postgres.md).",
     "For tests": "In `stepwell.testing`. How to: [test your flows](../how-to/test-your-flows.md).",
 }
 
@@ -37,6 +55,7 @@ def page() -> str:
     parts: list[str] = []
     for package, title in GROUPS.items():
         found = testing if package == "testing" else of_package(names, package)
+        found |= {each.__name__: each for each in ELSEWHERE.get(package, ())}
         if found:
             entries = (entry(name, each) for name, each in sorted(found.items()))
             intro = [INTRO[title]] if title in INTRO else []
@@ -46,21 +65,28 @@ def page() -> str:
 
 def of_package(names: Mapping[str, Any], package: str) -> dict[str, Any]:
     prefix = f"stepwell.{package}"
-    return {
-        name: each
-        for name, each in names.items()
-        if each.__module__ == prefix or each.__module__.startswith(f"{prefix}.")
-    }
+    homes = {n: ALIASES[n].__name__ if n in ALIASES else names[n].__module__ for n in names}
+    return {n: names[n] for n in names if f"{homes[n]}.".startswith(f"{prefix}.")}
 
 
 def entry(name: str, each: Any) -> str:
     """One name: how it is called, what it says of itself, and what it has."""
+    if name in ALIASES:
+        return alias(name)
     if isinstance(each, type) and issubclass(each, StepwellError):
         return f"### `{name}`\n\n{prose(each)}"
     calls = "\n".join(shown(name, signature) for signature in signatures(each))
     parts = [f"### `{name}`", fenced(calls) if calls else "", prose(each)]
     parts += [member(name, *found) for found in members(each)] if isinstance(each, type) else []
     return "\n\n".join(filter(None, parts))
+
+
+def alias(name: str) -> str:
+    """As it is written, with the comment above it."""
+    pattern = rf"^((?:# [^\n]*\n)*)({name} = [^\n]*)"
+    found = re.search(pattern, inspect.getsource(ALIASES[name]), re.M)
+    assert found
+    return f"### `{name}`\n\n{fenced(found[2])}\n\n{found[1].replace('# ', '').strip()}"
 
 
 def member(owner: str, name: str, kind: str, each: Any) -> str:
@@ -73,7 +99,8 @@ def member(owner: str, name: str, kind: str, each: Any) -> str:
     if kind != "staticmethod":
         found = [without_first(signature) for signature in found]
     calls = "\n".join(before + shown(name, signature) for signature in found)
-    return f"**`{owner}.{name}`**\n\n{fenced(calls)}\n\n{prose(each)}".rstrip()
+    said = prose(each) or f"As `{owner.removeprefix('Sync')}.{name}`." * owner.startswith("Sync")
+    return f"**`{owner}.{name}`**\n\n{fenced(calls)}\n\n{said}".rstrip()
 
 
 def members(cls: type) -> Iterator[tuple[str, str, Any]]:
@@ -117,7 +144,8 @@ class Said:
     """An annotation as it is written."""
 
     def __init__(self, text: Any) -> None:
-        self.text = text if isinstance(text, str) else inspect.formatannotation(text)
+        whole = text if isinstance(text, str) else inspect.formatannotation(text)
+        self.text = re.sub(r"\b(?:[a-z_]+\.)+(?=[A-Z])", "", whole)  # classes without their modules
 
     def __repr__(self) -> str:
         return self.text

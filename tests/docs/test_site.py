@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import stepwell
+import stepwell.testing
 from tests.docs.pages import ROOT
 from tools.reference import PAGES, REFERENCE, page
 
@@ -35,4 +37,9 @@ def test_what_is_generated_is_current(name: str) -> None:
 
 def test_every_public_name_is_described() -> None:
     parts = page("api.md").split("\n### ")[1:]
-    assert [part.split("`")[1] for part in parts if part.count("\n") < 2] == []
+    names = [part.split("`")[1] for part in parts]
+    silent = r"^\*\*`(.*?)`\*\*\n\n```text\n[^`]*```\n\n(?=\*\*|#|\Z)"
+    assert re.findall(silent, page("api.md"), re.M) == []  # a method that says nothing
+    assert {*stepwell.__all__, *stepwell.testing.__all__} - {"__version__"} <= set(names)
+    assert len(set(names)) == len(names)
+    assert [name for name, part in zip(names, parts, strict=True) if part.count("\n") < 2] == []

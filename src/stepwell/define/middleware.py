@@ -27,7 +27,9 @@ class Attempt:
     context: Context | MachineContext | MessageContext
 
 
+# Goes on to the next middleware, in the end to the handler, and answers what that answered.
 Proceed = Callable[[], Awaitable[Any]]
+# `async def name(attempt, proceed)`: it is called around every handler of an app.
 Middleware = Callable[[Attempt, Proceed], Awaitable[Any]]
 
 

@@ -90,10 +90,12 @@ class EmbeddedPostgres:
                     self._socket.rmdir()
 
     def dsn(self, dbname: str = "stepwell") -> str:
+        """Where it is, running or not."""
         host = quote(str(self._socket), safe="")
         return f"postgresql://postgres@/{quote(dbname, safe='')}?host={host}&port=5432"
 
     def status(self) -> Status:
+        """Whether it runs, and as which process."""
         pid = self._pid()
         return Status(
             running=pid is not None,

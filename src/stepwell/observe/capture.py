@@ -27,6 +27,7 @@ class RunLogHandler(logging.Handler):
     """
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Called by `logging`."""
         speaker = speaking.get()
         if speaker is None or record.name.partition(".")[0] == "stepwell":
             return
