@@ -35,12 +35,16 @@ def worker(
     ] = None,
     flow_concurrency: Annotated[
         str | None,
-        Parameter(help="Fewer at once of some flows, machines or jobs: greet=5,send_welcome=2."),
+        Parameter(
+            help="Of some flows, machines or jobs fewer at once, in each process: greet=5,mail=2."
+        ),
     ] = None,
     threads: Annotated[int | None, Parameter(help="Sync handlers to run at once.")] = None,
     body_processes: Annotated[
         int | None,
-        Parameter(help="Child processes for bodies with process=True; else as many as cores."),
+        Parameter(
+            help="Child processes of each for bodies with process=True; else as many as cores."
+        ),
     ] = None,
     lease: Annotated[
         float | None, Parameter(help="Seconds after which a silent worker counts as lost.")
