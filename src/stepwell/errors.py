@@ -158,7 +158,7 @@ class Conflict(StepwellError):
 
 
 class RunFailed(StepwellError):
-    """The awaited run `run_id` failed: at `step`, with an error of `error_type` that said `message`.
+    """The awaited run `run_id` failed: at `step`, with an `error_type` that said `message`.
     `start_flow_sync` leaves the run, with the states of its steps, in `run`."""
 
     remedy: ClassVar[str] = "`stepwell runs show --attempts`; once mended, `stepwell runs retry`"
