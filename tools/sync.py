@@ -26,7 +26,7 @@ GENERATED = (
     *("client/client", "client/enqueuing", "client/finding", "client/flows", "client/following"),
     *("client/gathering", "client/keeping", "client/messaging", "client/run", "client/schedules"),
     *("client/session", "client/settling", "client/signalling", "client/starting"),
-    *("client/steering", "client/tailing"),
+    *("client/steering", "client/tailing", "testing/asking", "testing/expect", "testing/picturing"),
 )
 BY_HAND = ("client/archiving", "client/feed", "client/stream", "client/waiter", "db/pool")
 NAMES = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,7 +24,7 @@ from stepwell import (
     queue_worker,
     step,
 )
-from stepwell.testing import Kit, NeverQuiet, SyncKit, Tally
+from stepwell.testing import Expect, Kit, NeverQuiet, SyncExpect, SyncKit, Tally
 
 NEW_YEAR = datetime(2030, 1, 1, tzinfo=UTC)
 said: ContextVar[str] = ContextVar("said", default="nothing")
@@ -204,6 +205,20 @@ async def test_blocking_calls_do_not_stop_the_loop_of_a_test(dsn: str) -> None:
             raise AssertionError("it was opened")
 
 
+@pytest.mark.parametrize("kinds", [(Kit, SyncKit), (Expect, SyncExpect)])
+def test_both_kinds_have_the_same_calls(kinds: tuple[type, type]) -> None:
+    one, other = ({n: signature_of(getattr(kind, n)) for n in public(kind)} for kind in kinds)
+    assert one == other
+
+
+def public(kind: type) -> list[str]:
+    return [name for name in dir(kind) if not name.startswith("_")]
+
+
+def signature_of(member: Any) -> list[str]:
+    return list(inspect.signature(member).parameters) if callable(member) else []
+
+
 def test_a_kit_without_a_loop(dsn: str) -> None:
     said.set("sync")
     with SyncKit(APP, dsn, now=NEW_YEAR) as kit:
@@ -220,6 +235,8 @@ def test_a_kit_without_a_loop(dsn: str) -> None:
         kit.expect(run).failed(error=ValueError)
         kit.assert_ran(send, times=2)
         kit.expect(run).ran(send, times=2)
+        assert [each.message for each in kit.logs(run)] == ["a letter to nobody"] * 2
+        assert kit.logs(run, level="error") == kit.progress(run) == []
         with kit.connection() as conn, conn.transaction():
             run = kit.client.enqueue(send.call(to="a@example.com"), conn=conn)
         assert kit.run(run).started_at == kit.now

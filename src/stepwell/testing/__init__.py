@@ -1,9 +1,10 @@
 """For tests: run an app's work here and now, under a clock that only the test moves."""
 
 from stepwell.testing.database import database, use_template
-from stepwell.testing.expect import Expect, SyncExpect
+from stepwell.testing.expect import Expect
 from stepwell.testing.kit import Kit
-from stepwell.testing.sync import SyncKit
+from stepwell.testing.sync_expect import SyncExpect
+from stepwell.testing.sync_kit import SyncKit
 from stepwell.testing.tally import NeverQuiet, Tally
 
 __all__ = [

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Mapping
+from typing import Any, NoReturn
 from uuid import UUID
 
 from stepwell.client.client import Client
 from stepwell.client.identity import Target
 from stepwell.client.reading import RunInfo, StepInfo
-from stepwell.define.payload import decoder, encode
-from stepwell.testing.picture import pictured, waits_of
+from stepwell.testing.expected import ANYTHING, WERE, ErrorLike, as_json, fits
+from stepwell.testing.picture import waits_of
+from stepwell.testing.picturing import pictured
 from stepwell.testing.tally import check_ran
-
-ErrorLike = str | type[BaseException]
-Answer = TypeVar("Answer")
-ANYTHING: Any = object()
-_plain = decoder(Any)
 
 
 class Expect:
@@ -111,53 +107,3 @@ class Expect:
         __tracebackhide__ = True
         picture = await pictured(self._client, run)
         raise AssertionError(f"expected run {run.id} of {run.flow!r} {said}\n\n{picture}\n")
-
-
-WERE = {"completed": "completed", "failed": "failed", "cancelled": "was cancelled"}
-
-
-class SyncExpect:
-    """The same for tests that are not async."""
-
-    def __init__(self, expect: Expect, wait: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
-        self._expect = expect
-        self._wait = wait
-
-    def completed(self, output: Any = ANYTHING) -> RunInfo:
-        __tracebackhide__ = True
-        return self._wait(self._expect.completed(output))
-
-    def failed(self, *, step: str | None = None, error: ErrorLike | None = None) -> RunInfo:
-        __tracebackhide__ = True
-        return self._wait(self._expect.failed(step=step, error=error))
-
-    def cancelled(self, reason: str | None = None) -> RunInfo:
-        __tracebackhide__ = True
-        return self._wait(self._expect.cancelled(reason))
-
-    def live(self) -> RunInfo:
-        __tracebackhide__ = True
-        return self._wait(self._expect.live())
-
-    def waiting_for(self, *signals: str) -> StepInfo:
-        __tracebackhide__ = True
-        return self._wait(self._expect.waiting_for(*signals))
-
-    def skipped(self, *steps: str) -> RunInfo:
-        __tracebackhide__ = True
-        return self._wait(self._expect.skipped(*steps))
-
-    def ran(self, step: Any, times: int | None = None) -> RunInfo:
-        __tracebackhide__ = True
-        return self._wait(self._expect.ran(step, times))
-
-
-def fits(error: ErrorLike, error_type: str | None, said: str) -> bool:
-    if isinstance(error, str):
-        return re.search(error, said) is not None
-    return error.__name__ == error_type
-
-
-def as_json(value: Any) -> Any:
-    """As it would come back from the database."""
-    return _plain(encode(value))

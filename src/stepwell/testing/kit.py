@@ -5,38 +5,30 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Generator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
 from psycopg import AsyncConnection
 
-from stepwell.client.client import Client
-from stepwell.client.identity import Target
-from stepwell.client.logs import LogLine, ProgressInfo
-from stepwell.client.reading import RunInfo, StepInfo
 from stepwell.compile import deploy
 from stepwell.compile.schedules import deploy_schedules
 from stepwell.db import migrate
 from stepwell.define.app import Stepwell
-from stepwell.define.context import LogLevel
 from stepwell.define.flow import Flow
 from stepwell.errors import StepwellError
 from stepwell.settings import Settings
+from stepwell.testing.asking import Asking
 from stepwell.testing.clock import Clock, ClockClient, ClockPool
 from stepwell.testing.database import database
 from stepwell.testing.drain import Drain
-from stepwell.testing.expect import Expect
 from stepwell.testing.messages import Messages
 from stepwell.testing.sweeping import Sweeping
-from stepwell.testing.tally import Tally, check_ran
+from stepwell.testing.tally import MAX_STEPS, MAX_STEPS_ON_THE_WAY, Tally
 from stepwell.testing.timers import Timers
 
-MAX_STEPS = 1000
-MAX_STEPS_ON_THE_WAY = 10_000
 
-
-class Kit:
+class Kit(Asking):
     """An app deployed into a database: that of `dsn`, or one of its own that is dropped at the end.
 
     Nothing runs but in `drain` and `advance`, one handler after the other, through the claim and
@@ -48,7 +40,6 @@ class Kit:
     2030
     """
 
-    client: Client
     _pool: ClockPool
     _timers: Timers
     _drain: Drain
@@ -82,11 +73,6 @@ class Kit:
         return await self._lifetime.__aexit__(kind, error, trace)
 
     @property
-    def now(self) -> datetime:
-        """What time it is."""
-        return self.clock.now
-
-    @property
     def dsn(self) -> str:
         """The address of its database, while it is open."""
         return self._pool.dsn
@@ -97,23 +83,6 @@ class Kit:
         """
         with self._working():
             return self._counted(await self._settle(Tally(), max_steps, queue))
-
-    async def advance(
-        self,
-        by: timedelta = timedelta(),
-        *,
-        days: float = 0,
-        hours: float = 0,
-        minutes: float = 0,
-        seconds: float = 0,
-        drain: bool = True,
-        max_steps: int = MAX_STEPS_ON_THE_WAY,
-    ) -> Tally:
-        """Let time pass. It goes from one due time to the next, of timers, deadlines and schedules,
-        and drains at each, so that all happens in its order; with `drain=False` what is due only
-        becomes ready."""
-        more = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-        return await self.advance_to(self.now + by + more, drain=drain, max_steps=max_steps)
 
     async def advance_to(
         self, moment: datetime, *, drain: bool = True, max_steps: int = MAX_STEPS_ON_THE_WAY
@@ -148,36 +117,6 @@ class Kit:
         with self._working():
             return await self._sweeping.run()
 
-    def expect(self, target: Target) -> Expect:
-        """What the test says of a run: `await kit.expect(run).completed()`."""
-        return Expect(self.client, target, self._so_far.by_run)
-
-    def assert_ran(self, step: Any, times: int | None = None) -> None:
-        """AssertionError unless this kit ran a step, so often if you say; as `Tally.assert_ran`,
-        for all that was drained so far."""
-        __tracebackhide__ = True
-        check_ran(step, times, self._so_far.ran)
-
-    async def run(self, target: Target) -> RunInfo:
-        """The run of that id or key as it is now; NotFound when there is none."""
-        return await self.client.get(target)
-
-    async def waiting_for(self, target: Target) -> list[StepInfo]:
-        """The steps of a run that wait, each with what it waits for: `awaits` (signals), `next_at`
-        (a time), `blocked_on` (a limit)."""
-        steps = await (await self.client.find(target)).steps()
-        return [s for s in steps if s.awaits or s.next_at or s.blocked_on or s.status == "waiting"]
-
-    async def logs(
-        self, target: Target, step: str | None = None, *, level: LogLevel | None = None
-    ) -> list[LogLine]:
-        """What the handlers of a run said with `ctx.log`, or those of one step."""
-        return await (await self.client.find(target)).logs(step, level=level)
-
-    async def progress(self, target: Target) -> list[ProgressInfo]:
-        """How far the tasks of a run said they are."""
-        return await (await self.client.find(target)).progress()
-
     def connection(self) -> AbstractAsyncContextManager[AsyncConnection[Any]]:
         """Borrow a connection of psycopg that goes by this clock, for transactions of your own."""
         return self._pool.connection()
@@ -192,10 +131,6 @@ class Kit:
             tally = await self._messages.run(tally, max_steps, queue)
             if tally.steps == before:
                 return tally
-
-    def _counted(self, tally: Tally) -> Tally:
-        self._so_far += tally
-        return tally
 
     @contextmanager
     def _working(self) -> Generator[None]:

@@ -21,7 +21,7 @@ from stepwell.define.app import Stepwell
 from stepwell.define.flow import Flow
 from stepwell.testing.database import close_all, database, use_template
 from stepwell.testing.kit import Kit
-from stepwell.testing.sync import SyncKit
+from stepwell.testing.sync_kit import SyncKit
 
 App = Stepwell | Iterable[Flow[Any, Any]]
 

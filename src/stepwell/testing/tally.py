@@ -14,6 +14,8 @@ from stepwell.errors import StepwellError
 from stepwell.testing.names import name_of, times_of
 from stepwell.worker.queue_message import Handled
 
+MAX_STEPS = 1000
+MAX_STEPS_ON_THE_WAY = 10_000
 WORDS = {
     "completed": "completed",
     "done": "done",

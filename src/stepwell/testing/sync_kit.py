@@ -6,30 +6,27 @@ import asyncio
 from collections.abc import Coroutine, Iterable
 from contextlib import AbstractContextManager
 from contextvars import copy_context
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from psycopg import Connection
 
-from stepwell.client.identity import Target
-from stepwell.client.reading import RunInfo, StepInfo
 from stepwell.define.app import Stepwell
 from stepwell.define.flow import Flow
 from stepwell.settings import Settings
 from stepwell.testing.clock import SyncClockClient, SyncClockPool
-from stepwell.testing.expect import SyncExpect
-from stepwell.testing.kit import MAX_STEPS, MAX_STEPS_ON_THE_WAY, Kit
-from stepwell.testing.tally import Tally
+from stepwell.testing.kit import Kit
+from stepwell.testing.sync_asking import SyncAsking
+from stepwell.testing.tally import MAX_STEPS, MAX_STEPS_ON_THE_WAY, Tally
 
 Answer = TypeVar("Answer")
 
 
-class SyncKit:
+class SyncKit(SyncAsking):
     """What Kit is, with blocking calls, for tests of unittest or pytest that are not async; so is
     its `client`. Handlers may be of either kind."""
 
-    client: SyncClockClient
     _pool: SyncClockPool
 
     def __init__(
@@ -40,6 +37,8 @@ class SyncKit:
         now: datetime | None = None,
     ) -> None:
         self._kit = Kit(app, dsn, now=now)
+        self.clock = self._kit.clock
+        self._so_far = Tally()
         self._loop = asyncio.Runner(loop_factory=asyncio.new_event_loop)
 
     def __enter__(self) -> Self:
@@ -50,7 +49,7 @@ class SyncKit:
             self._loop.close()
             raise
         settings = Settings(dsn=self._kit.dsn)
-        self._pool = SyncClockPool(settings.dsn, self._kit.clock, "stepwell testing")
+        self._pool = SyncClockPool(settings.dsn, self.clock, "stepwell testing")
         self.client = SyncClockClient(settings, self._pool)
         return self
 
@@ -67,50 +66,32 @@ class SyncKit:
             self._loop.close()
 
     @property
-    def now(self) -> datetime:
-        """What time it is."""
-        return self._kit.now
+    def dsn(self) -> str:
+        """The address of its database, while it is open."""
+        return self._kit.dsn
 
     def drain(self, max_steps: int = MAX_STEPS, *, queue: str | None = None) -> Tally:
-        return self._wait(self._kit.drain(max_steps, queue=queue))
-
-    def advance(
-        self,
-        by: timedelta = timedelta(),
-        *,
-        days: float = 0,
-        hours: float = 0,
-        minutes: float = 0,
-        seconds: float = 0,
-        drain: bool = True,
-        max_steps: int = MAX_STEPS_ON_THE_WAY,
-    ) -> Tally:
-        more = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-        return self.advance_to(self.now + by + more, drain=drain, max_steps=max_steps)
+        """Run all that is ready now, messages of queues too, and what comes of it, until nothing
+        is; with `queue`, what is in that queue. NeverQuiet when that takes more than `max_steps`.
+        """
+        return self._counted(self._wait(self._kit.drain(max_steps, queue=queue)))
 
     def advance_to(
         self, moment: datetime, *, drain: bool = True, max_steps: int = MAX_STEPS_ON_THE_WAY
     ) -> Tally:
-        return self._wait(self._kit.advance_to(moment, drain=drain, max_steps=max_steps))
+        """Let time pass until a moment, as `advance` does."""
+        call = self._kit.advance_to(moment, drain=drain, max_steps=max_steps)
+        return self._counted(self._wait(call))
 
     def next_due(self) -> datetime | None:
+        """When the next timer, deadline, schedule or message is due; None: nothing waits for its
+        time."""
         return self._wait(self._kit.next_due())
 
-    def run(self, target: Target) -> RunInfo:
-        return self._wait(self._kit.run(target))
-
-    def waiting_for(self, target: Target) -> list[StepInfo]:
-        return self._wait(self._kit.waiting_for(target))
-
     def prune(self) -> int:
+        """Let go of runs that ended longer ago than they are kept, through the app's archive where
+        it has one, as workers do; how many went. What the archive raises is raised here."""
         return self._wait(self._kit.prune())
-
-    def expect(self, target: Target) -> SyncExpect:
-        return SyncExpect(self._kit.expect(target), self._wait)
-
-    def assert_ran(self, step: Any, times: int | None = None) -> None:
-        __tracebackhide__ = True
-        self._kit.assert_ran(step, times)
 
     def connection(self) -> AbstractContextManager[Connection[Any]]:
         """Borrow a connection of psycopg that goes by this clock."""
@@ -118,11 +99,7 @@ class SyncKit:
 
     def _wait(self, call: Coroutine[Any, Any, Answer]) -> Answer:
         """What the test's context says now is what handlers see."""
-        __tracebackhide__ = True
-        try:
-            return self._loop.run(call, context=copy_context())
-        except AssertionError as error:  # frames of asyncio say nothing to who reads it
-            raise error.with_traceback(None) from None
+        return self._loop.run(call, context=copy_context())
 
 
 def refuse_in_a_loop() -> None:
