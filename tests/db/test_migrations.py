@@ -12,6 +12,7 @@ from typing import Any, LiteralString
 import pytest
 from psycopg import AsyncConnection, errors
 
+from stepwell.db import crowd
 from stepwell.db import migrate as migrating
 from stepwell.db.migrate import Script, check, functions, migrate, migrations, read_schema
 from stepwell.errors import SchemaError
@@ -21,6 +22,8 @@ pytestmark = pytest.mark.timeout(60)
 Connection = AsyncConnection[Any]
 NEW = Script("9999_more.sql", "create table pgflow.more ();")
 BREAKING = Script("9999_more.sql", "-- breaking\ncreate table pgflow.more ();")
+CHANGED = Script("9999_more.sql", "alter table pgflow.runs add column more text;")
+WAITS: LiteralString = "select count(*) from pg_locks where not granted"
 MIGRATE = """
 import asyncio, sys
 from psycopg import AsyncConnection
@@ -223,6 +226,44 @@ async def test_a_migration_waits_for_another_and_then_has_nothing_to_do(empty_ds
             while not await value(one, "select count(*) from pg_locks where not granted"):
                 assert not second.done()
         assert await second == []
+
+
+async def test_who_has_a_table_in_use_is_waited_for_and_nobody_waits_behind(
+    dsn: str, with_migrations: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_migrations(CHANGED)
+    monkeypatch.setattr(migrating, "BRIEFLY", "set local lock_timeout = '100ms'")
+    monkeypatch.setattr(crowd, "PAUSE", 0.2)
+    async with (
+        await AsyncConnection.connect(dsn, autocommit=True) as changing,
+        await AsyncConnection.connect(dsn, autocommit=True) as reading,
+        await AsyncConnection.connect(dsn, autocommit=True) as starting,
+    ):
+        async with reading.transaction():
+            await reading.execute("select from pgflow.runs")
+            change = asyncio.create_task(migrate(changing))
+            while not await value(starting, WAITS):
+                assert not change.done()
+            await starting.execute("select from pgflow.runs")  # gets on while the other waits
+            assert not change.done()
+        assert await change == [CHANGED.name]
+
+
+async def test_who_stays_in_the_way_of_a_migration_is_named(
+    dsn: str, with_migrations: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_migrations(CHANGED)
+    monkeypatch.setattr(migrating, "BRIEFLY", "set local lock_timeout = '10ms'")
+    monkeypatch.setattr(crowd, "PAUSE", 0.0)
+    async with (
+        await AsyncConnection.connect(dsn, autocommit=True) as changing,
+        await AsyncConnection.connect(dsn, autocommit=True, application_name="report") as reading,
+    ):
+        async with reading.transaction():
+            await reading.execute("select from pgflow.runs")
+            with pytest.raises(SchemaError, match=r"report, idle in transaction.*migrate` again"):
+                await migrate(changing)
+        assert await migrate(changing) == [CHANGED.name]
 
 
 async def test_every_function_body_is_valid(ours: Connection) -> None:

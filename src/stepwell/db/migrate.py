@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import version as installed_version
 from importlib.resources import files
@@ -11,6 +12,7 @@ from typing import Any, LiteralString, cast
 
 from psycopg import AsyncConnection
 
+from stepwell.db.crowd import BRIEFLY, patiently
 from stepwell.db.foreign import FILLED, OURS, not_ours
 from stepwell.errors import SchemaError
 
@@ -142,14 +144,20 @@ async def read_schema(conn: AsyncConnection[Any]) -> Schema:
 
 
 async def migrate(conn: AsyncConnection[Any]) -> list[str]:
-    """Apply what is missing and return its names. Safe to run from many processes at once.
+    """Apply what is missing and return its names. Safe to run from many processes at once, and
+    while workers run: who has a table in use is waited for, but never for long at a time.
 
     All or nothing: one transaction. A database that is up to date is not touched.
     """
     if pending(await read_schema(conn)) == [] and await is_current(conn):
         return []
+    return await patiently(partial(apply_all, conn), conn)
+
+
+async def apply_all(conn: AsyncConnection[Any]) -> list[str]:
     async with conn.transaction():
         await conn.execute(LOCK)
+        await conn.execute(BRIEFLY)
         schema = await read_schema(conn)
         missing = pending(schema)
         if not missing and schema.current:
