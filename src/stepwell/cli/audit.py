@@ -6,15 +6,13 @@ from datetime import UTC
 from typing import Annotated
 
 from cyclopts import Parameter
-from cyclopts.validators import Number
 from rich.text import Text
 
 from stepwell.cli.database import AsJson, Dsn
 from stepwell.cli.exits import Exit
 from stepwell.cli.output import compact, console, note, plain, print_json, visible
-from stepwell.cli.runs import connected, resolve
+from stepwell.cli.runs import Limit, connected, resolve
 from stepwell.cli.show import narrow_table
-from stepwell.client.reading import LONGEST_LIST
 
 
 async def audit(
@@ -23,9 +21,7 @@ async def audit(
     ] = None,
     /,
     *,
-    limit: Annotated[
-        int, Parameter(help="At most so many.", validator=Number(gte=1, lte=LONGEST_LIST))
-    ] = 20,
+    limit: Limit = 20,
     dsn: Dsn = None,
     json: AsJson = False,
 ) -> int:

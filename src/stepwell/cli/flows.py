@@ -10,9 +10,9 @@ from cyclopts import Parameter
 from stepwell.cli.begin import read
 from stepwell.cli.database import AsJson, Dsn
 from stepwell.cli.exits import Exit, UsageError
-from stepwell.cli.lanes import Slug, flows, told
+from stepwell.cli.lanes import Slug, flows
 from stepwell.cli.output import plain, print_json
-from stepwell.cli.runs import Actor, connected
+from stepwell.cli.runs import Actor, connected, told
 from stepwell.client.client import Client
 from stepwell.client.reading import LONGEST_LIST
 from stepwell.client.upserting import UpsertedFlow

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from stepwell.cli.database import AsJson, Dsn
 from stepwell.cli.exits import Exit
-from stepwell.cli.output import complain, console, note, plain, print_json, seconds, visible
-from stepwell.cli.runs import Actor, connected
+from stepwell.cli.output import console, note, plain, print_json, seconds, visible
+from stepwell.cli.runs import Actor, connected, told
 from stepwell.cli.show import narrow_table
 from stepwell.db.inspect import DefinitionInfo, QueueInfo
 
@@ -124,13 +124,3 @@ def paused_text(each: QueueInfo | DefinitionInfo) -> Text:
     if each.paused_at is None:
         return Text("")
     return Text(": ".join(["paused", *([visible(each.reason)] if each.reason else [])]), "yellow")
-
-
-def told(kind: str, name: str, what: str, done: bool, otherwise: str, json: bool) -> int:
-    if json:
-        print_json({"name": name, what: done})
-    elif done:
-        print(f"{what} {name}")
-    else:
-        complain(f"{kind} {name} was not {what}: {otherwise}")
-    return Exit.OK if done else Exit.FAILED

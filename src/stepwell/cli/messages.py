@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from cyclopts.validators import Number
 from rich.table import Table
 from rich.text import Text
 
@@ -24,19 +23,16 @@ from stepwell.cli.output import (
     shortened,
     visible,
 )
-from stepwell.cli.runs import Actor, connected
+from stepwell.cli.runs import Actor, Limit, connected
 from stepwell.cli.show import narrow_table
 from stepwell.client.letters import DeadLetter
-from stepwell.client.reading import LONGEST_LIST
 from stepwell.define.payload import decoder
 from stepwell.errors import PayloadError
 
 All = Annotated[
     bool, Parameter(name="--all", negative=(), help="All of the queue, instead of ids.")
 ]
-Limit = Annotated[
-    int, Parameter(help="At most so many.", validator=Number(gte=1, lte=LONGEST_LIST))
-]
+Ids = Annotated[int, Parameter(help="Ids of dead letters; see `stepwell queues dead`.")]
 
 
 @queues.command
@@ -108,7 +104,7 @@ async def dead(
 async def resend(
     queue: Queue,
     /,
-    *ids: Annotated[int, Parameter(help="Ids of dead letters; see `stepwell queues dead`.")],
+    *ids: Ids,
     all: All = False,
     limit: Limit = 1000,
     actor: Actor = None,
@@ -130,7 +126,7 @@ async def resend(
 async def forget(
     queue: Queue,
     /,
-    *ids: Annotated[int, Parameter(help="Ids of dead letters; see `stepwell queues dead`.")],
+    *ids: Ids,
     all: All = False,
     limit: Limit = 1000,
     actor: Actor = None,

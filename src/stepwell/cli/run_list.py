@@ -8,18 +8,26 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, cast
 
 from cyclopts import Parameter
-from cyclopts.validators import Number
 
 from stepwell.cli.database import AsJson, Dsn
 from stepwell.cli.exits import Exit, UsageError
 from stepwell.cli.labels import Pairs, pairs_of
 from stepwell.cli.output import console, note, plain, print_json
-from stepwell.cli.runs import Actor, Kind, RunId, Status, connected, resolve
+from stepwell.cli.runs import Actor, Kind, Limit, RunId, Status, connected, resolve
 from stepwell.cli.show import run_table
 from stepwell.client.filters import Filters, Moment
-from stepwell.client.reading import LONGEST_LIST
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+OfFlows = Annotated[
+    tuple[str, ...],
+    Parameter(negative=(), help="Of this flow, machine or job; may be repeated."),
+]
+OfKind = Annotated[Kind | None, Parameter(help="Only runs of this kind.")]
+InStates = Annotated[
+    tuple[Status, ...], Parameter(negative=(), help="In this state; may be repeated.")
+]
 
 
 @Parameter(name="*")
@@ -65,14 +73,9 @@ class Which:
 
 async def list_runs(
     *,
-    flow: Annotated[
-        tuple[str, ...],
-        Parameter(negative=(), help="Of this flow, machine or job; may be repeated."),
-    ] = (),
-    kind: Annotated[Kind | None, Parameter(help="Only runs of this kind.")] = None,
-    status: Annotated[
-        tuple[Status, ...], Parameter(negative=(), help="In this state; may be repeated.")
-    ] = (),
+    flow: OfFlows = (),
+    kind: OfKind = None,
+    status: InStates = (),
     which: Which | None = None,
     before: Annotated[
         str | None, Parameter(help="The page after this run: the last of a page.")
@@ -80,9 +83,7 @@ async def list_runs(
     after: Annotated[
         str | None, Parameter(help="The page before this run: the first of a page.")
     ] = None,
-    limit: Annotated[
-        int, Parameter(help="At most so many.", validator=Number(gte=1, lte=LONGEST_LIST))
-    ] = 20,
+    limit: Limit = 20,
     dsn: Dsn = None,
     json: AsJson = False,
 ) -> int:

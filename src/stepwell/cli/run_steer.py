@@ -9,16 +9,14 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from cyclopts import Parameter
-from cyclopts.validators import Number
 
 from stepwell.cli.database import AsJson, Dsn
 from stepwell.cli.exits import Exit, UsageError
 from stepwell.cli.output import complain, console, note, plain, print_json
-from stepwell.cli.run_list import Which
-from stepwell.cli.runs import Actor, Kind, RunId, Status, connected, resolve, told
+from stepwell.cli.run_list import InStates, OfFlows, OfKind, Which
+from stepwell.cli.runs import Actor, Limit, RunId, Status, connected, resolve, told
 from stepwell.cli.show import run_table
 from stepwell.client.client import Client
-from stepwell.client.reading import LONGEST_LIST
 from stepwell.client.run import Run
 from stepwell.db.inspect import RunSummary
 from stepwell.errors import DatabaseUnavailable, StepwellError
@@ -34,17 +32,10 @@ Act = Callable[[Run[Any]], Awaitable[bool | UUID]]
 class Several:
     """Which runs, where none is named, beside what a list can be told; and whether to ask."""
 
-    flow: Annotated[
-        tuple[str, ...],
-        Parameter(negative=(), help="Of this flow, machine or job; may be repeated."),
-    ] = ()
-    kind: Annotated[Kind | None, Parameter(help="Only runs of this kind.")] = None
-    status: Annotated[
-        tuple[Status, ...], Parameter(negative=(), help="In this state; may be repeated.")
-    ] = ()
-    limit: Annotated[
-        int, Parameter(help="At most so many.", validator=Number(gte=1, lte=LONGEST_LIST))
-    ] = 1000
+    flow: OfFlows = ()
+    kind: OfKind = None
+    status: InStates = ()
+    limit: Limit = 1000
     dry_run: Annotated[bool, Parameter(negative=(), help="Only list which that would be.")] = False
     yes: Annotated[bool, Parameter(("--yes", "-y"), negative=(), help="Do not ask first.")] = False
 
@@ -166,7 +157,7 @@ async def one(client: Client, typed: str, verb: Verb, json: bool) -> int:
     otherwise = verb.otherwise
     if not answer and (status := (await run.info()).status) != "started":
         otherwise = f"{otherwise} ({status})"
-    return told(run.id, verb.done, answer, otherwise, json)
+    return told("run", run.id, verb.done, answer, otherwise, json)
 
 
 async def many(client: Client, several: Several, which: Which, verb: Verb, json: bool) -> int:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from cyclopts import App, Parameter
+from cyclopts.validators import Number
 
 from stepwell.cli.database import AsJson, Dsn, database, settings_of
 from stepwell.cli.exits import WHAT_NOW, Exit, UsageError
@@ -18,6 +19,7 @@ from stepwell.cli.picture import Picture, as_data, pictures
 from stepwell.cli.show import attempt_list, described
 from stepwell.cli.watch import print_events
 from stepwell.client.client import Client
+from stepwell.client.reading import LONGEST_LIST
 from stepwell.client.run import Run
 from stepwell.errors import NotFound
 
@@ -54,6 +56,9 @@ RunId = Annotated[
     str, Parameter(help="A run id, its beginning (8 digits or more), or the key of a run.")
 ]
 Actor = Annotated[str | None, Parameter(help="Who does it, for the audit; else the database user.")]
+Limit = Annotated[
+    int, Parameter(help="At most so many.", validator=Number(gte=1, lte=LONGEST_LIST))
+]
 Kind = Literal["flow", "machine", "job"]
 Status = Literal["started", "completed", "failed", "cancelled"]
 LONGEST_CONNECT = 5.0  # seconds
@@ -174,16 +179,17 @@ async def steer(
         done = await act(run)
         if not done and (status := (await run.info()).status) != "started":
             otherwise = f"{once_ended or otherwise} ({status})"
-    return told(run.id, what, done, otherwise, json)
+    return told("run", run.id, what, done, otherwise, json)
 
 
-def told(run_id: UUID, what: str, done: bool, otherwise: str, json: bool) -> int:
+def told(kind: str, name: UUID | str, what: str, done: bool, otherwise: str, json: bool) -> int:
+    """Say whether it was done to a run, a flow, a queue or a schedule."""
     if json:
-        print_json({"id": run_id, what: done})
+        print_json({"id" if isinstance(name, UUID) else "name": name, what: done})
     elif done:
-        print(f"{what} {run_id}")
+        print(f"{what} {name}")
     else:
-        complain(f"run {run_id} was not {what}: {otherwise}")
+        complain(f"{kind} {name} was not {what}: {otherwise}")
     return Exit.OK if done else Exit.FAILED
 
 

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from stepwell.cli.database import AsJson, Dsn
 from stepwell.cli.exits import Exit
-from stepwell.cli.output import compact, complain, console, note, plain, print_json, visible
-from stepwell.cli.runs import connected
+from stepwell.cli.output import compact, console, note, plain, print_json, visible
+from stepwell.cli.runs import connected, told
 from stepwell.cli.show import narrow_table
 from stepwell.client.timetable import MOST_SLOTS, ScheduleInfo
 
@@ -55,7 +55,7 @@ async def pause(schedule: Name, /, *, dsn: Dsn = None, json: AsJson = False) -> 
     """Fire no slot of a schedule until it is resumed."""
     async with connected(dsn) as client:
         done = await client.schedules.pause(schedule)
-    return told(schedule, "paused", done, "it is paused already", json)
+    return told("schedule", schedule, "paused", done, "it is paused already", json)
 
 
 @schedules.command
@@ -63,7 +63,7 @@ async def resume(schedule: Name, /, *, dsn: Dsn = None, json: AsJson = False) ->
     """Fire slots again. Its catch-up policy says what of the pause is made up for."""
     async with connected(dsn) as client:
         done = await client.schedules.resume(schedule)
-    return told(schedule, "resumed", done, "it is not paused", json)
+    return told("schedule", schedule, "resumed", done, "it is not paused", json)
 
 
 @schedules.command
@@ -83,7 +83,7 @@ async def delete(schedule: Name, /, *, dsn: Dsn = None, json: AsJson = False) ->
     """Forget a schedule. Its runs stay; code that still has it makes it anew when deployed."""
     async with connected(dsn) as client:
         await client.schedules.delete(schedule)
-    return told(schedule, "deleted", True, "", json)
+    return told("schedule", schedule, "deleted", True, "", json)
 
 
 @schedules.command(name="next")
@@ -104,16 +104,6 @@ async def next_slots(
         for slot in slots:
             print(moment(slot))
     return Exit.OK
-
-
-def told(name: str, what: str, done: bool, otherwise: str, json: bool) -> int:
-    if json:
-        print_json({"name": name, what: done})
-    elif done:
-        print(f"{what} {name}")
-    else:
-        complain(f"schedule {name} was not {what}: {otherwise}")
-    return Exit.OK if done else Exit.FAILED
 
 
 def table_of(found: Sequence[ScheduleInfo]) -> Table:
