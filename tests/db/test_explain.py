@@ -152,6 +152,23 @@ def test_full_hands_are_a_reason(fleet: Hands) -> None:
     assert busy.message == "step s0: hands, which serves queue orders, has its hands full"
 
 
+def test_hands_are_counted_of_whoever_serves_that_lane(hands: Hands) -> None:
+    at(hands, 0)
+    hands.define(single("orders", queue="here, there"))
+    hands.register(lease=15)
+    tell(hands, concurrency=1)
+    *_, second = [hands.begin("orders") for _ in range(2)]
+    hands.claim(1)
+    assert "hands, which serves queue here, there, has" in only(hands, second).message
+    plain = hands.define(single("plain"))
+    tell(hands, concurrency=1)
+    run = hands.begin("plain")
+    assert words(hands, run) == [("workers_busy", "moving")]
+    Hands(hands.conn, lanes=[("plain", plain)]).register(lease=15)  # how much it can do is unknown
+    assert words(hands, run) == [("ready", "moving")]
+    assert words(hands, second) == [("workers_busy", "moving")]
+
+
 def test_who_runs_it_is_named_with_how_they_are(fleet: Hands) -> None:
     run = fleet.begin("orders")
     fleet.claim()

@@ -109,11 +109,16 @@ begin
       and (select count(*) from pgflow.slots s where s.gate = l.kind || '/' || l.name) >= l.capacity)
     and (t.concurrency_key is null
       or (select count(*) from pgflow.slots s where s.gate = t.concurrency_key) < pgflow.capacity_of(t.concurrency_key));
-  select array_agg(w.function_name), coalesce(bool_and(w.concurrency <= (
-    select count(*) from pgflow.step_tasks r where r.last_worker_id = w.worker_id and r.stage = 'running')), false) into workers, busy
+  -- who does not say how much it runs at once may have a hand free
+  select array_agg(w.function_name), coalesce(bool_and(coalesce(w.concurrency <= (
+    select count(*) from pgflow.step_tasks r where r.last_worker_id = w.worker_id and r.stage = 'running'), false)), false)
+  into workers, busy
   from pgflow.workers w
-  where w.stopped_at is null and w.deprecated_at is null and t.queue = any (string_to_array(w.queue_name, ','))
-    and pgflow.is_beating(w) and (w.lane_versions is null or t.version_id = any (w.lane_versions));
+  where w.stopped_at is null and w.deprecated_at is null and pgflow.is_beating(w) and case when w.lane_versions is null
+    then t.queue = any (string_to_array(w.queue_name, ','))
+    else exists (
+      select from unnest(w.lane_queues, w.lane_versions) l (queue, version)
+      where l.queue = t.queue and l.version = t.version_id) end;
   select count(*)::int into before from (
     select from pgflow.step_tasks o
     where o.queue = t.queue and o.version_id = t.version_id and o.stage = 'ready' and o.fairness_key = t.fairness_key
