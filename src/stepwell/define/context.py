@@ -16,29 +16,15 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
 
 
-class Context(Protocol):
-    """Facts about one execution of one task; ask for it with a parameter `ctx`.
-
-    >>> def charge(reserve: dict[str, int], ctx: Context) -> str:
-    ...     return f"charged by attempt {ctx.attempt} of run {ctx.run_id}"
-    """
+class Execution(Protocol):
+    """Facts about one execution, of whatever it is."""
 
     @property
     def run_id(self) -> UUID: ...
 
     @property
-    def flow(self) -> str:
-        """The slug of the flow."""
-        ...
-
-    @property
     def step(self) -> str:
         """The slug of the step."""
-        ...
-
-    @property
-    def task_index(self) -> int:
-        """Which element of a map step this is; 0 for a single step."""
         ...
 
     @property
@@ -50,23 +36,13 @@ class Context(Protocol):
     def max_attempts(self) -> int: ...
 
     @property
-    def last_attempt(self) -> bool:
-        """True when a failure of this attempt is final."""
-        ...
-
-    @property
     def deadline(self) -> datetime:
         """When the step's timeout ends this attempt, in UTC."""
         ...
 
     @property
-    def flow_input(self) -> Any:
-        """The flow's input, decoded to the flow's input type."""
-        ...
-
-    @property
     def cancelled(self) -> bool:
-        """True once the result can no longer be written; long sync handlers look now and then."""
+        """True once its outcome can no longer be written; long sync bodies look now and then."""
         ...
 
     def progress(self, share: float | None = None, message: str | None = None) -> None:
@@ -92,6 +68,34 @@ class Context(Protocol):
 
     @property
     def worker_id(self) -> UUID: ...
+
+
+class Context(Execution, Protocol):
+    """Facts about one execution of one task; ask for it with a parameter `ctx`.
+
+    >>> def charge(reserve: dict[str, int], ctx: Context) -> str:
+    ...     return f"charged by attempt {ctx.attempt} of run {ctx.run_id}"
+    """
+
+    @property
+    def flow(self) -> str:
+        """The slug of the flow."""
+        ...
+
+    @property
+    def task_index(self) -> int:
+        """Which element of a map step this is; 0 for a single step."""
+        ...
+
+    @property
+    def last_attempt(self) -> bool:
+        """True when a failure of this attempt is final."""
+        ...
+
+    @property
+    def flow_input(self) -> Any:
+        """The flow's input, decoded to the flow's input type."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +123,12 @@ class ChildInfo:
     ended_at: datetime | None
 
 
-class MachineContext(Protocol):
+class MachineContext(Execution, Protocol):
     """Facts about one execution of one step of a machine.
 
     >>> async def ship(ctx: MachineContext) -> str:
     ...     return f"{len(ctx.awaited)} of {len(await ctx.signals())} signals"
     """
-
-    @property
-    def run_id(self) -> UUID: ...
 
     @property
     def key(self) -> str | None:
@@ -143,17 +144,6 @@ class MachineContext(Protocol):
     def version(self) -> int:
         """The version of the machine that the run was started with."""
         ...
-
-    @property
-    def step(self) -> str: ...
-
-    @property
-    def attempt(self) -> int:
-        """Which try of this step this is; the first is 1. Crashes are not counted."""
-        ...
-
-    @property
-    def max_attempts(self) -> int: ...
 
     @property
     def crashes(self) -> int:
@@ -176,40 +166,6 @@ class MachineContext(Protocol):
     def wait(self, asked: Coroutine[Any, Any, Answer]) -> Answer:
         """What an async step awaits, in a sync one: `ctx.wait(ctx.signals())`."""
         ...
-
-    @property
-    def deadline(self) -> datetime:
-        """When the step's timeout ends this attempt, in UTC."""
-        ...
-
-    @property
-    def cancelled(self) -> bool:
-        """True once the outcome can no longer be written; long sync steps look now and then."""
-        ...
-
-    def progress(self, share: float | None = None, message: str | None = None) -> None:
-        """Say how far this is, from 0 to 1, and what it is about. From any thread; it costs little,
-        and only the last word of each second is written."""
-        ...
-
-    def log(self, message: str, *, level: LogLevel = "info") -> None:
-        """Keep a line with this attempt, from any thread. All lines are there when the outcome is;
-        an attempt keeps as many as the settings say."""
-        ...
-
-    @property
-    def connection(self) -> AsyncConnection[Any]:
-        """What a transactional async handler writes through: it commits with the outcome, or not
-        at all."""
-        ...
-
-    @property
-    def sync_connection(self) -> Connection[Any]:
-        """The same for a sync handler."""
-        ...
-
-    @property
-    def worker_id(self) -> UUID: ...
 
 
 class MessageContext(Protocol):

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from stepwell.define.annotations import hints_of, is_context, shown
+from stepwell.define.by_name import check_named
 from stepwell.define.fits import never_json
 from stepwell.define.patterns import FLOW_INPUT
 from stepwell.define.step import Parameter, Source
 from stepwell.errors import DefinitionError
-
-_VARIADIC = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +89,12 @@ def _whole(dependencies: Collection[str], is_map: bool) -> Source:
 
 
 def _written(p: inspect.Parameter, wanted: Any, what: str) -> Written:
-    if p.kind in _VARIADIC:
-        raise DefinitionError(
-            f"{what}: {_VARIADIC[p.kind]}{p.name} says nothing about where values come from; "
-            "take the outputs of all steps before it as one parameter"
-        )
-    if p.kind is inspect.Parameter.POSITIONAL_ONLY:
-        raise DefinitionError(
-            f"{what}: parameter {p.name!r} is positional-only, but handlers are called by name; "
-            "remove the '/'"
-        )
+    check_named(
+        p,
+        what,
+        "says nothing about where values come from; take the outputs of all steps before it as one "
+        "parameter",
+    )
     source: Source | None = None
     if p.name == "ctx" or is_context(wanted):
         source = "context"

@@ -12,6 +12,7 @@ import msgspec
 from typing_extensions import ParamSpec, TypeVar
 
 from stepwell.define.annotations import Hints, hints_of, is_context, shown
+from stepwell.define.by_name import check_named
 from stepwell.define.context import Context
 from stepwell.define.fits import never_json
 from stepwell.define.options import (
@@ -38,7 +39,6 @@ T = TypeVar("T")
 
 Handler = Callable[..., Any]
 _DEFAULTS: RunChoices = {"max_attempts": 20, "max_delay": 300, "jitter": 0.1}
-_VARIADIC = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 
 
 class JobChoices(RunChoices, total=False):
@@ -261,15 +261,7 @@ def _parameters_of(
     context = _context_name(handler, hints, what)
     found: dict[str, tuple[Callable[[bytes], Any], bool]] = {}
     for name, p in inspect.signature(handler).parameters.items():
-        if p.kind in _VARIADIC:
-            raise DefinitionError(
-                f"{what}: {_VARIADIC[p.kind]}{name} has no name of its own; name each argument"
-            )
-        if p.kind is inspect.Parameter.POSITIONAL_ONLY:
-            raise DefinitionError(
-                f"{what}: parameter {name!r} is positional-only, but jobs are called by name; "
-                "remove the '/'"
-            )
+        check_named(p, what, "has no name of its own; name each argument", called="jobs")
         if name != context:
             wanted = hints.parameters.get(name, Any)
             _check_readable(name, wanted, what)

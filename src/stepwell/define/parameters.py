@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stepwell.define.annotations import Hints, element_of, is_context
+from stepwell.define.by_name import check_named
 from stepwell.define.compatible import never_fits
 from stepwell.define.patterns import FLOW_INPUT
 from stepwell.define.payload import decoder
@@ -16,7 +17,6 @@ from stepwell.define.step import Parameter, Source, Step
 from stepwell.errors import DefinitionError, PayloadError
 
 Steps = Mapping[str, Step[..., Any]]
-_VARIADIC = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +76,11 @@ def _parameters_of(handler: Any, what: str) -> list[inspect.Parameter]:
             f"{what}: the parameters of {handler!r} cannot be read; write a function around it"
         ) from error
     for p in written:
-        if p.kind in _VARIADIC:
-            raise DefinitionError(
-                f"{what}: {_VARIADIC[p.kind]}{p.name} says nothing about where values come from; "
-                "name each step it needs as a parameter"
-            )
-        if p.kind is inspect.Parameter.POSITIONAL_ONLY:
-            raise DefinitionError(
-                f"{what}: parameter {p.name!r} is positional-only, but handlers are called by "
-                "name; remove the '/'"
-            )
+        check_named(
+            p,
+            what,
+            "says nothing about where values come from; name each step it needs as a parameter",
+        )
     return written
 
 

@@ -9,6 +9,7 @@ from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack
 
 from stepwell.define.annotations import hints_of, is_context, shown
 from stepwell.define.backoff import ErrorClasses, no_retry_of
+from stepwell.define.by_name import VARIADIC
 from stepwell.define.context import Context, MachineContext, MessageContext
 from stepwell.define.duration import Duration, WholeDuration, seconds, whole_seconds
 from stepwell.define.fits import never_json
@@ -21,7 +22,6 @@ from stepwell.errors import DefinitionError, PayloadError
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
 
-_VARIADIC = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 _LARGEST = 2**31 - 1
 
 
@@ -160,8 +160,8 @@ def _roles(
     messages: list[str] = []
     contexts: list[str] = []
     for name, p in inspect.signature(handler).parameters.items():
-        if p.kind in _VARIADIC or p.kind is inspect.Parameter.POSITIONAL_ONLY:
-            written = f"{_VARIADIC[p.kind]}{name}" if p.kind in _VARIADIC else f"{name}, /"
+        if p.kind in VARIADIC or p.kind is inspect.Parameter.POSITIONAL_ONLY:
+            written = f"{VARIADIC[p.kind]}{name}" if p.kind in VARIADIC else f"{name}, /"
             raise DefinitionError(
                 f"{what}: handlers are called by name, which {written} does not allow"
             )
