@@ -65,6 +65,8 @@ def test_a_job_is_enqueued_by_its_code_and_by_its_name(command: Command, worker:
     assert (code, json.loads(out)) == (0, "hello 7")
     code, out, _ = command("enqueue", "send", '{"user_id": 8, "note": "hi"}', "--wait")
     assert (code, json.loads(out)) == (0, "hi 8")
+    code, out, _ = command("enqueue", "send", "--input", '{"user_id": 8}', "--wait")
+    assert (code, json.loads(out)) == (0, "hello 8")
     code, out, _ = command("start", "send", "--input", '{"user_id": 9}', "--wait")
     assert (code, json.loads(out)) == (0, "hello 9")
     code, _, err = command("enqueue", "send", '{"user_id": -1}', "--wait")
@@ -113,7 +115,8 @@ def test_a_machine_waits_for_its_signal_and_shows_it(command: Command, worker: s
     _, out, _ = command("runs", "show", "order:42")
     for said in ("checkout", "waiting", "waits for paid until", '"paid":false'):
         assert said in out
-    first = asked(command, "signal", "order:42", "paid", '{"amount": 100}', "--dedup-key", "a")
+    words = ("--payload", '{"amount": 100}', "--dedup-key", "a")
+    first = asked(command, "signal", "order:42", "paid", *words)
     assert (first["created"], first["run_id"]) == (True, run_id)
     assert command("runs", "show", run_id, "--wait")[0] == 0
     shown = asked(command, "runs", "show", run_id)

@@ -246,6 +246,8 @@ def test_a_beginning_of_several_runs_asks_for_more(
     code, _, err = command("runs", "show", "aaaaaaaa")
     assert code == Exit.USAGE
     assert "several runs begin with aaaaaaaa" in err
+    for n in (1, 2):
+        assert f"aaaaaaaa-0000-7000-8000-00000000000{n}" in err
 
 
 @pytest.mark.parametrize(

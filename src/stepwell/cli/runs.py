@@ -217,8 +217,11 @@ async def resolve(client: Client, typed: str) -> UUID:
             return only
         case []:
             return await with_key(client, typed)
-        case _:
-            raise UsageError(f"several runs begin with {typed}; give more digits of the id")
+        case [one, other, *_]:
+            raise UsageError(
+                f"several runs begin with {typed}, such as {one} and {other} (ids begin with the time "
+                "of the start); give more digits of the id, see `stepwell runs list`"
+            )
 
 
 async def with_key(client: Client, typed: str) -> UUID:

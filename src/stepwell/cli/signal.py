@@ -18,10 +18,10 @@ from stepwell.errors import PayloadError
 async def signal(
     run: Annotated[str, Parameter(help="A run id, its beginning, or the key of a live run.")],
     name: Annotated[str, Parameter(help="What the run waits for.")],
+    /,
     payload: Annotated[
         str, Parameter(help="JSON, @FILE, or - for stdin.", allow_leading_hyphen=True)
     ] = "null",
-    /,
     *,
     dedup_key: Annotated[
         str | None, Parameter(help="A run takes one signal with it, however often it is sent.")

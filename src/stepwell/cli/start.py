@@ -51,10 +51,15 @@ async def start(
 
 async def enqueue(
     job: Annotated[str, Parameter(help="The slug of a deployed job, or app.py:name, module:name.")],
-    arguments: Annotated[
-        str, Parameter(help="A JSON object, @FILE, or - for stdin.", allow_leading_hyphen=True)
-    ] = "{}",
     /,
+    arguments: Annotated[
+        str,
+        Parameter(
+            name="--input",
+            help="A JSON object, @FILE, or - for stdin.",
+            allow_leading_hyphen=True,
+        ),
+    ] = "{}",
     *,
     how: How | None = None,
     wait: Wait = False,
