@@ -217,10 +217,10 @@ async def resolve(client: Client, typed: str) -> UUID:
             return only
         case []:
             return await with_key(client, typed)
-        case [one, other, *_]:
+        case several:
             raise UsageError(
-                f"several runs begin with {typed}, such as {one} and {other} (ids begin with the time "
-                "of the start); give more digits of the id, see `stepwell runs list`"
+                f"several runs begin with {typed}, such as {' and '.join(map(str, several))}; give "
+                "more digits of the id (it begins with the time), or see `stepwell runs list`"
             )
 
 
