@@ -18,6 +18,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from stepwell.dev.owner import Owner
+from tests.ports import free_ports
 
 PATIENCE = 30.0
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -46,7 +47,7 @@ class Pooler:
 
     def __init__(self, server: str, folder: Path) -> None:
         self._folder = folder
-        self._port = free_port()
+        self._port = free_ports()
         self._owner = owner_of(server)
         self._process: subprocess.Popen[bytes] | None = None
         parts = conninfo_to_dict(server)
@@ -117,9 +118,3 @@ def owner_of(server: str) -> Owner:
         row = conn.execute("show data_directory").fetchone()
     assert row
     return Owner.of(Path(row[0]))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

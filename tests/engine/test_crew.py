@@ -16,9 +16,9 @@ import psycopg
 import pytest
 
 from stepwell.client.client import Client
+from tests.ports import free_ports
 
 from .cli_programs import PATIENCE, Program, environment, write_program
-from .test_health import free_port
 
 APP = """
 import asyncio, os
@@ -108,10 +108,11 @@ def health(port: int, path: str) -> tuple[int, dict[str, Any]]:
 def test_four_processes_serve_and_one_that_is_killed_is_replaced(
     start: Start, dsn: str, tmp_path: Path
 ) -> None:
-    port = free_port()
+    port = free_ports(5)
     options = ("--concurrency", "2", "--lease", "2", "--health-port", str(port))
     program = start(APP, 4, *options)
-    until(lambda: health(port, "/ready")[0] == 200, "all four are ready")
+    program.wait_for("WorkerStarted", 4)
+    until(lambda: health(port, "/ready")[0] == 200, f"all four are ready: {program.lines}")
     first = pids(program)
     assert len(set(first.values())) == 4
 

@@ -25,6 +25,7 @@ from stepwell.worker.modules import Backoff
 from stepwell.worker.worker import Worker
 from tests.chaos.proxy import proxied
 from tests.engine.cli_programs import Program, environment, write_program
+from tests.ports import free_ports
 
 from .workshop import Events, Serving, Workshop
 
@@ -39,12 +40,6 @@ async def echo(n: int) -> int:
     if n < 0:
         await gates[-1].wait()
     return n
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return probe.getsockname()[1]
 
 
 class Probe:
@@ -91,7 +86,7 @@ async def probed(
     workshop: Workshop, app: Stepwell, **settings: Any
 ) -> AsyncGenerator[tuple[Serving, Probe]]:
     knobs: dict[str, Any] = {"dsn": workshop.dsn, "grace": 20.0, "lease": 10.0, "poll": 1.0}
-    knobs |= {"health_port": free_port(), "health_host": HOST}
+    knobs |= {"health_port": free_ports(), "health_host": HOST}
     events = Events()
     with subscribed(events.take):
         worker = Worker(app, Settings(**knobs | settings), name="probed", backoff=SOON)
@@ -221,7 +216,7 @@ async def test_a_port_that_is_taken_is_an_error_at_once(workshop: Workshop) -> N
 
 def test_the_command_line_opens_it(dsn: str, tmp_path: Path) -> None:
     text = "from stepwell import job\n\n@job\nasync def echo(n: int) -> int:\n    return n\n"
-    port = free_port()
+    port = free_ports()
     arguments = ["worker", write_program(tmp_path, text), "--health-port", str(port)]
     where = environment(tmp_path / "home", DATABASE_URL=dsn)
     program = Program(*arguments, "--wake", "poll", environment=where, cwd=tmp_path)

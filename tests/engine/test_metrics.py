@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import sys
 import urllib.request
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -29,7 +27,8 @@ from stepwell.worker import measuring
 from stepwell.worker.worker import Worker
 from tests.chaos.proxy import proxied
 from tests.engine.cli_programs import Program, environment, write_program
-from tests.engine.test_health import HOST, free_port
+from tests.engine.test_health import HOST
+from tests.ports import free_ports
 
 from .workshop import Workshop
 
@@ -95,7 +94,7 @@ async def test_a_worker_counts_and_measures(
 ) -> None:
     monkeypatch.setattr(measuring, "EVERY", 0.2)
     gate.clear()
-    port = free_port()
+    port = free_ports()
     app = Stepwell(flows=[torn], jobs=[hold, book])
     settings: dict[str, Any] = {"metrics": "on", "health_port": port, "health_host": HOST}
     async with workshop.worker(app=app, concurrency=2, **settings):
@@ -144,7 +143,7 @@ async def test_a_worker_counts_and_measures(
 
 
 async def test_without_metrics_there_are_none(workshop: Workshop) -> None:
-    port = free_port()
+    port = free_ports()
     async with workshop.worker(torn, health_port=port, health_host=HOST):
         with pytest.raises(HTTPError, match="404"):
             await asyncio.to_thread(fetched, port)
@@ -156,7 +155,7 @@ async def test_while_the_database_is_away_nothing_is_said_of_it(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(measuring, "EVERY", 0.2)
-    port = free_port()
+    port = free_ports()
     settings: dict[str, Any] = {"metrics": "on", "health_port": port, "health_host": HOST}
     async with proxied(workshop.dsn) as proxy:
         async with workshop.worker(torn, dsn=proxy.dsn, lease=60.0, **settings):
@@ -239,18 +238,8 @@ app = Stepwell(flows=[greet])
 """
 
 
-def ports_in_a_row() -> int:
-    """The first of three that are free."""
-    while True:
-        first = free_port()
-        with suppress(OSError), socket.socket() as second, socket.socket() as third:
-            second.bind((HOST, first + 1))
-            third.bind((HOST, first + 2))
-            return first
-
-
 def test_each_process_has_metrics_of_its_own(dsn: str, tmp_path: Path) -> None:
-    port = ports_in_a_row()
+    port = free_ports(3)
     program = Program(
         *("worker", write_program(tmp_path, CREW), "--dsn", dsn, "--logs", "json"),
         *("--processes", "2", "--health-port", str(port)),

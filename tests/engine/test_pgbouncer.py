@@ -113,7 +113,10 @@ async def test_migrating_starting_working_and_waiting(pooler: Pooler, empty_dsn:
             "select count(*) from pg_stat_activity where datname = current_database()"
             " and backend_type = 'client backend' and pid <> pg_backend_pid()"
         ).fetchone()
-        held = conn.execute("select count(*) from pg_locks where locktype = 'advisory'").fetchone()
+        held = conn.execute(
+            "select count(*) from pg_locks l join pg_database d on d.oid = l.database"
+            " where l.locktype = 'advisory' and d.datname = current_database()"
+        ).fetchone()
     assert servers is not None and servers[0] <= POOL
     assert held == (0,)
 

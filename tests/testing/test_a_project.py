@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -37,6 +38,7 @@ async def pytest_stepwell_template(dsn):
         await conn.execute("insert into fruits values ('fig')")
 """,
     "shop.py": """
+import fcntl
 import os
 
 import psycopg
@@ -154,6 +156,14 @@ def test_a_project_of_somebody_else_s(project: Path, server: DatabaseServer) -> 
     assert "test_async.py:19: AssertionError" in out or "test_async.py:20: " in out, out
     with psycopg.connect(server.maintenance) as conn:
         assert [name for name in names_on(conn) if "stepwell_own" in name] == []
+
+
+@pytest.fixture(autouse=True)
+def one_at_a_time() -> Iterator[None]:
+    """They count the templates on a server that all processes of a test run share."""
+    with (Path(os.environ["STEPWELL_TEST_HOME"]) / "templates.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture

@@ -34,6 +34,14 @@ class Hands:
     processes: Processes | None = field(default=None, kw_only=True)
     middleware: tuple[Middleware, ...] = field(default=(), kw_only=True)
 
+    async def close(self) -> None:
+        """Once none of them runs any more; a thread ends with its handler."""
+        self.threads.close()
+        await self.asking.close()
+        await self.transactions.close()
+        if self.processes is not None:
+            await self.processes.close()
+
 
 class Body(Protocol):
     """What runs for the tasks of one step."""

@@ -28,7 +28,8 @@ def path_of(definition: Definition) -> str:
                 if name != "__main__":
                     return f"{name}:{variable}"
                 in_main = True
-            elif isinstance(value, Stepwell) and lists(value, definition):
+            # not isinstance: a lazy object of a framework would look itself up to answer
+            elif issubclass(type(value), Stepwell) and lists(value, definition):
                 apps += [f"{name}:{variable}"] if name != "__main__" else []
                 in_main = in_main or name == "__main__"
     if apps:

@@ -11,45 +11,31 @@ import time
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 from uuid import uuid4
 
 from stepwell.db import presence
 from stepwell.db.call import Call
-from stepwell.db.claim import Task
-from stepwell.db.commit import Turn
 from stepwell.db.link import Link, Outage
 from stepwell.db.presence import Beat
 from stepwell.observe.emit import emit
 from stepwell.observe.events import (
-    OutcomeDropped,
-    TaskReleased,
     WorkerLapsed,
     WorkerStarted,
     WorkerStopped,
     WorkerStopping,
 )
-from stepwell.observe.traces import Traces
 from stepwell.settings import Settings
 from stepwell.worker import chores, turns, wake
 from stepwell.worker.archive import Archivist
-from stepwell.worker.asking import Asking
 from stepwell.worker.binding import Bindings
-from stepwell.worker.body import Body, Hands
-from stepwell.worker.context import TaskContext
-from stepwell.worker.desk import Desk, Running
-from stepwell.worker.entry import entry_of
-from stepwell.worker.execute import execute
+from stepwell.worker.bodies import Bodies, hands_of
+from stepwell.worker.desk import Desk
 from stepwell.worker.lanes import Lanes
 from stepwell.worker.leases import BEAT, SILENCE, Heart
 from stepwell.worker.notes import Notes, through
-from stepwell.worker.processes import Processes
 from stepwell.worker.queues import Queues
 from stepwell.worker.schedules import Schedules
-from stepwell.worker.spans import observes
-from stepwell.worker.threads import Threads
-from stepwell.worker.transactions import Transactions
 
 LAST_WORDS = 5.0  # seconds for what must be written at the very end
 
@@ -75,27 +61,12 @@ class Incarnation:
         self._outage = outage
         self._lanes_new = asyncio.Event()
         self._desk = Desk(settings.concurrency)
-        self._threads = Threads(settings.threads or settings.concurrency, self._desk.linger)
-        self._asking = Asking(settings)
-        traces = Traces(settings.traces)
-        observing = partial(observes, traces, settings.metrics)
-        self._transactions = Transactions(settings, self.id, written=self._written)
-        self._processes = Processes(settings.body_processes, settings, self._desk.linger)
-        self._hands = Hands(
-            self.id,
-            self._threads,
-            self._asking,
-            traces,
-            observes=observing,
-            transactions=self._transactions,
-            max_payload=settings.max_payload,
-            middleware=bindings.middleware,
-            processes=self._processes,
-        )
+        self._hands = hands_of(settings, self.id, bindings, self._desk, self._written)
         self._notes_link = Link(settings.dsn, outage, settings.connect_timeout)
         self._notes = Notes(
             through(self._notes_link), lines=settings.log_lines, size=settings.log_bytes
         )
+        self._bodies = Bodies(self._hands, bindings, self._desk, self._notes, self.stop)
         self._timers = chores.Timers(settings.poll)
         self._schedules = Schedules(max(settings.poll, settings.lease * BEAT))
         self._pokes = wake.Pokes()
@@ -105,14 +76,13 @@ class Incarnation:
             lanes,
             poll=settings.poll,
             knows=lambda task: bindings.of(task) is not None,
-            begin=self._begin,
+            begin=self._bodies.begin,
             more_ready=self._pokes.add,
             delayed=self._timers.look_again,
             most=settings.most_of,
-            observes=observing,
+            observes=self._hands.observes,
         )
         self._queues = Queues(bindings.queues, self.id, settings, outage, bindings.middleware)
-        self._bodies: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
         self._now = asyncio.Event()
         self._cut_off = 0
@@ -163,11 +133,8 @@ class Incarnation:
                         helper.cancel()
             finally:
                 self._desk.drop(list(self._desk.running))
-                self._threads.close()
                 await self._leave(link)
-                await self._asking.close()
-                await self._processes.close()
-                await self._transactions.close()
+                await self._hands.close()
                 await self._notes_link.close()
 
     async def _registered(self, link: Link) -> bool:
@@ -230,44 +197,12 @@ class Incarnation:
             yield archivist.run(self._link, settings.retention)
         yield self._tell_queues(link)
 
-    def _begin(self, turn: Turn) -> None:
-        inputs = {t.run_id: t.flow_input for t in turn.tasks if t.flow_input is not None}
-        for task in turn.tasks:
-            body = self._bindings.of(task)
-            assert body is not None, "a task without a body was not given back"
-            flow_input = inputs.get(task.run_id) if body.takes_input else None
-            context = TaskContext(
-                task, self.id, self._asking, flow_input, body.input_type, notes=self._notes
-            )
-            running = asyncio.create_task(self._handle(task, body, context))
-            self._desk.running[task.claim_token] = Running(task, context, running)
-            self._bodies.add(running)
-            running.add_done_callback(self._over)
-
-    async def _handle(self, task: Task, body: Body, context: TaskContext) -> None:
-        entry = None
-        try:
-            outcome = await execute(task, body, context, self._hands)
-            entry = None if context.settled else entry_of(task, outcome)
-        finally:
-            ours = self._desk.end(task, entry)
-            if entry is not None and not ours:
-                emit(OutcomeDropped(*turns.facts(task)))
-
-    def _over(self, body: asyncio.Task[None]) -> None:
-        self._bodies.discard(body)
-        if not body.cancelled() and (error := body.exception()):
-            asyncio.get_running_loop().call_exception_handler(
-                {"message": "a stepwell handler task broke; please report this", "exception": error}
-            )
-            self.stop()
-
     async def _drain(self, deadline: asyncio.Timeout) -> None:
         """Handlers get the grace period, then they are cut off; their claims go back."""
         grace = 0.0 if self.lapsed or self._now.is_set() else self._settings.grace
         self._desk.close()
         self._queues.close()
-        bodies = self._bodies | self._queues.bodies
+        bodies = self._bodies.running | self._queues.bodies
         emit(WorkerStopping(self.id, self.running, grace))
         loop = asyncio.get_running_loop()
         deadline.reschedule(loop.time() + grace + LAST_WORDS)
@@ -276,15 +211,11 @@ class Incarnation:
             ends = asyncio.gather(*bodies, return_exceptions=True)
             await asyncio.wait({now, ends}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
             now.cancel()
-        cut_off = list(self._desk.running.values())
-        for running in cut_off:
-            running.cancel()
-            emit(TaskReleased(*turns.facts(running.task)))
+        self._cut_off = self._bodies.cut_off()
         self._queues.cut_off()
         if left := {body for body in bodies if not body.done()}:
             await asyncio.wait(left, timeout=1.0)  # what swallows its cancellation stays behind
         self._desk.running.clear()
-        self._cut_off = len(cut_off)
 
     def _heard(self, beat: Beat, before: set[int], until: float) -> None:
         if not beat.alive:
