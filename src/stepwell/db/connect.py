@@ -51,9 +51,14 @@ def passing(error: psycopg.OperationalError) -> bool:
     return state is None or state.startswith((ROLLED_BACK, "08", "57P", "53300"))
 
 
-def raise_unless_passing(error: psycopg.OperationalError) -> None:
-    """For who waits until the database is back: what will not mend itself is an error."""
+def raise_if_hopeless(error: psycopg.OperationalError) -> None:
+    """For who tries again: what will not mend itself is DatabaseUnavailable."""
     if hopeless(error):
         raise DatabaseUnavailable(str(error).strip()) from error
+
+
+def raise_unless_passing(error: psycopg.OperationalError) -> None:
+    """The same for who has nothing else to raise it: any error that does not pass."""
+    raise_if_hopeless(error)
     if not passing(error):
         raise error

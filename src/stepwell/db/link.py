@@ -13,8 +13,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 from stepwell.db.call import Call, Row
-from stepwell.db.connect import connect_options, hopeless
-from stepwell.errors import DatabaseUnavailable
+from stepwell.db.connect import connect_options, raise_if_hopeless
 from stepwell.observe.emit import emit
 from stepwell.observe.events import DatabaseBack, DatabaseLost
 
@@ -66,8 +65,7 @@ class Link:
             try:
                 return await self.once(use)
             except psycopg.OperationalError as error:
-                if hopeless(error):
-                    raise DatabaseUnavailable(str(error).strip()) from error
+                raise_if_hopeless(error)
                 if self.broken and not self._left_over():
                     self._outage.began(error)
             await asyncio.sleep(pause)

@@ -15,10 +15,10 @@ import psycopg
 
 from stepwell.db.call import Call
 from stepwell.db.claim import Task
-from stepwell.db.connect import hopeless
+from stepwell.db.connect import raise_if_hopeless
 from stepwell.db.link import LONGEST_PAUSE, Link
 from stepwell.db.notes import Line, Noted, Said, write_notes
-from stepwell.errors import DatabaseUnavailable, StepwellError
+from stepwell.errors import StepwellError
 from stepwell.observe.emit import emit
 from stepwell.observe.events import NotesLost
 from stepwell.worker.failure import clean
@@ -288,8 +288,7 @@ def through(link: Link) -> Write:
             try:
                 return await link.once(call.on)
             except psycopg.OperationalError as error:
-                if hopeless(error):
-                    raise DatabaseUnavailable(str(error).strip()) from error
+                raise_if_hopeless(error)
                 refused += not link.broken  # somebody is in the way, or the disk is full
                 if refused >= TRIES:
                     raise

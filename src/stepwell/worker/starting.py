@@ -15,7 +15,7 @@ from stepwell.compile.deploy import deploy_limits, deploy_shapes
 from stepwell.compile.schedules import deploy_schedules
 from stepwell.db import migrate
 from stepwell.db.call import Call
-from stepwell.db.connect import hopeless
+from stepwell.db.connect import raise_if_hopeless
 from stepwell.db.pool import Pool
 from stepwell.define.app import Stepwell
 from stepwell.define.limited import limits_of
@@ -115,8 +115,7 @@ class Starting:
             async with self._pool.connection() as conn:
                 await self._tell(Once(conn), module.name)
         except psycopg.OperationalError as error:
-            if hopeless(error):
-                raise DatabaseUnavailable(str(error).strip()) from error
+            raise_if_hopeless(error)
             raise
         finally:
             self._deploying -= 1

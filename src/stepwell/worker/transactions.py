@@ -10,11 +10,10 @@ from uuid import UUID
 
 import psycopg
 
-from stepwell.db.connect import connect_options, hopeless
+from stepwell.db.connect import connect_options, raise_if_hopeless
 from stepwell.db.link import LONGEST_PAUSE
 from stepwell.db.presence import heartbeat
 from stepwell.db.transaction import Trunk
-from stepwell.errors import DatabaseUnavailable
 from stepwell.settings import Settings
 
 LONGEST_REST = 60.0  # seconds until a connection that nobody needs is closed
@@ -67,8 +66,7 @@ class Transactions:
                     await self._prepare(trunk)
                 return trunk
             except psycopg.OperationalError as error:
-                if hopeless(error):
-                    raise DatabaseUnavailable(str(error).strip()) from error
+                raise_if_hopeless(error)
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
