@@ -39,7 +39,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         server.drop_all()
         server.close()
     home = Path(os.environ.pop("STEPWELL_TEST_HOME"))
-    for each in home.iterdir():
+    for each in filter(Path.is_dir, home.iterdir()):
         EmbeddedPostgres(each).stop()
     shutil.rmtree(home, ignore_errors=True)
 
