@@ -80,3 +80,32 @@ def test_what_is_not_served_is_not_found() -> None:
         registry.machine("checkout", 3)
     with pytest.raises(NotFound, match="did you mean 'tidy'"):
         registry.job("tidi")
+
+
+def test_annotations_of_what_is_not_there_are_warned_of_when_the_app_is_made() -> None:
+    flow = Flow("orders")
+
+    @flow.step
+    def reserve(flow_input: NotHere, ctx: AlsoNotHere) -> Later: ...  # pyright: ignore # noqa: F821
+
+    @job
+    def send(ctx: AlsoNotHere, to: NotHere) -> None: ...  # pyright: ignore # noqa: F821
+
+    class Parcel(Machine):
+        weight: NotHere  # pyright: ignore # noqa: F821
+
+        @step(initial=True)
+        def start(self, ctx: MachineContext) -> Done:
+            return Done()
+
+    class Later: ...  # pyright: ignore[reportUnusedClass]
+
+    with pytest.warns(UserWarning, match="stays plain JSON, unchecked; import it") as warned:
+        Stepwell(flows=[flow], machines=[Parcel], jobs=[send])  # pyright: ignore
+    assert [str(each.message).partition(" names ")[0] for each in warned] == [
+        "flow 'orders', step 'reserve': the annotation of 'flow_input'",
+        "flow 'orders', step 'reserve': the annotation of what it returns",
+        "machine 'parcel': the annotation of 'weight'",
+        "job 'send': the annotation of 'to'",
+    ]
+    assert {each.filename for each in warned} == {__file__}

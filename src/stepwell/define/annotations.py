@@ -23,6 +23,7 @@ class Hints(NamedTuple):
 
     parameters: Mapping[str, Any]
     output: Any
+    unknown: tuple[str, ...] = ()  # those that name what is not there; of the output: "return"
 
 
 def hints_of(
@@ -36,16 +37,20 @@ def hints_of(
     if not hasattr(function, "__annotations__"):
         function = getattr(function, "__call__", function)  # noqa: B004
     known = getattr(function, "__globals__", None) or _names_around(function)
-    hints = {
-        name: _resolved(name, annotation, known, names)
-        for name, annotation in annotations_of(function).items()
-    }
+    hints: dict[str, Any] = {}
+    unknown: list[str] = []
+    for name, annotation in annotations_of(function).items():
+        try:
+            hints[name] = _resolved(name, annotation, known, names)
+        except Exception:  # an annotation is any expression, so evaluating it can raise anything
+            hints[name] = Any
+            unknown.append(name)
     if not keep_variables:
         hints = {n: Any if isinstance(h, TypeVar) else h for n, h in hints.items()}
     output = hints.pop("return", Any)
     if get_origin(output) in _AWAITED:
         output = get_args(output)[-1]
-    return Hints(hints, output)
+    return Hints(hints, output, tuple(unknown))
 
 
 def _names_around(cls: Any) -> Mapping[str, Any]:
@@ -63,11 +68,7 @@ def annotations_of(function: Any) -> Mapping[str, Any]:
 
 def _resolved(name: str, annotation: Any, known: Any, names: Mapping[str, Any]) -> Any:
     alone = types.SimpleNamespace(__annotations__={name: annotation})
-    try:
-        hints = get_type_hints(alone, known, dict(names), include_extras=True)
-    except Exception:  # an annotation is any expression, so evaluating it can raise anything
-        return Any
-    return hints[name]
+    return get_type_hints(alone, known, dict(names), include_extras=True)[name]
 
 
 def is_context(annotation: Any, *kinds: Any) -> bool:

@@ -17,6 +17,7 @@ from stepwell.define.middleware import Middleware, checked_middleware
 from stepwell.define.queue_worker import QueueWorker
 from stepwell.define.registry import Registry
 from stepwell.define.schedule import Schedule, by_name
+from stepwell.define.unknown import warn_of_unknown
 from stepwell.errors import DefinitionError
 
 P = ParamSpec("P")
@@ -65,6 +66,7 @@ class Stepwell:
         name: str | None = None,
     ) -> None:
         self._registry = Registry(flows, machines, jobs)
+        warn_of_unknown(self._registry)
         self._schedules = by_name(schedules)
         self._limits = limits_of(limits, self._registry)
         self._queues = by_queue(queues)

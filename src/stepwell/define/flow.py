@@ -279,6 +279,7 @@ class Flow(Generic[In, Out]):
             returns=hints.output,
             transactional=transactional_of(choices, what, has_context=takes_context(parameters)),
             process=process_of(choices, what),
+            unknown=hints.unknown,
             **conditions,
             **_policies(choices, what),
         )

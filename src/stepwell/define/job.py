@@ -78,6 +78,7 @@ class Job(Generic[P, R, Q]):
         self.options: RunOptions = run_options(choices, what, _DEFAULTS)
         hints = hints_of(handler, names)
         self.returns: Any = hints.output
+        self.unknown = hints.unknown
         self._parameters = _parameters_of(handler, hints, what)
         self.context_name = _context_name(handler, hints, what)
         self.transactional = transactional_of(

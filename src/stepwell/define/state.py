@@ -37,6 +37,12 @@ class State:
         for field in self._fields:
             _check_field(field, types[field.name], what)
 
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Fields whose annotations name what is not there, as far as is known by now."""
+        hints = (hints_of(base, self._names) for base in self._cls.__mro__[:-1])
+        return tuple(name for each in hints for name in each.unknown if name in self.fields)
+
     def check_bound(self) -> None:
         """Refuse fields of which nobody knows the type."""
         for name, wanted in self._unbound.items():

@@ -52,6 +52,7 @@ class Step(Generic[P, R]):
     signal: str | None = None
     transactional: bool = False
     process: bool = False
+    unknown: tuple[str, ...] = ()  # whose annotations name what is not there
 
     def __post_init__(self) -> None:
         for name in ("__name__", "__qualname__", "__doc__", "__module__"):
