@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC
 from typing import Annotated
 
@@ -9,10 +10,10 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from stepwell.cli.database import AsJson, Dsn
-from stepwell.cli.exits import Exit
-from stepwell.cli.output import compact, console, note, plain, print_json, visible
+from stepwell.cli.output import compact, visible
 from stepwell.cli.runs import Limit, connected, resolve
-from stepwell.cli.show import narrow_table
+from stepwell.cli.show import listed
+from stepwell.db.steer import AuditEntry
 
 
 async def audit(
@@ -29,19 +30,12 @@ async def audit(
     async with connected(dsn) as client:
         run_id = None if run is None else await resolve(client, run)
         found = await client.audit(run_id, limit)
-    if json:
-        print_json(plain(found))
-    elif found:
-        table = narrow_table("when (UTC)", "who", "what", "to")
-        for each in found:
-            more = f"  {compact(each.detail, 100)}" if each.detail else ""
-            table.add_row(
-                Text(f"{each.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}", style="dim"),
-                visible(each.actor),
-                each.action,
-                Text.assemble(f"{each.kind} {visible(each.target)}", (more, "dim")),
-            )
-        console().print(table)
-    else:
-        note("nothing was done by hand")
-    return Exit.OK
+    columns = "when (UTC)", "who", "what", "to"
+    return listed(found, json, "nothing was done by hand", columns, cells)
+
+
+def cells(each: AuditEntry) -> Iterator[str | Text]:
+    yield Text(f"{each.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}", style="dim")
+    yield from (visible(each.actor), each.action)
+    more = f"  {compact(each.detail, 100)}" if each.detail else ""
+    yield Text.assemble(f"{each.kind} {visible(each.target)}", (more, "dim"))

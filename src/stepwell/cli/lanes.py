@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -9,10 +10,9 @@ from cyclopts import App, Parameter
 from rich.text import Text
 
 from stepwell.cli.database import AsJson, Dsn
-from stepwell.cli.exits import Exit
-from stepwell.cli.output import console, note, plain, print_json, seconds, visible
+from stepwell.cli.output import note, seconds, visible
 from stepwell.cli.runs import Actor, connected, told
-from stepwell.cli.show import narrow_table
+from stepwell.cli.show import listed
 from stepwell.db.inspect import DefinitionInfo, QueueInfo
 
 queues = App(
@@ -34,18 +34,8 @@ async def list_queues(*, dsn: Dsn = None, json: AsJson = False) -> int:
     """List queues, with what is ready in them and what runs."""
     async with connected(dsn) as client:
         found = await client.queues()
-    if json:
-        print_json(plain(found))
-        return Exit.OK
-    table = narrow_table("queue", "ready", "running", "waits for", "")
-    now = datetime.now(UTC)
-    for each in found:
-        waits = seconds(max(0.0, (now - each.oldest_at).total_seconds())) if each.oldest_at else ""
-        table.add_row(
-            visible(each.queue), str(each.ready), str(each.running), waits, paused_text(each)
-        )
-    console().print(table) if found else note("no queues")
-    return Exit.OK
+    columns = "queue", "ready", "running", "waits for", ""
+    return listed(found, json, "no queues", columns, queue_cells)
 
 
 @queues.command(name="pause")
@@ -82,16 +72,8 @@ async def list_flows(*, dsn: Dsn = None, json: AsJson = False) -> int:
     """List the flows, machines and jobs that are deployed."""
     async with connected(dsn) as client:
         found = await client.definitions()
-    if json:
-        print_json(plain(found))
-        return Exit.OK
-    table = narrow_table("slug", "kind", "version", "queue", "")
-    for each in found:
-        table.add_row(
-            each.slug, each.kind, str(each.version), visible(each.queue), paused_text(each)
-        )
-    console().print(table) if found else note("nothing is deployed")
-    return Exit.OK
+    columns = "slug", "kind", "version", "queue", ""
+    return listed(found, json, "nothing is deployed", columns, definition_cells)
 
 
 @flows.command(name="pause")
@@ -118,6 +100,17 @@ async def resume_flow(
     async with connected(dsn) as client:
         done = await client.resume_flow(flow, actor=actor)
     return told("flow", flow, "resumed", done, "it is not paused", json)
+
+
+def queue_cells(each: QueueInfo) -> Iterator[str | Text]:
+    age = datetime.now(UTC) - each.oldest_at if each.oldest_at else None
+    yield from (visible(each.queue), str(each.ready), str(each.running))
+    yield "" if age is None else seconds(max(0.0, age.total_seconds()))
+    yield paused_text(each)
+
+
+def definition_cells(each: DefinitionInfo) -> Iterator[str | Text]:
+    yield from (each.slug, each.kind, str(each.version), visible(each.queue), paused_text(each))
 
 
 def paused_text(each: QueueInfo | DefinitionInfo) -> Text:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -13,9 +13,9 @@ from rich.text import Text
 
 from stepwell.cli.database import AsJson, Dsn
 from stepwell.cli.exits import Exit
-from stepwell.cli.output import compact, console, note, plain, print_json, visible
+from stepwell.cli.output import compact, console, plain, print_json, visible
 from stepwell.cli.runs import connected, told
-from stepwell.cli.show import narrow_table
+from stepwell.cli.show import listed
 from stepwell.client.timetable import MOST_SLOTS, ScheduleInfo
 
 schedules = App(name="schedules", help="List, show, pause, resume and trigger schedules.")
@@ -28,13 +28,8 @@ async def list_schedules(*, dsn: Dsn = None, json: AsJson = False) -> int:
     """List schedules by name."""
     async with connected(dsn) as client:
         found = await client.schedules.list()
-    if json:
-        print_json(plain(found))
-    elif found:
-        console().print(table_of(found))
-    else:
-        note("no schedules")
-    return Exit.OK
+    columns = "schedule", "starts", "next (UTC)", "when"
+    return listed(found, json, "no schedules", columns, cells)
 
 
 @schedules.command
@@ -106,17 +101,11 @@ async def next_slots(
     return Exit.OK
 
 
-def table_of(found: Sequence[ScheduleInfo]) -> Table:
-    table = narrow_table("schedule", "starts", "next (UTC)", "when")
-    for each in found:
-        more = [("  " + visible(each.error), "red")] if each.error else []
-        table.add_row(
-            Text(each.name, style="bold"),
-            each.flow,
-            Text("paused", style="yellow") if each.paused_at else moment(each.next_at),
-            Text.assemble(visible(each.when), *more),
-        )
-    return table
+def cells(each: ScheduleInfo) -> Iterator[str | Text]:
+    yield from (Text(each.name, style="bold"), each.flow)
+    yield Text("paused", style="yellow") if each.paused_at else moment(each.next_at)
+    more = [("  " + visible(each.error), "red")] if each.error else []
+    yield Text.assemble(visible(each.when), *more)
 
 
 def facts_of(found: ScheduleInfo, slots: Sequence[datetime]) -> Table:

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from stepwell.cli.output import compact, seconds, shortened, visible
+from stepwell.cli.exits import Exit
+from stepwell.cli.output import (
+    compact,
+    console,
+    note,
+    plain,
+    print_json,
+    seconds,
+    shortened,
+    visible,
+)
 from stepwell.cli.picture import LAST_LINES, Picture
 from stepwell.cli.steps import STYLES, cells_of, log_text, state
 from stepwell.client.run import AttemptInfo, ChildInfo, RunInfo, RunSummary, SignalInfo
+
+Row = TypeVar("Row")
 
 
 def described(shown: Picture) -> RenderableType:
@@ -142,6 +155,26 @@ def status_of(run: RunSummary) -> str:
 
 def kind_of(run: RunSummary) -> list[tuple[str, str]]:
     return [] if run.kind == "flow" else [(f" {run.kind}", "dim")]
+
+
+def listed(
+    found: Sequence[Row],
+    json: bool,
+    nothing: str,
+    columns: Sequence[str],
+    cells: Callable[[Row], Iterable[RenderableType]],
+) -> int:
+    """Print what a list command found, as JSON or a row each."""
+    if json:
+        print_json(plain(found))
+    elif found:
+        table = narrow_table(*columns)
+        for each in found:
+            table.add_row(*cells(each))
+        console().print(table)
+    else:
+        note(nothing)
+    return Exit.OK
 
 
 def narrow_table(*columns: str) -> Table:

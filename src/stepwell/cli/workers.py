@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Annotated
 
@@ -11,9 +11,9 @@ from rich.text import Text
 
 from stepwell.cli.database import AsJson, Dsn
 from stepwell.cli.exits import Exit
-from stepwell.cli.output import console, note, plain, print_json, seconds, visible
+from stepwell.cli.output import print_json, seconds, visible
 from stepwell.cli.runs import Actor, connected
-from stepwell.cli.show import narrow_table
+from stepwell.cli.show import listed
 from stepwell.db.workers import WorkerInfo
 from stepwell.errors import NotFound
 
@@ -36,23 +36,8 @@ async def list_workers(
     """List workers: how they are, what they serve, how much each has in hand."""
     async with connected(dsn) as client:
         found = await client.workers(RECENTLY if all else timedelta())
-    if json:
-        print_json(plain(found))
-        return Exit.OK
-    table = narrow_table("worker", "health", "name", "host", "pid", "running", "silent", "queues")
-    for each in found:
-        table.add_row(
-            str(each.id)[:FEWEST],
-            health_text(each),
-            visible(each.name),
-            visible(each.host or ""),
-            str(each.pid or ""),
-            str(each.running),
-            seconds(each.silent),
-            visible(", ".join(each.queues)),
-        )
-    console().print(table) if found else note("no workers")
-    return Exit.OK
+    columns = "worker", "health", "name", "host", "pid", "running", "silent", "queues"
+    return listed(found, json, "no workers", columns, worker_cells)
 
 
 @workers.command
@@ -91,6 +76,12 @@ def named(word: str, known: Iterable[WorkerInfo]) -> list[WorkerInfo]:
     if not found:
         raise NotFound(f"no worker {word!r} is there; see `stepwell workers list`")
     return found
+
+
+def worker_cells(each: WorkerInfo) -> Iterator[str | Text]:
+    yield from (str(each.id)[:FEWEST], health_text(each), visible(each.name))
+    yield from (visible(each.host or ""), str(each.pid or ""), str(each.running))
+    yield from (seconds(each.silent), visible(", ".join(each.queues)))
 
 
 def health_text(each: WorkerInfo) -> Text:
