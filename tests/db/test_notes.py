@@ -215,6 +215,21 @@ def test_a_reader_misses_no_line_however_late_its_transaction_commits(
     assert told(hands, run, seen=rows(hands, run, seen=seen)[0].snapshot) == []
 
 
+def test_lines_that_were_restored_on_another_server_are_told_once(hands: Hands) -> None:
+    """Its transactions may have numbers that this server has yet to give."""
+    hands.define(single("one"))
+    [run] = hands.start("one")
+    task = only(hands)
+    log(hands, task, "a", "b", "c")
+    hands.conn.execute("update pgflow.logs set xid = (xid::text::bigint + 1000000)::text::xid8")
+    first = rows(hands, run, most=2)
+    assert [row.message for row in first] == ["a", "b"]
+    rest = {"until": first[0].snapshot, "after_xid": first[1].xid, "after_log": first[1].log_id}
+    assert told(hands, run, **rest) == ["c"]
+    log(hands, task, "d", first=4)
+    assert told(hands, run, seen=first[0].snapshot) == ["d"]
+
+
 def test_who_holds_the_task_is_not_waited_for(hands: Hands, connect: Connect) -> None:
     hands.define(single("one"))
     [run] = hands.start("one")

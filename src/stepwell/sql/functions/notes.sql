@@ -59,6 +59,8 @@ language plpgsql stable set search_path = pg_catalog, pg_temp set jit = off set 
 declare
   before constant pg_snapshot := run_logs.seen::pg_snapshot;
   horizon constant pg_snapshot := coalesce(run_logs.until::pg_snapshot, pg_current_snapshot());
+  -- no transaction of this server wrote what comes from here on: it was restored from another one, and is old
+  unknown_from constant xid8 := pg_snapshot_xmax(pg_current_snapshot());
   oldest constant xid8 := coalesce(greatest(pg_snapshot_xmin(before), run_logs.after_xid::xid8), run_logs.after_xid::xid8, '0');
 begin
   return query
@@ -67,8 +69,8 @@ begin
   left join (
     (select l.* from pgflow.logs l
     where not newest and l.run_id = run_logs.run_id and l.xid >= oldest
-      and (before is null or not pg_visible_in_snapshot(l.xid, before))
-      and (run_logs.until is null or pg_visible_in_snapshot(l.xid, horizon))
+      and (before is null or l.xid < unknown_from and not pg_visible_in_snapshot(l.xid, before))
+      and (run_logs.until is null or l.xid >= unknown_from or pg_visible_in_snapshot(l.xid, horizon))
       and (run_logs.after_xid is null or (l.xid, l.log_id) > (run_logs.after_xid::xid8, run_logs.after_log))
       and (only_step is null or l.step_slug = only_step) and (only_index is null or l.task_index = only_index)
       and (only_attempt is null or l.attempt = only_attempt) and (only_levels is null or l.level = any (only_levels))
