@@ -169,6 +169,7 @@ def one_at_a_time() -> Iterator[None]:
 @pytest.fixture
 def own_server(server: DatabaseServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[DatabaseServer]:
     monkeypatch.setenv("STEPWELL_TEST_DSN", server.maintenance)
+    monkeypatch.delenv("PYTEST_XDIST_TESTRUNUID", raising=False)  # each has a template of its own
     yield server
     use_template(None)
 

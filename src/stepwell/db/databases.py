@@ -83,10 +83,11 @@ class Databases:
     def close(self) -> None:
         """Drop what is left."""
         self._janitor.shutdown()
-        with suppress(psycopg.Error):
-            if self._spare is not None:
+        if self._spare is not None:
+            with suppress(psycopg.Error):  # perhaps it was never made
                 self._conn.execute(named(DROP, self._spare.result()))
-            if self._prepare is not None:
+        if self._prepare is not None:
+            with suppress(psycopg.Error):
                 self._conn.execute(UNLOCK_SHARED, [self._own])
                 if self._can_lock(self._own):  # nobody else is on it
                     self._conn.execute(named(DROP, self._own))
