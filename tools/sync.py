@@ -26,12 +26,23 @@ GENERATED = (
     *("client/client", "client/enqueuing", "client/finding", "client/flows", "client/following"),
     *("client/gathering", "client/keeping", "client/messaging", "client/run", "client/schedules"),
     *("client/session", "client/settling", "client/signalling", "client/starting"),
-    *("client/steering", "client/tailing", "testing/asking", "testing/expect", "testing/picturing"),
+    *(
+        "client/steering",
+        "client/tailing",
+        "db/repeating",
+        "testing/asking",
+        "testing/expect",
+        "testing/picturing",
+    ),
 )
 BY_HAND = ("client/archiving", "client/feed", "client/stream", "client/waiter", "db/pool")
 NAMES = {
     **{name: f"Sync{name}" for name in ("EventStream", "Feed", "Pool", "Waiter", "Wakes")},
     "Theirs": "TheirsSync",
+    "on_theirs": "on_theirs_sync",
+    "together": "together_sync",
+    "AsyncConnection": "Connection",
+    "AbstractAsyncContextManager": "AbstractContextManager",
     "AsyncIterator": "Iterator",
     "AsyncGenerator": "Generator",
     "__aenter__": "__enter__",

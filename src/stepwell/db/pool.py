@@ -1,32 +1,21 @@
-"""Connections that are opened when needed and reused; the only retry on connection loss.
-
-Every call of a client may be repeated: starts carry run ids made by the client and signals dedup
-keys, and steering a run twice is doing it once. So a call whose connection broke is simply run
-again.
-"""
+"""Connections that are opened when needed and reused."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import random
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
-import psycopg
 from psycopg import AsyncConnection
 from psycopg.pq import TransactionStatus
 
-from stepwell.db.call import Call, Row
-from stepwell.db.connect import connect_options, hopeless, passing
-from stepwell.db.theirs import Theirs, on_theirs, together
-from stepwell.errors import DatabaseUnavailable
+from stepwell.db.connect import connect_options
+from stepwell.db.repeating import Repeating
 
-FIRST_PAUSE = 0.02
-LONGEST_PAUSE = 1.0
 LONGEST_IDLE = 300.0
 
 
@@ -48,7 +37,7 @@ class Home:
     idle: list[Idle] = field(default_factory=list[Idle])
 
 
-class Pool:
+class Pool(Repeating):
     """At most `max_size` connections to one database. Opened on first use, in whichever event
     loop that is; a broken one is replaced. `timeout` is how long a call waits for Postgres to
     come back before it raises DatabaseUnavailable."""
@@ -65,34 +54,6 @@ class Pool:
         self._max_size = max_size
         self._timeout = timeout
         self._here: Home | None = None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def run(self, call: Call[Row], /, conn: Theirs | None = None) -> list[Row]:
-        """Run a call that may be repeated; with `conn` once, inside the caller's transaction."""
-        return (await self.run_all([call], conn))[0]
-
-    async def run_all(
-        self, calls: Sequence[Call[Row]], conn: Theirs | None = None
-    ) -> list[list[Row]]:
-        """Run calls in one transaction: all of them count, or none does."""
-        if not calls:
-            return []
-        if conn is not None:
-            return await on_theirs(calls, conn)
-        patience = Patience(self._timeout)
-        while True:
-            try:
-                async with self.connection() as ours:
-                    return await together(calls, ours)
-            except psycopg.OperationalError as error:
-                pause = patience.after(error)
-                if pause:
-                    await asyncio.sleep(pause)
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[AsyncConnection[Any]]:
@@ -148,24 +109,3 @@ def drop(home: Home) -> None:
     while home.idle:
         rested = home.idle.pop()
         rested.conn.pgconn.finish()  # close() wants the loop, which may be gone
-
-
-class Patience:
-    """How long one call tries, from when it first failed: pauses grow, the deadline ends them."""
-
-    def __init__(self, timeout: float) -> None:
-        self._timeout = timeout
-        self._deadline: float | None = None
-        self._pause = 0.0
-
-    def after(self, error: psycopg.OperationalError) -> float:
-        """The pause before the next try (none before the second); raises when there is none."""
-        if not passing(error):
-            raise error
-        now = time.monotonic()
-        self._deadline = now + self._timeout if self._deadline is None else self._deadline
-        if hopeless(error) or now + self._pause > self._deadline:
-            raise DatabaseUnavailable(str(error).strip()) from error
-        pause = self._pause
-        self._pause = min(max(pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
-        return pause * random.uniform(0.75, 1.25)

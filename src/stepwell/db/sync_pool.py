@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
-import psycopg
 from psycopg import Connection
 from psycopg.pq import TransactionStatus
 
-from stepwell.db.call import Call, Row
 from stepwell.db.connect import connect_options
-from stepwell.db.pool import LONGEST_IDLE, Patience
-from stepwell.db.theirs import TheirsSync, on_theirs_sync, together_sync
+from stepwell.db.pool import LONGEST_IDLE
+from stepwell.db.sync_repeating import SyncRepeating
 
 
 @dataclass(slots=True)
@@ -35,7 +33,7 @@ class Home:
     idle: list[Idle] = field(default_factory=list[Idle])
 
 
-class SyncPool:
+class SyncPool(SyncRepeating):
     """What Pool is, with blocking calls."""
 
     def __init__(
@@ -50,32 +48,6 @@ class SyncPool:
         self._max_size = max_size
         self._timeout = timeout
         self._here = self._new_home()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def run(self, call: Call[Row], /, conn: TheirsSync | None = None) -> list[Row]:
-        """Run a call that may be repeated; with `conn` once, inside the caller's transaction."""
-        return self.run_all([call], conn)[0]
-
-    def run_all(
-        self, calls: Sequence[Call[Row]], conn: TheirsSync | None = None
-    ) -> list[list[Row]]:
-        """Run calls in one transaction: all of them count, or none does."""
-        if not calls:
-            return []
-        if conn is not None:
-            return on_theirs_sync(calls, conn)
-        patience = Patience(self._timeout)
-        while True:
-            try:
-                with self.connection() as ours:
-                    return together_sync(calls, ours)
-            except psycopg.OperationalError as error:
-                time.sleep(patience.after(error))
 
     @contextmanager
     def connection(self) -> Generator[Connection[Any]]:
