@@ -79,7 +79,7 @@ class Attempt:
 
 
 _nothing_sent = nullcontext(Sending())
-_untraced = nullcontext(Attempt())
+UNTRACED = nullcontext(Attempt())
 
 
 class Traces:
@@ -111,7 +111,7 @@ class Traces:
         run. A run that nobody traced has a trace of its own, which all of its attempts find."""
         tracer = self._tracer()
         if tracer is None:
-            return _untraced
+            return UNTRACED
         parent = _extracted(trace) or _own(run_id, name, tracer)
         return _attempt(tracer, name, facts, parent)
 
@@ -122,7 +122,7 @@ class Traces:
         trace."""
         tracer = self._tracer()
         if tracer is None:
-            return _untraced
+            return UNTRACED
         return _attempt(tracer, name, facts, _extracted(headers))
 
     def _tracer(self) -> Tracer | None:

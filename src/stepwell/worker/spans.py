@@ -9,12 +9,14 @@ from stepwell.db.claim import Task
 from stepwell.db.commit import RunEnd
 from stepwell.define.outcome import Completed, Failed, Moved, Outcome
 from stepwell.observe.events import RunEnded
-from stepwell.observe.traces import Attempt, Traces, carried
+from stepwell.observe.traces import UNTRACED, Attempt, Traces, carried
 from stepwell.worker.body import Hands
 
 
 def span_of(task: Task, hands: Hands) -> AbstractContextManager[Attempt]:
     """Current while the attempt runs: in its handler too, also in a thread."""
+    if not hands.traces.on:  # asked before anything is made for it
+        return UNTRACED
     facts = {
         "run_id": str(task.run_id),
         "flow": task.flow_slug,
