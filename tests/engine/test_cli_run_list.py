@@ -58,6 +58,13 @@ def test_runs_are_listed_by_what_they_are(command: Command, runs: list[str]) -> 
     assert (code, "#vip" in out) == (Exit.OK, True)
     assert f"there may be more: add --before {runs[1]}" in err
     assert "no such runs" in command("runs", "list", "--tag", "none")[2]
+    for nothing in ("oders", "no slug!"):
+        code, _, err = command(
+            "runs", "list", "--flow", nothing, "--flow", "orders", "--tag", "none"
+        )
+        assert code == Exit.OK
+        assert f"nothing is called {nothing!r} in this database" in err
+        assert "'orders'" not in err
     for wrong in (["--since", "soon"], ["--input", "seven"], ["--tag", ""]):
         assert command("runs", "list", *wrong)[0] in (Exit.USAGE, Exit.FAILED)
 

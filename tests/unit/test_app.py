@@ -82,6 +82,11 @@ def test_what_is_not_served_is_not_found() -> None:
         registry.job("tidi")
 
 
+def test_what_is_no_list_is_refused() -> None:
+    with pytest.raises(DefinitionError, match=r"flows is <Flow orders.*; list them: flows=\[...\]"):
+        Stepwell(flows=Flow("orders"))  # pyright: ignore[reportArgumentType]
+
+
 def test_annotations_of_what_is_not_there_are_warned_of_when_the_app_is_made() -> None:
     flow = Flow("orders")
 

@@ -15,7 +15,9 @@ from stepwell.cli.labels import Pairs, pairs_of
 from stepwell.cli.output import console, note, plain, print_json
 from stepwell.cli.runs import Actor, Kind, Limit, RunId, Status, connected, resolve
 from stepwell.cli.show import run_table
+from stepwell.client.client import Client
 from stepwell.client.filters import Filters, Moment
+from stepwell.errors import InvalidDefinition
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
@@ -101,6 +103,7 @@ async def list_runs(
             after=await resolve(client, after) if after else None,
             **filters,
         )
+        strangers = [] if found else [slug for slug in flow if not await exists(client, slug)]
     if json:
         print_json(plain(found))
     elif found:
@@ -110,7 +113,16 @@ async def list_runs(
     else:
         asked = flow or status or kind or any(value is not None for value in filters.values())
         note("no such runs" if asked else "no runs")
+    for slug in strangers:
+        note(f"nothing is called {slug!r} in this database: see `stepwell flows list`")
     return Exit.OK
+
+
+async def exists(client: Client, slug: str) -> bool:
+    try:
+        return await client.flow_exists(slug)
+    except InvalidDefinition:  # nothing can be called that
+        return False
 
 
 async def label(

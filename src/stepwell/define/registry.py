@@ -46,6 +46,8 @@ class Registry:
         self._lock = Lock()
         self._put({})
         for kind, listed in (("flow", flows), ("machine", machines), ("job", jobs)):
+            if not isinstance(listed, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise DefinitionError(f"{kind}s is {listed!r}; list them: {kind}s=[...]")
             for each in listed:
                 self._take_first(kind, each)
 
