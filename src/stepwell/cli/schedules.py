@@ -14,7 +14,7 @@ from rich.text import Text
 from stepwell.cli.database import AsJson, Dsn
 from stepwell.cli.exits import Exit
 from stepwell.cli.output import compact, console, plain, print_json, visible
-from stepwell.cli.runs import connected, told
+from stepwell.cli.runs import Actor, connected, told
 from stepwell.cli.show import listed
 from stepwell.client.timetable import MOST_SLOTS, ScheduleInfo
 
@@ -46,26 +46,32 @@ async def show(schedule: Name, /, *, dsn: Dsn = None, json: AsJson = False) -> i
 
 
 @schedules.command
-async def pause(schedule: Name, /, *, dsn: Dsn = None, json: AsJson = False) -> int:
+async def pause(
+    schedule: Name, /, *, actor: Actor = None, dsn: Dsn = None, json: AsJson = False
+) -> int:
     """Fire no slot of a schedule until it is resumed."""
     async with connected(dsn) as client:
-        done = await client.schedules.pause(schedule)
+        done = await client.schedules.pause(schedule, actor=actor)
     return told("schedule", schedule, "paused", done, "it is paused already", json)
 
 
 @schedules.command
-async def resume(schedule: Name, /, *, dsn: Dsn = None, json: AsJson = False) -> int:
+async def resume(
+    schedule: Name, /, *, actor: Actor = None, dsn: Dsn = None, json: AsJson = False
+) -> int:
     """Fire slots again. Its catch-up policy says what of the pause is made up for."""
     async with connected(dsn) as client:
-        done = await client.schedules.resume(schedule)
+        done = await client.schedules.resume(schedule, actor=actor)
     return told("schedule", schedule, "resumed", done, "it is not paused", json)
 
 
 @schedules.command
-async def trigger(schedule: Name, /, *, dsn: Dsn = None, json: AsJson = False) -> int:
+async def trigger(
+    schedule: Name, /, *, actor: Actor = None, dsn: Dsn = None, json: AsJson = False
+) -> int:
     """Start a run now and print its id. The slots stay as they are."""
     async with connected(dsn) as client:
-        run = await client.schedules.trigger(schedule)
+        run = await client.schedules.trigger(schedule, actor=actor)
     if json:
         print_json({"name": schedule, "id": run.id})
     else:
@@ -74,10 +80,12 @@ async def trigger(schedule: Name, /, *, dsn: Dsn = None, json: AsJson = False) -
 
 
 @schedules.command
-async def delete(schedule: Name, /, *, dsn: Dsn = None, json: AsJson = False) -> int:
+async def delete(
+    schedule: Name, /, *, actor: Actor = None, dsn: Dsn = None, json: AsJson = False
+) -> int:
     """Forget a schedule. Its runs stay; code that still has it makes it anew when deployed."""
     async with connected(dsn) as client:
-        await client.schedules.delete(schedule)
+        await client.schedules.delete(schedule, actor=actor)
     return told("schedule", schedule, "deleted", True, "", json)
 
 
