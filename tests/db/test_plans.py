@@ -17,9 +17,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from stepwell.db import diagnose
 from stepwell.db.call import Call
 from stepwell.db.claim import release_held
+from stepwell.db.doctor import ask
 from stepwell.db.explain import explain_run
 from stepwell.db.maintain import promote_tasks
 from tests.chaos.foreign import ForeignWorker, Message
@@ -346,17 +346,17 @@ def test_a_look_at_a_run_reads_the_run_and_its_lane(bulk: Hands) -> None:
 def test_a_look_at_all_work_reads_what_is_ready_running_or_due(bulk: Hands) -> None:
     margin = timedelta(seconds=60)
     looks: list[Call[Any]] = [
-        diagnose.ready_lanes(),
-        diagnose.late_timers(margin),
-        diagnose.unclaimed_losses(margin),
-        diagnose.stuck_gates(margin),
+        ask.ready_lanes(),
+        ask.late_timers(margin),
+        ask.unclaimed_losses(margin),
+        ask.stuck_gates(margin),
     ]
     for look in looks:
-        ask = partial(look.on_sync, bulk.conn)
-        check(bulk, look.sql.partition("pgflow.")[2][:20], READY, ask, ask)
-    for look in (diagnose.deadly_tasks(), diagnose.runs_without_tasks()):
-        ask = partial(look.on_sync, bulk.conn)
-        check(bulk, look.sql.partition("from pgflow.")[2][:20], 10_000, ask, ask)
+        asked = partial(look.on_sync, bulk.conn)
+        check(bulk, look.sql.partition("pgflow.")[2][:20], READY, asked, asked)
+    for look in (ask.deadly_tasks(), ask.runs_without_tasks()):
+        asked = partial(look.on_sync, bulk.conn)
+        check(bulk, look.sql.partition("from pgflow.")[2][:20], 10_000, asked, asked)
 
 
 def test_a_turn_takes_as_long_as_in_an_empty_database(bulk: Hands, dsn: str) -> None:
