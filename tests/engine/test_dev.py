@@ -97,6 +97,21 @@ def test_saving_a_file_runs_the_new_code_and_keeps_the_runs(
     assert "Traceback" not in "".join(dev.lines)
 
 
+def test_a_step_that_is_gone_while_a_run_needs_it_is_told(
+    dev: Program, write: Write, slug: str, tmp_path: Path
+) -> None:
+    dev.wait_for(f"serving {slug}")
+    with (tmp_path / "app.py").open("a") as program:
+        program.write(f"\n@{slug}.step(start_delay=3600)\nasync def later(flow_input: int): ...\n")
+    dev.wait_for(f"serving {slug}", times=2)
+    run_id = stepwell("start", slug, "--input", "1")["id"]
+    write("second")
+    said = dev.wait_for("cannot end on this code")
+    assert f"1 live run of {slug}, version 2, " in said
+    assert "step 'later' is gone; bring it back, or cancel them" in said
+    stepwell("runs", "cancel", run_id)
+
+
 def test_a_killed_dev_takes_its_worker_along(dev: Program, slug: str) -> None:
     dev.wait_for(f"serving {slug}")
     with EmbeddedPostgres(shared_home()) as postgres:  # it shall not stop with dev

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, Error
 
 from stepwell.cli.database import AsJson, Dsn, database
 from stepwell.cli.exits import Exit
@@ -19,6 +20,8 @@ from stepwell.compile.finish import Unserved, unserved
 from stepwell.compile.schedules import deploy_schedules
 from stepwell.db import migrate as schema
 from stepwell.db.call import Call, Row
+from stepwell.define.app import Stepwell
+from stepwell.errors import StepwellError
 
 
 async def deploy(
@@ -94,11 +97,21 @@ def value_text(value: object) -> str:
     return "default" if value is None else compact(value)
 
 
-def left_text(each: Unserved) -> str:
+async def tell_left(app: Stepwell, dsn: str) -> None:
+    """Say which live runs of its definitions this code cannot end; nothing, if nobody answers."""
+    with suppress(StepwellError, Error, OSError):
+        async with await connected(dsn) as conn:
+            left = await unserved(InTransaction(conn), app)
+        for each in left:
+            if each.version.flow_slug in app.registry.slugs:
+                note(left_text(each, "bring it back, or cancel them"), style="yellow")
+
+
+def left_text(each: Unserved, remedy: str = "keep an old worker") -> str:
     live, version = each.version.live, each.version
     runs = "1 live run" if live == 1 else f"{live} live runs"
     where = f"{version.flow_slug}, version {version.version}"
-    return f"{runs} of {where}, cannot end on this code: {each.reason}; keep an old worker"
+    return f"{runs} of {where}, cannot end on this code: {each.reason}; {remedy}"
 
 
 def as_data(change: Change, applied: bool, left: Sequence[Unserved]) -> dict[str, object]:

@@ -15,6 +15,7 @@ from cyclopts import Parameter
 
 from stepwell.cli.crew import reporting, supervise
 from stepwell.cli.database import Dsn, database, settings_of
+from stepwell.cli.deploy import tell_left
 from stepwell.cli.exits import Exit
 from stepwell.cli.load import load_app
 from stepwell.cli.logs import Style, subscriber
@@ -102,6 +103,8 @@ def worker(
             return run_loop(supervise(settings, target, {**typed, **more}))
 
     async def serve() -> None:
+        if logs == "steps":  # for whoever has just saved a file under `dev`
+            await tell_left(app, settings.dsn)
         serving = Worker(app, settings, name=name, number=number)
         with subscribed(say), on_signals(serving), while_parent_lives(serving, until_eof):
             async with reporting(serving, report):
