@@ -112,6 +112,12 @@ def test_a_step_that_is_gone_while_a_run_needs_it_is_told(
     stepwell("runs", "cancel", run_id)
 
 
+def test_a_closed_terminal_stops_it_as_ctrl_c_does(dev: Program, slug: str) -> None:
+    dev.wait_for(f"serving {slug}")
+    dev.signal(signal.SIGHUP)
+    assert dev.end() == 0
+
+
 def test_a_killed_dev_takes_its_worker_along(dev: Program, slug: str) -> None:
     dev.wait_for(f"serving {slug}")
     with EmbeddedPostgres(shared_home()) as postgres:  # it shall not stop with dev

@@ -68,5 +68,12 @@ def stop_on_signals(reloader: Reloader) -> None:
     def stop(number: int, frame: FrameType | None) -> None:
         reloader.stop()
 
+    def closed(number: int, frame: FrameType | None) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)  # the terminal is gone: nothing reads our words
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        reloader.stop()
+
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGHUP, closed)
