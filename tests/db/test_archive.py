@@ -177,6 +177,40 @@ def test_a_run_that_was_retried_meanwhile_stays(hands: Hands, connect: Connect) 
     assert left == {retried, held} and gone in runs
 
 
+def test_of_a_run_that_went_wrong_very_often_the_newest_attempts_and_lines_are_kept(
+    hands: Hands,
+) -> None:
+    first, second = sorted(ended_runs(hands, "f", 2))  # as runs that begin together are looked at
+    hands.conn.execute(
+        """
+        insert into pgflow.attempts (run_id, step_slug, task_index, attempt, error_type,
+          error_message, traceback, failed_at)
+        select %s, 's0', 0, n, 'E', 'boom', (
+          select string_agg(md5(n || '/' || i), '') from generate_series(1, 200) i), pgflow.now()
+        from generate_series(1, 2001) n
+        """,
+        [first],
+    )
+    hands.conn.execute(
+        """
+        insert into pgflow.logs (run_id, step_slug, task_index, attempt, claim_token, n, at, level,
+          message)
+        select %s, 's0', 0, 1, 1, n, pgflow.now(), 'info', n::text from generate_series(1, 10001) n
+        """,
+        [first],
+    )
+    later(hands, days=31)
+    batch = take(hands, "f")
+    assert batch.run_ids == [first]  # what was said of it counts: the other is on the next page
+    [run] = [ArchivedRun.read(each) for each in batch.documents or ()]
+    assert run.cut
+    assert [run.attempts[0].attempt, run.attempts[-1].attempt] == [2, 2001]
+    assert [run.logs[0].message, run.logs[-1].message] == ["2", "10001"]
+    end(hands, batch)
+    [other] = [ArchivedRun.read(each) for each in take(hands, "f").documents or ()]
+    assert (other.id, other.cut) == (second, False)
+
+
 def test_large_runs_are_handed_over_a_few_at_a_time(hands: Hands) -> None:
     hands.define(single("large", archive=True))
     hands.register()

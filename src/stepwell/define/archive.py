@@ -66,7 +66,8 @@ class ArchivedLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchivedRun:
-    """A run that ended, and all that goes with it. `json` is the whole of it on one line."""
+    """A run that ended, and all that goes with it. `json` is the whole of it on one line. `cut`: it
+    had more failed attempts or log lines than the newest, which are here."""
 
     id: UUID
     flow: str
@@ -90,6 +91,7 @@ class ArchivedRun:
     attempts: list[ArchivedAttempt]
     signals: list[ArchivedSignal]
     logs: list[ArchivedLine]
+    cut: bool = False
     json: str = field(default="", repr=False)
 
     @classmethod

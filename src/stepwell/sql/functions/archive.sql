@@ -2,7 +2,8 @@
 -- of its own: nothing is held while an archive works. Locks: rows of archiving, of which each worker skips what another one has;
 -- then ended runs, with skip locked. It waits for no lock.
 
--- All of a run as one document, in which it can be kept.
+-- All of a run as one document, in which it can be kept. Of failed attempts and log lines the newest: a document of what went wrong
+-- a million times would be larger than a value can be. `cut` says that there were more.
 create or replace function pgflow.run_document(run_id uuid) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
@@ -25,7 +26,9 @@ begin
           'step', a.step_slug, 'task_index', a.task_index, 'attempt', a.attempt, 'error_type', a.error_type,
           'error_message', a.error_message, 'traceback', a.traceback, 'worker_id', a.worker_id,
           'started_at', a.started_at, 'failed_at', a.failed_at) order by a.attempt_id), '[]')
-        from pgflow.attempts a where a.run_id = run_document.run_id),
+        from (
+          select * from (select * from pgflow.attempts a where a.run_id = run_document.run_id offset 0) a
+          order by a.attempt_id desc limit 2000) a),
       'signals', (
         select coalesce(json_agg(json_build_object(
           'name', g.name, 'payload', g.payload, 'sent_at', g.sent_at, 'consumed_at', g.consumed_at) order by g.signal_id), '[]')
@@ -34,7 +37,11 @@ begin
         select coalesce(json_agg(json_build_object(
           'step', l.step_slug, 'task_index', l.task_index, 'attempt', l.attempt, 'at', l.at, 'level', l.level,
           'message', l.message) order by l.log_id), '[]')
-        from pgflow.logs l where l.run_id = run_document.run_id))
+        from (
+          select * from pgflow.logs l where l.run_id = run_document.run_id order by l.xid desc, l.log_id desc limit 10000) l),
+      'cut', exists (
+          select from pgflow.attempts a where a.run_id = run_document.run_id offset 2000)
+        or exists (select from pgflow.logs l where l.run_id = run_document.run_id offset 10000))
     from pgflow.runs r join pgflow.versions v on v.version_id = r.version_id
     where r.run_id = run_document.run_id);
 end
@@ -65,7 +72,11 @@ begin
       select coalesce(r.completed_at, r.failed_at, r.cancelled_at) as ended,
         coalesce(pg_column_size(r.input), 0) + coalesce(pg_column_size(r.output), 0) + coalesce(pg_column_size(r.state), 0)
           + (select coalesce(sum(pg_column_size(s.output)), 0)
-             from pgflow.step_states s where s.run_id = any (array[r.run_id])) as size
+             from pgflow.step_states s where s.run_id = any (array[r.run_id]))
+          + (select coalesce(sum(coalesce(pg_column_size(a.traceback), 0) + pg_column_size(a.error_message)), 0) from (
+             select * from pgflow.attempts a where a.run_id = r.run_id limit 2000) a)
+          + (select coalesce(sum(pg_column_size(l.message)), 0) from (
+             select * from pgflow.logs l where l.run_id = r.run_id limit 10000) l) as size
       from pgflow.runs r where r.run_id = any (array[p.run_id]) offset 0) r
     where p.run_id = any (doomed)
   ) w
