@@ -67,6 +67,7 @@ def test_every_command_explains_its_options(capsys: Out, command: str, words: li
         ("runs list --status done", "--status"),
         ("worker app.py --concurrency many", "--concurrency"),
         ("db status --now", "--now"),
+        ("enqueue mail --prioritty 3", "'3' is too much: is an option misspelt"),
         ("worker gone.py", "there is no file gone.py"),
     ],
 )

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 from stepwell.cli.exits import MEANING, Exit, exit_of, message_of
 from stepwell.cli.output import complain
@@ -82,7 +82,7 @@ def run(arguments: Sequence[str]) -> int:
         )
         sys.stdout.flush()
     except CycloptsError as error:
-        complain(f"{error}\nSee {usage_of(app, arguments)} --help")
+        complain(f"{said(error)}\nSee {usage_of(app, arguments)} --help")
         return Exit.USAGE
     except BrokenPipeError:  # `stepwell runs list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -95,6 +95,13 @@ def run(arguments: Sequence[str]) -> int:
             complain(message_of(error))
         return code
     return result if isinstance(result, int) else Exit.OK
+
+
+def said(error: CycloptsError) -> str:
+    if isinstance(error, UnusedCliTokensError):
+        left = ", ".join(map(repr, error.unused_tokens or ()))
+        return f"{left} is too much: is an option misspelt, or a text with spaces not in quotes?"
+    return str(error)
 
 
 def usage_of(app: App, arguments: Sequence[str]) -> str:
