@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal, NamedTuple, NewType, NotRequired, TypedDict
 from uuid import UUID
@@ -106,6 +106,11 @@ FITS: list[tuple[Any, Any]] = [
     (Literal[1, "a"], str),
     (bytes, bytearray),
     (bytes, str),
+    (timedelta, bytes),  # P232922D
+    (Decimal, bytes),  # 12345678
+    (bytes, timedelta),
+    (bytes, UUID),
+    (Decimal, UUID),  # 32 digits
     (Order, Row),
     (Row, Order),
     (Order, dict[str, Any]),

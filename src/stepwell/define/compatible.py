@@ -158,6 +158,14 @@ def _is_derived(info: Any, base: Any) -> bool:
     return parent is not None and parent in getattr(getattr(info, "cls", None), "__mro__", ())
 
 
+_DIGITS = (inspect.DecimalType, inspect.TimeDeltaType)
+_BY_CHANCE = (  # P232922D is a time span, and base64; 32 digits are a number, and a UUID
+    (BASE64, (*BASE64, *_DIGITS, inspect.UUIDType)),
+    (_DIGITS, BASE64),
+    (inspect.DecimalType, inspect.UUIDType),
+)
+
+
 def _scalars_fit(source: Any, target: Any) -> bool:
     """Any text may be a date, but no date is a UUID; a Decimal is also read from a number."""
     kinds = (kind(source), kind(target))
@@ -167,7 +175,7 @@ def _scalars_fit(source: Any, target: Any) -> bool:
         return False
     if isinstance(source, inspect.EnumType | inspect.LiteralType):
         return any(_reads(value, target) for value in values(source))
-    if isinstance(source, BASE64) and isinstance(target, BASE64):
+    if any(isinstance(source, some) and isinstance(target, others) for some, others in _BY_CHANCE):
         return True
     finite = (inspect.EnumType, inspect.LiteralType)
     general = (inspect.StrType, inspect.IntType, inspect.BoolType, inspect.NoneType)
