@@ -24,6 +24,7 @@ alone = pytest.mark.usefixtures("alone")
 
 
 @alone
+@pytest.mark.timeout(240)
 def test_init_makes_a_project_whose_tests_pass_and_that_runs(tmp_path: Path, capsys: Out) -> None:
     assert run(["init", "my shop"]) == 0
     captured = capsys.readouterr()

@@ -36,6 +36,7 @@ async def one(n: int) -> int:
 app = Stepwell(flows=[who], name="crew")
 """
 Start = Callable[..., Program]
+pytestmark = pytest.mark.timeout(240)  # programs that start programs, on a slow machine
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ async def test_what_keeps_a_run_is_told_with_who_does(workshop: Workshop) -> Non
     first = await client.start(held, 600)
     [reason] = await first.explain()
     assert (reason.reason, reason.state) == ("no_worker", "stuck")
-    async with workshop.worker(held, name="shop-1", concurrency=7, lease=120):
+    async with workshop.worker(held, name="shop-1", concurrency=7, lease=12):
         await workshop.until(
             "select 1 from pgflow.workers where concurrency = 7 and cardinality(lane_versions) = 1"
             " and abs(clock_ahead) < 60"
