@@ -362,6 +362,25 @@ def test_dead_rows_and_grown_tables_are_found(shop: Hands, dsn: str) -> None:
     assert "no worker has looked for old runs for 3 days" in pruning.what
 
 
+def test_old_runs_that_no_archive_takes_are_found(shop: Hands, dsn: str) -> None:
+    shop.define(single("kept"))
+    [run] = shop.start("kept")
+    assert shop.cancel(run)
+    shop.conn.execute("update pgflow.flows set opt_archive = true where flow_slug = 'kept'")
+    shop.conn.execute(
+        "update pgflow.runs set started_at = started_at - interval '40 days',"
+        " cancelled_at = cancelled_at - interval '40 days' where run_id = %s",
+        [run],
+    )
+    finding = only(dsn)
+    assert (finding.check, finding.facts["flow"]) == ("nothing_is_archived", "kept")
+    assert "wait for an archive, the oldest for 40 days" in finding.what
+    shop.conn.execute(
+        "insert into pgflow.archiving (flow_slug, finished_at) values ('kept', pgflow.now())"
+    )
+    assert found_in(dsn) == []
+
+
 def again(dsn: str, shop: Hands, finding: Finding) -> None:
     """Do what was said: SQL, and `stepwell migrate`."""
 

@@ -1970,6 +1970,10 @@ WITH (fillfactor='70');
 --
 
 --
+-- Name: unarchived(interval, double precision); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: unclaimed_losses(interval); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 

@@ -97,6 +97,15 @@ class PruningState:
 
 
 @dataclass(frozen=True, slots=True)
+class Unarchived:
+    """A definition whose runs go to an archive that nobody runs; `waited`: seconds since the oldest
+    of them ended."""
+
+    flow: str
+    waited: float
+
+
+@dataclass(frozen=True, slots=True)
 class Clock:
     """`ahead`: seconds that the clock of a worker was ahead of the database's."""
 
@@ -184,6 +193,15 @@ def pruning_state() -> Call[PruningState]:
         " runs from pgflow.pruning_state()",
         (),
         PruningState,
+    )
+
+
+def unarchived(idle: float, days: float) -> Call[Unarchived]:
+    return Call(
+        "select flow_slug as flow, extract(epoch from pgflow.now() - oldest_at)::float8 as waited"
+        " from pgflow.unarchived(idle => make_interval(secs => %s), days => %s::float8)",
+        (idle, days),
+        Unarchived,
     )
 
 

@@ -53,6 +53,7 @@ WORK: tuple[Check, ...] = (
     upkeep.letters,
     upkeep.messages,
     upkeep.pruning,
+    upkeep.archives,
 )
 
 

@@ -93,3 +93,18 @@ async def pruning(look: Examination) -> list[Finding]:
             {"idle": state.idle, "runs": state.runs},
         )
     ]
+
+
+async def archives(look: Examination) -> list[Finding]:
+    idle, days = look.thresholds.unpruned, look.settings.retention
+    return [
+        Finding(
+            "nothing_is_archived",
+            "warning",
+            f"old runs of {each.flow} wait for an archive, the oldest for {duration(each.waited)}",
+            "they go once an archive has them, and no worker that has one looked at them",
+            (START, f"stepwell prune --flow {each.flow} --to runs.jsonl"),
+            {"flow": each.flow, "waited": each.waited},
+        )
+        for each in await ask.unarchived(idle, days).on(look.conn)
+    ]

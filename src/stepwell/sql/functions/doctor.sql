@@ -182,3 +182,25 @@ begin
   order by abs(w.clock_ahead) desc limit 100;
 end
 $$;
+
+-- Definitions whose old runs wait for an archive that nobody runs: no round over them has ended for so long. `days` is how long runs
+-- are kept where their definition says nothing. Looks at the hundred oldest runs of each.
+create or replace function pgflow.unarchived(idle interval, days float8 default 30)
+returns table (flow_slug text, finished_at timestamptz, oldest_at timestamptz)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  return query
+  select f.flow_slug, a.finished_at, o.ended
+  from pgflow.flows f
+  left join pgflow.archiving a on a.flow_slug = f.flow_slug
+  cross join lateral (
+    select min(p.ended) as ended from (
+      select coalesce(r.completed_at, r.failed_at, r.cancelled_at) as ended
+      from pgflow.runs r where r.flow_slug = f.flow_slug order by r.started_at limit 100) p
+  ) o
+  where f.opt_archive and coalesce(f.opt_retention, days) > 0
+    and (a.finished_at is null or a.finished_at < pgflow.now() - idle)
+    and o.ended < pgflow.now() - idle - make_interval(days => 1) * least(coalesce(f.opt_retention, days), 36500)
+  order by 1 limit 100;
+end
+$$;
