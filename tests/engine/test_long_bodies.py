@@ -18,11 +18,13 @@ from .workshop import Workshop
 PATIENCE = 30.0
 LEASE = 3.0
 TOLD: Counter[str] = Counter()
+IN_THREADS: list[Any] = []
 
 
 @pytest.fixture(autouse=True)
 def fresh() -> None:
     TOLD.clear()
+    IN_THREADS.clear()
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -86,6 +88,7 @@ class Endless(Machine):
 
 
 def look(ctx: Any) -> None:
+    IN_THREADS.append(ctx.run_id)
     end = time.monotonic() + PATIENCE
     while not ctx.cancelled and time.monotonic() < end:
         time.sleep(0.02)
@@ -126,6 +129,7 @@ async def test_a_cancel_reaches_every_kind_of_body(workshop: Workshop) -> None:
         calls = [looking.call(), write_and_look.call(), write_and_sleep.call()]
         runs = [await client.start(Endless()), *[await client.enqueue(call) for call in calls]]
         await serving.events.first(TaskStarted, 4)
+        await until(lambda: len(IN_THREADS) == 2)  # no thread is free now
         waits = await client.enqueue(never.call())  # for a thread
         await serving.events.first(TaskStarted, 5)
         assert TOLD.total() == 0
