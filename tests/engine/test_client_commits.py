@@ -4,7 +4,7 @@ that is, else by Postgres; never by what was rolled back."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import django.conf  # pyright: ignore[reportMissingTypeStubs]
@@ -19,15 +19,16 @@ from sqlalchemy.ext.asyncio import (
     AsyncSession,
     async_scoped_session,
     async_sessionmaker,
-    create_async_engine,
 )
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
-from sqlalchemy.pool import NullPool
 
 from stepwell import Client, Conflict, SyncClient, job
 
+from .alchemy import client as client
+from .alchemy import engine as engine
+from .alchemy import sync_client as sync_client
+from .alchemy import sync_engine as sync_engine
 from .client_hands import single
-from .test_client_theirs import url_of
 
 django_settings: Any = django.conf.settings
 django_db: Any = django.db  # they have no types
@@ -68,32 +69,6 @@ class Ears:
 def ears(dsn: str) -> Iterator[Ears]:
     with psycopg.connect(dsn, autocommit=True) as conn:
         yield Ears(conn)
-
-
-@pytest.fixture
-def sync_client(dsn: str) -> Iterator[SyncClient]:
-    with Client.sync(dsn) as client:
-        yield client
-
-
-@pytest.fixture
-async def client(dsn: str) -> AsyncIterator[Client]:
-    async with Client(dsn) as client:
-        yield client
-
-
-@pytest.fixture(params=["asyncpg", "psycopg"])
-async def engine(dsn: str, request: pytest.FixtureRequest) -> AsyncIterator[AsyncEngine]:
-    engine = create_async_engine(url_of(dsn, request.param), poolclass=NullPool)
-    yield engine
-    await engine.dispose()
-
-
-@pytest.fixture
-def sync_engine(dsn: str) -> Iterator[sqlalchemy.Engine]:
-    engine = sqlalchemy.create_engine(url_of(dsn, "psycopg"), poolclass=NullPool)
-    yield engine
-    engine.dispose()
 
 
 async def test_an_async_session_wakes_once_it_is_committed(
