@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from stepwell import Flow, Stepwell, job
+from stepwell import Context, Flow, Stepwell, job
 from stepwell.errors import SettingsError
 from stepwell.observe.events import SettingUnused, TaskStarted
 from stepwell.settings import Settings
@@ -41,12 +41,18 @@ async def light(n: int) -> int:
     return n
 
 
+@job(transactional=True)
+async def booked(ctx: Context, n: int) -> int:
+    await asyncio.sleep(0.02)
+    return n
+
+
 @job(timeout=1, max_attempts=1)
 def stubborn() -> None:
     threads.wait(60)
 
 
-app = Stepwell(flows=[heavy], jobs=[light, stubborn])
+app = Stepwell(flows=[heavy], jobs=[light, booked, stubborn])
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +86,13 @@ async def test_room_is_filled_without_waiting_for_the_poll(workshop: Workshop) -
     async with workshop.worker(app=app, **settings):
         assert await run.result(timeout=30) == {"rest": sum(range(30))}
     assert max(most) == 1
+
+
+async def test_an_outcome_that_committed_by_itself_leaves_room_too(workshop: Workshop) -> None:
+    settings = {"concurrency": 4, "flow_concurrency": "booked=1", "poll": 60.0, "wake": "poll"}
+    runs = await workshop.client.enqueue_many([booked.call(n=n) for n in range(10)])
+    async with workshop.worker(app=app, **settings):
+        assert [await run.result(timeout=30) for run in runs] == list(range(10))
 
 
 async def test_a_thread_that_was_given_up_still_counts(workshop: Workshop) -> None:

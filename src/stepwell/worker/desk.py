@@ -75,6 +75,7 @@ class Desk:
         """A handler ended; its place is free, its outcome, if any, goes into the next turn. False
         when its claim was taken away meanwhile: then the outcome is nobody's."""
         self.running.pop(task.claim_token, None)
+        # an outcome that is here makes us look anyway; one that committed with its writes does not
         self.look = self.look or task.flow_slug in self.waiting_for
         ours = task.claim_token not in self.lost
         if ours and entry is not None:
@@ -90,7 +91,6 @@ class Desk:
         """The slots of a claim that is over are free once nothing runs under it."""
         if token in self.lost and token not in self.running and not self.lingering[token]:
             task = self.lost.pop(token)
-            self.look = self.look or task.flow_slug in self.waiting_for
             self.ended.append(Ended(task, released(task.message_id, token)))
             self.changed.set()
 
