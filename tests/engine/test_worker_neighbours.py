@@ -58,11 +58,19 @@ async def test_a_short_lock_timeout_refuses_no_outcome(workshop: Workshop) -> No
         "do $$ begin execute format('alter database %I set lock_timeout = %L',"
         " current_database(), '50ms'); end $$"
     )
-    flow = single("locked", max_attempts=1)
+    flow = Flow[int, Any]("locked", max_attempts=1, base_delay=0)
+    held = asyncio.Event()
+
+    @flow.step
+    async def work(flow_input: int) -> int:
+        await held.wait()  # else the outcome can be written before the run is held
+        return flow_input
+
     async with workshop.worker(flow) as serving:
         with psycopg.connect(workshop.dsn) as holder:
             run = await workshop.client.start(flow, 42)
             holder.execute("select from pgflow.runs for update")
+            held.set()
             await serving.events.first(OutcomeHeld)
             await asyncio.sleep(1.5)
             holder.rollback()
