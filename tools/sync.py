@@ -1,5 +1,5 @@
-"""The blocking client out of the other one: `python -m tools.sync` writes every `sync_*.py` that
-says so in its first line.
+"""The blocking client out of the other one: `python -m tools.sync` writes every file in a folder
+`sync` that says so in its first line.
 
 A file is turned token by token: `async` and `await` go, names that have a blocking twin become it,
 and a statement with `# async only` behind its first line is left out. What differs in more than
@@ -26,14 +26,8 @@ GENERATED = (
     *("client/client", "client/enqueuing", "client/finding", "client/flows", "client/following"),
     *("client/gathering", "client/keeping", "client/messaging", "client/run", "client/schedules"),
     *("client/session", "client/settling", "client/signalling", "client/starting"),
-    *(
-        "client/steering",
-        "client/tailing",
-        "db/repeating",
-        "testing/asking",
-        "testing/expect",
-        "testing/picturing",
-    ),
+    *("client/steering", "client/tailing", "db/repeating"),
+    *("testing/asking", "testing/expect", "testing/picturing"),
 )
 BY_HAND = ("client/archiving", "client/feed", "client/stream", "client/waiter", "db/pool")
 NAMES = {
@@ -65,14 +59,14 @@ def main() -> None:
 
 def twin_of(name: str) -> Path:
     folder, _, module = name.partition("/")
-    return PACKAGE / folder / f"sync_{module}.py"
+    return PACKAGE / folder / "sync" / f"{module}.py"
 
 
 def made(name: str) -> str:
     """The blocking form of a file, as the formatter likes it."""
     source = source_of(name)
     text = source.read_text()
-    head = MADE.format(source=source.name)
+    head = MADE.format(source=f"{name}.py")
     return formatted(head + applied(text, edits_of(text)), twin_of(name))
 
 
@@ -128,7 +122,7 @@ def twin_word(tokens: list[TokenInfo], at: int) -> str | None:
     word = tokens[at].string
     match [token.string for token in tokens[max(at - 4, 0) : at]]:
         case ["stepwell", ".", folder, "."] if f"{folder}/{word}" in (*GENERATED, *BY_HAND):
-            return f"sync_{word}"
+            return f"sync.{word}"
         case _:
             return names().get(word)
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from stepwell.client.events import RunEvent as RunEvent
     from stepwell.client.logs import LogLine as LogLine
     from stepwell.client.run import Run as Run
-    from stepwell.client.sync_client import SyncClient as SyncClient
+    from stepwell.client.sync.client import SyncClient as SyncClient
     from stepwell.define.app import Stepwell as Stepwell
     from stepwell.define.archive import ArchivedRun as ArchivedRun
     from stepwell.define.backoff import Backoff as Backoff
@@ -208,7 +208,7 @@ _HOME = {
     "Stepwell": "define.app",
     "StepwellError": "errors",
     "Stop": "define.outcome",
-    "SyncClient": "client.sync_client",
+    "SyncClient": "client.sync.client",
     "TransactionError": "errors",
     "Worker": "worker.worker",
     "cron": "define.schedule",

@@ -11,7 +11,7 @@ import pytest
 
 from stepwell import Client, Registry, Run
 from stepwell.cli.main import make_app
-from stepwell.client.sync_client import SyncClient
+from stepwell.client.sync.client import SyncClient
 from stepwell.worker.starter import Starter
 from tests.docs.pages import ROOT, prose_of
 

@@ -26,8 +26,9 @@ from stepwell import (
     Stepwell,
     StepwellError,
 )
-from stepwell.client import feed, settling, sync_stream
+from stepwell.client import feed, settling
 from stepwell.client.run import Run
+from stepwell.client.sync import stream as sync_stream
 from stepwell.testing import Kit
 from tests.db.hands import Connection
 from tests.engine.client_hands import Worker, single

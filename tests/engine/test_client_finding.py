@@ -116,7 +116,7 @@ async def test_pages_go_both_ways_and_stay_where_they_are(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stepwell.client.finding.PAGE", 3)
-    monkeypatch.setattr("stepwell.client.sync_finding.PAGE", 3)
+    monkeypatch.setattr("stepwell.client.sync.finding.PAGE", 3)
     async with Client(dsn) as client:
         runs = [(await client.start(orders, n)).id for n in range(8)]
         newest = runs[::-1]

@@ -21,7 +21,7 @@ from stepwell.db.call import Call
 from stepwell.db.inspect import search_runs
 from stepwell.db.pool import Pool
 from stepwell.db.start import Started
-from stepwell.db.sync_pool import SyncPool
+from stepwell.db.sync.pool import SyncPool
 from tests.servers import DatabaseServer
 
 from .client_hands import Worker, single

@@ -25,7 +25,7 @@ from stepwell import (
     Settings,
     SyncClient,
 )
-from stepwell.client.sync_run import SyncRun
+from stepwell.client.sync.run import SyncRun
 
 from .client_hands import Worker, single
 

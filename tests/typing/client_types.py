@@ -34,7 +34,7 @@ from stepwell.client.flow_run import FlowRun, FlowRunWithStates, StepState
 from stepwell.client.reading import RunInfo
 from stepwell.client.run import ChildInfo, SignalInfo
 from stepwell.client.signals import Signalled
-from stepwell.client.sync_run import SyncRun
+from stepwell.client.sync.run import SyncRun
 from stepwell.client.upserting import UpsertedFlow
 from stepwell.db.inspect import RunSummary
 from stepwell.db.steer import AuditEntry

@@ -29,7 +29,7 @@ from stepwell import (
     job,
     step,
 )
-from stepwell.client.sync_run import SyncRun
+from stepwell.client.sync.run import SyncRun
 from stepwell.define.flow import FlowCall
 
 T = TypeVar("T")

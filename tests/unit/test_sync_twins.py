@@ -31,8 +31,8 @@ class Session:
 '''
 TURNED = '''
 import time
-from stepwell.client.sync_run import SyncRun
-from stepwell.db.sync_pool import SyncPool
+from stepwell.client.sync.run import SyncRun
+from stepwell.db.sync.pool import SyncPool
 
 class SyncSession:
     """For SyncClient. `run.result()` of SyncClient(dsn) in `with`."""

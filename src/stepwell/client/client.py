@@ -19,7 +19,7 @@ from stepwell.client.schedules import Schedules
 from stepwell.client.session import Session
 from stepwell.client.signalling import Signalling
 from stepwell.client.steering import Steering
-from stepwell.client.sync_client import SyncClient  # async only
+from stepwell.client.sync.client import SyncClient  # async only
 from stepwell.client.versions import Versions
 from stepwell.client.waiter import Waiter
 from stepwell.client.wakes import Wakes

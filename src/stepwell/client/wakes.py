@@ -15,7 +15,7 @@ import psycopg
 from stepwell.db.call import Call
 from stepwell.db.pool import Pool
 from stepwell.db.start import Woken, wake_flows, wake_queues
-from stepwell.db.sync_pool import SyncPool
+from stepwell.db.sync.pool import SyncPool
 from stepwell.errors import StepwellError
 
 WINDOW = 0.05  # seconds between two wake-ups of the same

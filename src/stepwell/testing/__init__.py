@@ -3,8 +3,8 @@
 from stepwell.testing.database import database, use_template
 from stepwell.testing.expect import Expect
 from stepwell.testing.kit import Kit
-from stepwell.testing.sync_expect import SyncExpect
-from stepwell.testing.sync_kit import SyncKit
+from stepwell.testing.sync.expect import SyncExpect
+from stepwell.testing.sync.kit import SyncKit
 from stepwell.testing.tally import NeverQuiet, Tally
 
 __all__ = [

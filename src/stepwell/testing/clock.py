@@ -12,10 +12,10 @@ from weakref import WeakKeyDictionary
 from psycopg import AsyncConnection, Connection
 
 from stepwell.client.client import Client
-from stepwell.client.sync_client import SyncClient
+from stepwell.client.sync.client import SyncClient
 from stepwell.db.clock import move_clock
 from stepwell.db.pool import Pool
-from stepwell.db.sync_pool import SyncPool
+from stepwell.db.sync.pool import SyncPool
 from stepwell.settings import Settings
 
 

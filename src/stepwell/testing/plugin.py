@@ -16,12 +16,12 @@ from typing import Any, Protocol
 
 import pytest
 
-from stepwell.client.sync_client import SyncClient
+from stepwell.client.sync.client import SyncClient
 from stepwell.define.app import Stepwell
 from stepwell.define.flow import Flow
 from stepwell.testing.database import close_all, database, use_template
 from stepwell.testing.kit import Kit
-from stepwell.testing.sync_kit import SyncKit
+from stepwell.testing.sync.kit import SyncKit
 
 App = Stepwell | Iterable[Flow[Any, Any]]
 

@@ -1,4 +1,4 @@
-# made by tools/sync.py out of signalling.py: change that, and run `python -m tools.sync`
+# made by tools/sync.py out of client/signalling.py: change that, and run `python -m tools.sync`
 """Send signals, and start their target first if need be. For SyncClient."""
 
 from __future__ import annotations
@@ -6,7 +6,7 @@ from __future__ import annotations
 from stepwell.client.batch import Batch, begun, wakes_of
 from stepwell.client.identity import Target, address_of
 from stepwell.client.signals import RACES, Message, Signalled, message_of, start_of, wake_of
-from stepwell.client.sync_flows import SyncFlows
+from stepwell.client.sync.flows import SyncFlows
 from stepwell.db.theirs import TheirsSync
 from stepwell.define.startable import Startable
 from stepwell.errors import NoTarget

@@ -1,4 +1,4 @@
-# made by tools/sync.py out of gathering.py: change that, and run `python -m tools.sync`
+# made by tools/sync.py out of client/gathering.py: change that, and run `python -m tools.sync`
 """Wait for many runs at once. For SyncClient."""
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from uuid import UUID
 
 from stepwell.client.identity import Named, ids_of
 from stepwell.client.reading import RunInfo, ended_now, info_of, result_of
-from stepwell.client.sync_run import SyncRun
-from stepwell.client.sync_session import SyncSession
+from stepwell.client.sync.run import SyncRun
+from stepwell.client.sync.session import SyncSession
 from stepwell.db.inspect import RunRow, get_runs
 
 Out = TypeVar("Out")

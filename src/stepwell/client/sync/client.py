@@ -1,4 +1,4 @@
-# made by tools/sync.py out of client.py: change that, and run `python -m tools.sync`
+# made by tools/sync.py out of client/client.py: change that, and run `python -m tools.sync`
 """The client: start runs, find them, signal and steer them."""
 
 from __future__ import annotations
@@ -9,23 +9,23 @@ from uuid import UUID
 from stepwell.client.definition import AnyFlow, AnyJob
 from stepwell.client.identity import Target, actor_of, run_id_of, settings_of
 from stepwell.client.reading import LONGEST_LIST, RunInfo, checked_limit, reader_of
-from stepwell.client.sync_feed import SyncFeed
-from stepwell.client.sync_finding import SyncFinding
-from stepwell.client.sync_following import SyncFollowing
-from stepwell.client.sync_gathering import SyncGathering
-from stepwell.client.sync_keeping import SyncKeeping
-from stepwell.client.sync_messaging import SyncMessaging
-from stepwell.client.sync_run import SyncRun
-from stepwell.client.sync_schedules import SyncSchedules
-from stepwell.client.sync_session import SyncSession
-from stepwell.client.sync_signalling import SyncSignalling
-from stepwell.client.sync_steering import SyncSteering
-from stepwell.client.sync_waiter import SyncWaiter
+from stepwell.client.sync.feed import SyncFeed
+from stepwell.client.sync.finding import SyncFinding
+from stepwell.client.sync.following import SyncFollowing
+from stepwell.client.sync.gathering import SyncGathering
+from stepwell.client.sync.keeping import SyncKeeping
+from stepwell.client.sync.messaging import SyncMessaging
+from stepwell.client.sync.run import SyncRun
+from stepwell.client.sync.schedules import SyncSchedules
+from stepwell.client.sync.session import SyncSession
+from stepwell.client.sync.signalling import SyncSignalling
+from stepwell.client.sync.steering import SyncSteering
+from stepwell.client.sync.waiter import SyncWaiter
 from stepwell.client.versions import Versions
 from stepwell.client.wakes import SyncWakes
 from stepwell.db.explain import Reason
 from stepwell.db.steer import AuditEntry, audit_of
-from stepwell.db.sync_pool import SyncPool
+from stepwell.db.sync.pool import SyncPool
 from stepwell.define.flow import Flow
 from stepwell.observe.traces import Traces
 from stepwell.settings import Settings

@@ -1,4 +1,4 @@
-# made by tools/sync.py out of finding.py: change that, and run `python -m tools.sync`
+# made by tools/sync.py out of client/finding.py: change that, and run `python -m tools.sync`
 """Find runs by what they are. For SyncClient."""
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from stepwell.client.filters import (
     newest_first,
     page_of,
 )
-from stepwell.client.sync_session import SyncSession
+from stepwell.client.sync.session import SyncSession
 from stepwell.db.inspect import RunSummary, runs_between
 
 PAGE = 500  # runs that are read at once

@@ -1,4 +1,4 @@
-# made by tools/sync.py out of steering.py: change that, and run `python -m tools.sync`
+# made by tools/sync.py out of client/steering.py: change that, and run `python -m tools.sync`
 """Steer runs by id or key, and whole queues and definitions. For SyncClient."""
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from uuid import UUID
 
 from stepwell.client.identity import Target, address_of
 from stepwell.client.reading import reader_of, the_run
-from stepwell.client.sync_run import SyncRun
-from stepwell.client.sync_session import SyncSession
+from stepwell.client.sync.run import SyncRun
+from stepwell.client.sync.session import SyncSession
 from stepwell.client.wakes import to_queues
 from stepwell.db.inspect import DefinitionInfo, QueueInfo, find_run, list_flows, list_queues
 from stepwell.db.steer import pause_flow, pause_queue, resume_flow, resume_queue

@@ -1,4 +1,4 @@
-# made by tools/sync.py out of asking.py: change that, and run `python -m tools.sync`
+# made by tools/sync.py out of testing/asking.py: change that, and run `python -m tools.sync`
 """What a test asks the kit for: the time, runs, and what was run."""
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import Any
 from stepwell.client.identity import Target
 from stepwell.client.logs import LogLine, ProgressInfo
 from stepwell.client.reading import RunInfo, StepInfo
-from stepwell.client.sync_client import SyncClient
+from stepwell.client.sync.client import SyncClient
 from stepwell.define.context import LogLevel
 from stepwell.testing.clock import Clock
-from stepwell.testing.sync_expect import SyncExpect
+from stepwell.testing.sync.expect import SyncExpect
 from stepwell.testing.tally import MAX_STEPS_ON_THE_WAY, Tally, check_ran
 
 

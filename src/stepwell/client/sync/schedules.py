@@ -1,4 +1,4 @@
-# made by tools/sync.py out of schedules.py: change that, and run `python -m tools.sync`
+# made by tools/sync.py out of client/schedules.py: change that, and run `python -m tools.sync`
 """Schedules by name: look at them, pause them, start them now."""
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from stepwell.client.reading import reader_of
-from stepwell.client.sync_run import SyncRun
-from stepwell.client.sync_session import SyncSession
+from stepwell.client.sync.run import SyncRun
+from stepwell.client.sync.session import SyncSession
 from stepwell.client.timetable import ScheduleInfo, info_of, slots_of, the_only
 from stepwell.client.wakes import Wake
 from stepwell.db.schedule import (

@@ -12,7 +12,7 @@ from stepwell.client.reading import no_run
 from stepwell.client.waiter import ASK, FETCH, GROWTH, LONGEST, OUTAGE, SHORTEST, chunks
 from stepwell.db.connect import raise_unless_passing
 from stepwell.db.inspect import RunRow, ended_runs, get_runs
-from stepwell.db.sync_pool import SyncPool
+from stepwell.db.sync.pool import SyncPool
 from stepwell.errors import RunTimeout
 
 

@@ -1,4 +1,4 @@
-# made by tools/sync.py out of repeating.py: change that, and run `python -m tools.sync`
+# made by tools/sync.py out of db/repeating.py: change that, and run `python -m tools.sync`
 """The calls of a pool; the only retry on connection loss.
 
 Every call of a client may be repeated: starts carry run ids made by the client and signals dedup

@@ -1,4 +1,4 @@
-# made by tools/sync.py out of flows.py: change that, and run `python -m tools.sync`
+# made by tools/sync.py out of client/flows.py: change that, and run `python -m tools.sync`
 """Flows by pgflow's names: start them, look at them, make and delete them. For SyncClient."""
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from stepwell.client.flow_run import (
 )
 from stepwell.client.identity import Handle
 from stepwell.client.options import StartChoices
-from stepwell.client.sync_enqueuing import SyncEnqueuing
-from stepwell.client.sync_run import SyncRun
-from stepwell.client.sync_waiter import LONGEST
+from stepwell.client.sync.enqueuing import SyncEnqueuing
+from stepwell.client.sync.run import SyncRun
+from stepwell.client.sync.waiter import LONGEST
 from stepwell.client.upserting import (
     NEWS,
     FlowData,

@@ -1,14 +1,14 @@
-# made by tools/sync.py out of session.py: change that, and run `python -m tools.sync`
+# made by tools/sync.py out of client/session.py: change that, and run `python -m tools.sync`
 """What a client and its handles share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stepwell.client.sync_feed import SyncFeed
-from stepwell.client.sync_waiter import SyncWaiter
+from stepwell.client.sync.feed import SyncFeed
+from stepwell.client.sync.waiter import SyncWaiter
 from stepwell.client.wakes import SyncWakes
-from stepwell.db.sync_pool import SyncPool
+from stepwell.db.sync.pool import SyncPool
 from stepwell.settings import MAX_PAYLOAD
 
 

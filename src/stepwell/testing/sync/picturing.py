@@ -1,4 +1,4 @@
-# made by tools/sync.py out of picturing.py: change that, and run `python -m tools.sync`
+# made by tools/sync.py out of testing/picturing.py: change that, and run `python -m tools.sync`
 """A run as text, for the message of a test that failed."""
 
 from __future__ import annotations
@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from stepwell.client.reading import RunInfo
-from stepwell.client.sync_client import SyncClient
-from stepwell.client.sync_run import SyncRun
+from stepwell.client.sync.client import SyncClient
+from stepwell.client.sync.run import SyncRun
 from stepwell.testing.picture import attempt_lines, facts_of, moment, short, step_table, table
 
 MOST = 20  # attempts, signals, children and lines

@@ -1,4 +1,4 @@
-# made by tools/sync.py out of starting.py: change that, and run `python -m tools.sync`
+# made by tools/sync.py out of client/starting.py: change that, and run `python -m tools.sync`
 """Start runs of every kind. For SyncClient."""
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from stepwell.client.batch import (
 from stepwell.client.definition import Definition
 from stepwell.client.options import Choices, StartChoices
 from stepwell.client.sending import answered, sending
-from stepwell.client.sync_run import SyncRun
-from stepwell.client.sync_session import SyncSession
+from stepwell.client.sync.run import SyncRun
+from stepwell.client.sync.session import SyncSession
 from stepwell.client.versions import Versions
 from stepwell.client.wakes import Wake, wake_calls
 from stepwell.db.call import Call

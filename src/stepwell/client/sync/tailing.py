@@ -1,4 +1,4 @@
-# made by tools/sync.py out of tailing.py: change that, and run `python -m tools.sync`
+# made by tools/sync.py out of client/tailing.py: change that, and run `python -m tools.sync`
 """The log lines of a run as they come."""
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from stepwell.client.logs import LogLine, Tail
 from stepwell.client.reading import no_run
 from stepwell.db.connect import raise_unless_passing
 from stepwell.db.inspect import ended_runs
-from stepwell.db.sync_pool import SyncPool
+from stepwell.db.sync.pool import SyncPool
 
 SHORTEST = 0.1
 LONGEST = 0.5

@@ -9,7 +9,7 @@ from contextlib import suppress
 import psycopg
 
 from stepwell.client.events import LEASE, OUTAGE, PAGE, Place, RunEvent
-from stepwell.client.sync_settling import settle
+from stepwell.client.sync.settling import settle
 from stepwell.db.call import Call, Row
 from stepwell.db.connect import raise_unless_passing
 from stepwell.db.events import (
@@ -19,7 +19,7 @@ from stepwell.db.events import (
     listen_to,
     stop_listening,
 )
-from stepwell.db.sync_pool import SyncPool
+from stepwell.db.sync.pool import SyncPool
 from stepwell.errors import StepwellError
 
 

@@ -1,4 +1,4 @@
-# made by tools/sync.py out of messaging.py: change that, and run `python -m tools.sync`
+# made by tools/sync.py out of client/messaging.py: change that, and run `python -m tools.sync`
 """Send messages to queues, and look after those that died. For SyncClient."""
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from stepwell.client.letters import (
     resent,
     sent,
 )
-from stepwell.client.sync_session import SyncSession
+from stepwell.client.sync.session import SyncSession
 from stepwell.client.wakes import to_queues
 from stepwell.db.messages import Resent
 from stepwell.db.theirs import TheirsSync

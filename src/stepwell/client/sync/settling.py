@@ -1,4 +1,4 @@
-# made by tools/sync.py out of settling.py: change that, and run `python -m tools.sync`
+# made by tools/sync.py out of client/settling.py: change that, and run `python -m tools.sync`
 """What was under way when somebody began to read the events of all runs."""
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ import time
 
 from stepwell.client.events import SETTLING, SHORTEST
 from stepwell.db.events import transactions
-from stepwell.db.sync_pool import SyncPool
+from stepwell.db.sync.pool import SyncPool
 
 
 def settle(pool: SyncPool) -> None:

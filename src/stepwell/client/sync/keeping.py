@@ -1,4 +1,4 @@
-# made by tools/sync.py out of keeping.py: change that, and run `python -m tools.sync`
+# made by tools/sync.py out of client/keeping.py: change that, and run `python -m tools.sync`
 """Who works, and what is kept: workers, draining and pruning. For SyncClient."""
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from uuid import UUID
 
 from stepwell.client.definition import Definition
 from stepwell.client.prunes import Hand, pruning
-from stepwell.client.sync_archiving import archived_by
-from stepwell.client.sync_session import SyncSession
+from stepwell.client.sync.archiving import archived_by
+from stepwell.client.sync.session import SyncSession
 from stepwell.db.call import Call
 from stepwell.db.workers import WorkerInfo, drain_workers, is_served, worker_health
 from stepwell.define.archive import Archive

@@ -17,7 +17,7 @@ from stepwell.define.flow import Flow
 from stepwell.settings import Settings
 from stepwell.testing.clock import SyncClockClient, SyncClockPool
 from stepwell.testing.kit import Kit
-from stepwell.testing.sync_asking import SyncAsking
+from stepwell.testing.sync.asking import SyncAsking
 from stepwell.testing.tally import MAX_STEPS, MAX_STEPS_ON_THE_WAY, Tally
 
 Answer = TypeVar("Answer")

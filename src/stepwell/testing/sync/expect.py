@@ -1,4 +1,4 @@
-# made by tools/sync.py out of expect.py: change that, and run `python -m tools.sync`
+# made by tools/sync.py out of testing/expect.py: change that, and run `python -m tools.sync`
 """What a test says of a run; where it is not so, the message shows the run."""
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from uuid import UUID
 
 from stepwell.client.identity import Target
 from stepwell.client.reading import RunInfo, StepInfo
-from stepwell.client.sync_client import SyncClient
+from stepwell.client.sync.client import SyncClient
 from stepwell.testing.expected import ANYTHING, WERE, ErrorLike, as_json, fits
 from stepwell.testing.picture import waits_of
-from stepwell.testing.sync_picturing import pictured
+from stepwell.testing.sync.picturing import pictured
 from stepwell.testing.tally import check_ran
 
 

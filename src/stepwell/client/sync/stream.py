@@ -9,7 +9,7 @@ from typing import Self
 from uuid import UUID
 
 from stepwell.client.events import GROWTH, LONGEST, RENEWED, SHORTEST, Place, RunEvent
-from stepwell.client.sync_feed import SyncFeed
+from stepwell.client.sync.feed import SyncFeed
 from stepwell.errors import EventsMissed
 
 Address = Callable[[], UUID]

@@ -1,4 +1,4 @@
-# made by tools/sync.py out of enqueuing.py: change that, and run `python -m tools.sync`
+# made by tools/sync.py out of client/enqueuing.py: change that, and run `python -m tools.sync`
 """Have jobs done, now or later. For SyncClient."""
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from typing import Any, TypeVar, Unpack, overload
 from stepwell.client.definition import AnyJob
 from stepwell.client.job_batch import Arguments, batch_of_job, delay_of, later, moment
 from stepwell.client.options import StartChoices
-from stepwell.client.sync_run import SyncRun
-from stepwell.client.sync_starting import SyncStarting
+from stepwell.client.sync.run import SyncRun
+from stepwell.client.sync.starting import SyncStarting
 from stepwell.db.theirs import TheirsSync
 from stepwell.define.duration import Duration
 from stepwell.define.job import JobCall

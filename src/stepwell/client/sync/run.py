@@ -1,4 +1,4 @@
-# made by tools/sync.py out of run.py: change that, and run `python -m tools.sync`
+# made by tools/sync.py out of client/run.py: change that, and run `python -m tools.sync`
 """A handle on one run: wait for it, look at it, steer it."""
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from stepwell.client.reading import (
     step_of,
 )
 from stepwell.client.signals import SignalInfo, inbox_of, signal_of
-from stepwell.client.sync_session import SyncSession
-from stepwell.client.sync_stream import SyncEventStream
-from stepwell.client.sync_tailing import followed
+from stepwell.client.sync.session import SyncSession
+from stepwell.client.sync.stream import SyncEventStream
+from stepwell.client.sync.tailing import followed
 from stepwell.client.wakes import to_queues
 from stepwell.db.call import Call
 from stepwell.db.explain import Reason, explain_run

@@ -15,7 +15,7 @@ from psycopg.pq import TransactionStatus
 
 from stepwell.db.connect import connect_options
 from stepwell.db.pool import LONGEST_IDLE
-from stepwell.db.sync_repeating import SyncRepeating
+from stepwell.db.sync.repeating import SyncRepeating
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-# made by tools/sync.py out of following.py: change that, and run `python -m tools.sync`
+# made by tools/sync.py out of client/following.py: change that, and run `python -m tools.sync`
 """What happens to runs, as it happens. For SyncClient."""
 
 from __future__ import annotations
@@ -7,8 +7,8 @@ from uuid import UUID
 
 from stepwell.client.identity import Target, address_of
 from stepwell.client.reading import the_run
-from stepwell.client.sync_session import SyncSession
-from stepwell.client.sync_stream import SyncEventStream
+from stepwell.client.sync.session import SyncSession
+from stepwell.client.sync.stream import SyncEventStream
 from stepwell.db.inspect import find_run
 
 

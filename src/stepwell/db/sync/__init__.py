@@ -1,0 +1,1 @@
+"""Connections that block: the pool of programs without an event loop."""
