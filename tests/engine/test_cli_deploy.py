@@ -144,8 +144,7 @@ def test_a_dry_run_tells_the_same_and_changes_nothing(
     assert told(capsys, "deploy", second) == dry
     assert dry == (
         "flow orders: new version, version 2 (was 1)\n"
-        "  Step count differs: 2 vs 1\n"
-        "  Step at index 1: missing in second shape (first has 'charge')\n"
+        "  step 'charge' is new, depends on 'reserve'\n"
         "  max_attempts 3 -> 5\n"
     )
     assert told(capsys, "deploy", first).startswith("flow orders: current again, version 1 (was 2)")
@@ -159,7 +158,7 @@ def test_options_of_the_code_that_changed_are_applied(
     assert said == (
         "flow orders: unchanged, version 1\n"
         "  max_attempts 3 -> 7\n"
-        "  step reserve: timeout 60 -> 90\n"
+        "  step 'reserve': timeout 60 -> 90\n"
     )
     assert rows(database, OPTIONS) == [(7, 90)]
 
@@ -173,7 +172,7 @@ def test_what_was_tuned_by_hand_stays_until_it_is_to_go(
     rows(database, "update pgflow.steps set opt_timeout = null")
     said = told(capsys, "deploy", program)
     assert "  max_attempts stays 9: tuned by hand, the code says 3 (see --apply-options)\n" in said
-    assert "step reserve: timeout stays default: tuned by hand, the code says 60" in said
+    assert "step 'reserve': timeout stays default: tuned by hand, the code says 60" in said
     assert rows(database, OPTIONS) == [(9, None)]
     [change] = data(capsys, "deploy", program, "--apply-options", "--dry-run")
     assert [(d["option"], d["stored"], d["wanted"], d["applied"]) for d in change["drift"]] == [
@@ -198,9 +197,7 @@ def test_another_queue_is_another_version(tmp_path: Path, capsys: Out) -> None:
     told(capsys, "deploy", flow(tmp_path))
     text = FLOW.format(attempts='3, queue="slow"', timeout=60, more="")
     said = told(capsys, "deploy", write_program(tmp_path, text))
-    assert said == (
-        "flow orders: new version, version 2 (was 1)\n  queue differs 'slow' vs 'orders'\n"
-    )
+    assert said == ('flow orders: new version, version 2 (was 1)\n  queue "orders" -> "slow"\n')
 
 
 def test_a_deploy_says_whose_runs_are_left_over(database: str, tmp_path: Path, capsys: Out) -> None:
@@ -216,7 +213,7 @@ def test_a_machine_keeps_its_version_and_grows(tmp_path: Path, capsys: Out) -> N
     assert said == "machine parcel: new, version 1\njob mail: new, version 1\n"
     said = told(capsys, "deploy", machine(tmp_path, step="wrap"))
     assert said.startswith(
-        "machine parcel: changed, version 1\n  Step at index 0: slug differs 'wrap' vs 'pack'\n"
+        "machine parcel: changed, version 1\n  step 'pack' is gone\n  step 'wrap' is new\n"
     )
     said = told(capsys, "deploy", machine(tmp_path, version=2))
     assert said.startswith("machine parcel: new version, version 2 (was 1)\n")

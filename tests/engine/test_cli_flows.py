@@ -23,8 +23,7 @@ def test_a_flow_is_made_changed_and_deleted(command: Command, tmp_path: Path) ->
     _, out, _ = command("flows", "upsert", "acct_1", "@flow.json")
     assert out.splitlines() == [
         "recompiled acct_1, version 2",
-        "  Step count differs: 2 vs 1",
-        "  Step at index 1: missing in second shape (first has 'create')",
+        "  step 'create' is new, depends on 'reshape'",
     ]
     code, _, err = command("flows", "delete", "acct_1")
     assert code == Exit.USAGE

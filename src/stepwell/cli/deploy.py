@@ -86,7 +86,7 @@ def tell(change: Change, applied: bool) -> None:
 
 def drift_text(drift: Drift, applied: bool) -> str:
     """From what the database had to what the code says, or which of them stays."""
-    what = f"step {drift.step}: {drift.option}" if drift.step else drift.option
+    what = f"step {drift.step!r}: {drift.option}" if drift.step else drift.option
     stored, wanted = (value_text(value) for value in (drift.stored, drift.wanted))
     if drift.stays and not applied:
         return f"{what} stays {stored}: tuned by hand, the code says {wanted} (see --apply-options)"

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypedDict
 
 from stepwell.client.definition import Definition, slug_of
 from stepwell.client.wakes import Wake
-from stepwell.compile.diff import differences
+from stepwell.compile.diff import changed, differences
 from stepwell.compile.from_data import checked_slug, shape_from_data
 from stepwell.compile.shape import Shape
 from stepwell.db.call import Call
@@ -90,7 +90,8 @@ def upserted(shape: Shape, row: Row, *, replace: bool) -> UpsertedFlow:
         before = Shape.from_data({"slug": shape.slug, "steps": row.before or []})
         said = differences(shape, before)
         if shape.options.queue != row.queue_before:
-            said.append(f"queue differs {shape.options.queue!r} vs {row.queue_before!r}")
+            queue, was = (each or shape.slug for each in (shape.options.queue, row.queue_before))
+            said.append(changed("queue", queue, was))
     return UpsertedFlow(row.status, said, row.version)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stepwell.compile.deploy import Deployed, Runs, deploy, shapes_of
-from stepwell.compile.diff import differences
+from stepwell.compile.diff import changed, differences
 from stepwell.compile.drift import Drift, drift
 from stepwell.compile.shape import Shape
 from stepwell.db.drift import StoredOptions, apply_options, stored_options
@@ -20,7 +20,7 @@ Status = Literal["new", "new version", "changed", "current again", "unchanged"]
 @dataclass(frozen=True, slots=True)
 class Change:
     """One definition: the version that its code has now, and the one before (None: the database
-    did not know it). `differences` are those of the structures, the code's first."""
+    did not know it). `differences` says what became of the structure."""
 
     slug: str
     kind: str
@@ -76,7 +76,7 @@ def _change(shape: Shape, made: Deployed, before: Before | None) -> Change:
     said = differences(shape, _shape_of(was))
     queue = shape.options.queue or shape.slug
     if queue != before.queue and was.version_id != made.version_id:
-        said.append(f"queue differs '{queue}' vs '{before.queue}'")
+        said.append(changed("queue", queue, before.queue))
     status = _status(made, was, said)
     is_new = status in ("new version", "current again")
     return Change(

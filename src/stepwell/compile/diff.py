@@ -1,73 +1,83 @@
-"""Two shapes to sentences: where their structures differ, in the words of pgflow's SQL."""
+"""Two shapes to sentences: what another structure means, in the words of those who write
+definitions. The SQL core says the same in pgflow's words (`surface_shape.sql`)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any, cast
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
 from stepwell.compile.shape import PatternShape, Shape, StepShape, canonical
 
+TYPES = {
+    "single": "a plain step",
+    "map": "a map",
+    "signal": "a wait for a signal",
+    "sleep": "a sleep",
+}
 
-def differences(first: Shape, second: Shape) -> list[str]:
-    """Compare step by step; no sentence means that the structures are equal."""
-    ours, theirs = first.steps, second.steps
-    said: list[str] = []
-    if len(ours) != len(theirs):
-        said.append(f"Step count differs: {len(ours)} vs {len(theirs)}")
-    for index in range(max(len(ours), len(theirs))):
-        at = f"Step at index {index}:"
-        if index >= len(ours):
-            said.append(f"{at} missing in first shape (second has '{theirs[index].slug}')")
-        elif index >= len(theirs):
-            said.append(f"{at} missing in second shape (first has '{ours[index].slug}')")
+
+def differences(now: Shape, before: Shape) -> list[str]:
+    """Step by step by their names; no sentence means that the structures are equal."""
+    ours = {step.slug: step for step in now.steps}
+    theirs = {step.slug: step for step in before.steps}
+    said = [f"step {slug!r} is gone" for slug in theirs if slug not in ours]
+    for slug, step in ours.items():
+        if slug in theirs:
+            said += [f"step {slug!r}{what}" for what in _changes(step, theirs[slug])]
         else:
-            said += [f"{at} {what}" for what in _step_differences(ours[index], theirs[index])]
-    return said
+            said.append(f"step {slug!r} is new{_place(step)}")
+    return said + _reordered(ours, theirs)
 
 
-def _step_differences(ours: StepShape, theirs: StepShape) -> Iterator[str]:
-    if ours.slug != theirs.slug:
-        yield f"slug differs '{ours.slug}' vs '{theirs.slug}'"
-    if ours.step_type != theirs.step_type:
-        yield f"type differs '{ours.step_type}' vs '{theirs.step_type}'"
-    if sorted(ours.dependencies) != sorted(theirs.dependencies):
-        yield f"dependencies differ [{_listed(ours)}] vs [{_listed(theirs)}]"
-    if ours.when_unmet != theirs.when_unmet:
-        yield f"whenUnmet differs '{ours.when_unmet}' vs '{theirs.when_unmet}'"
-    if ours.when_exhausted != theirs.when_exhausted:
-        yield f"whenExhausted differs '{ours.when_exhausted}' vs '{theirs.when_exhausted}'"
-    if ours.signal_name != theirs.signal_name:
-        yield f"signalName differs '{ours.signal_name or ''}' vs '{theirs.signal_name or ''}'"
-    yield from _pattern_difference(
-        "requiredInputPattern", ours.required_input_pattern, theirs.required_input_pattern
-    )
-    yield from _pattern_difference(
-        "forbiddenInputPattern", ours.forbidden_input_pattern, theirs.forbidden_input_pattern
-    )
+def changed(option: str, now: object, before: object) -> str:
+    """An option, from what it was to what it is."""
+    return f"{option} {_text(before)} -> {_text(now)}"
 
 
-def _pattern_difference(name: str, ours: PatternShape, theirs: PatternShape) -> Iterator[str]:
-    if canonical(msgspec.to_builtins(ours)) != canonical(msgspec.to_builtins(theirs)):
-        yield f"{name} differs '{_as_jsonb(ours)}' vs '{_as_jsonb(theirs)}'"
+def _place(step: StepShape) -> str:
+    kind = "" if step.step_type == "single" else f": {TYPES[step.step_type]}"
+    return kind + (f", depends on {_listed(step.dependencies)}" if step.dependencies else "")
 
 
-def _listed(step: StepShape) -> str:
-    return ", ".join(sorted(step.dependencies))
+def _changes(now: StepShape, before: StepShape) -> Iterator[str]:
+    if now.step_type != before.step_type:
+        yield f" is {TYPES[now.step_type]} now, not {TYPES[before.step_type]}"
+    elif now.signal_name != before.signal_name:
+        yield f": {changed('signal', now.signal_name, before.signal_name)}"
+    if sorted(now.dependencies) != sorted(before.dependencies):
+        had = _listed(before.dependencies) or "nothing"
+        yield f" depends on {_listed(now.dependencies) or 'nothing'} now, not on {had}"
+    if now.when_unmet != before.when_unmet:
+        yield f": {changed('if_unmet', now.when_unmet, before.when_unmet)}"
+    if now.when_exhausted != before.when_exhausted:
+        yield f": {changed('if_exhausted', now.when_exhausted, before.when_exhausted)}"
+    for option, pattern, was in (
+        ("when", now.required_input_pattern, before.required_input_pattern),
+        ("unless", now.forbidden_input_pattern, before.forbidden_input_pattern),
+    ):
+        if _data(pattern) != _data(was):
+            yield f": {changed(option, _shown(pattern), _shown(was))}"
 
 
-def _as_jsonb(pattern: PatternShape) -> str:
-    return json.dumps(_ordered(msgspec.to_builtins(pattern)), ensure_ascii=False)
+def _reordered(ours: Mapping[str, StepShape], theirs: Mapping[str, StepShape]) -> list[str]:
+    """Their order is of the structure, though none of what they do."""
+    now, before = [s for s in ours if s in theirs], [s for s in theirs if s in ours]
+    return [] if now == before else [f"the order of the steps is {_listed(now)} now"]
 
 
-def _ordered(data: Any) -> Any:
-    """Postgres prints the keys of jsonb by length, then by bytes."""
-    if isinstance(data, dict):
-        pairs = cast("dict[str, Any]", data).items()
-        by_length = sorted(pairs, key=lambda pair: (len(pair[0].encode()), pair[0].encode()))
-        return {key: _ordered(value) for key, value in by_length}
-    if isinstance(data, list):
-        return [_ordered(item) for item in cast("list[Any]", data)]
-    return data
+def _listed(slugs: Sequence[str]) -> str:
+    return ", ".join(repr(slug) for slug in slugs)
+
+
+def _data(pattern: PatternShape) -> str:
+    return canonical(msgspec.to_builtins(pattern))
+
+
+def _shown(pattern: PatternShape) -> object:
+    return pattern.value if pattern.defined else msgspec.UNSET
+
+
+def _text(value: object) -> str:
+    return "none" if value is msgspec.UNSET else json.dumps(value, ensure_ascii=False)
