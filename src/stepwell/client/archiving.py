@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from stepwell.define.archive import Archive, ArchivedRun, is_async
+from stepwell.define.archive import Archive, ArchivedRun
+from stepwell.define.function import is_async
 
 
 async def archived_by(archive: Archive, runs: list[ArchivedRun]) -> None:

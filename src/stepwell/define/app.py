@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, TypeVar, overload
 
 from stepwell.define.archive import Archive, checked_archive
 from stepwell.define.flow import Flow
+from stepwell.define.function import names_above
 from stepwell.define.handler import Code, PatternHandler
 from stepwell.define.job import Job
 from stepwell.define.limited import Limits, limits_of
@@ -153,7 +153,7 @@ class Stepwell:
     def handler(self, pattern: str, code: Code | None = None) -> Any:
         """Serve every flow whose slug matches a pattern, as `stepwell.handler` says; workers that
         run already do so soon. `@app.handler("acct_*")` leaves the function as it is."""
-        names = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage]
+        names = names_above()
 
         def add(code: Any) -> Any:
             made = PatternHandler(pattern, code, names)

@@ -104,12 +104,6 @@ class ArchivedRun:
 Archive = Callable[[Sequence[ArchivedRun]], Awaitable[None] | None]
 
 
-def is_async(archive: Archive) -> bool:
-    """True when it must be awaited; the others run in a thread."""
-    called: Any = getattr(archive, "__call__", None)  # noqa: B004
-    return inspect.iscoroutinefunction(archive) or inspect.iscoroutinefunction(called)
-
-
 def checked_archive(archive: Any, there: Archive | None = None) -> Archive:
     """One function, sync or async; DefinitionError says what else was given."""
     if not callable(archive) or inspect.isgeneratorfunction(archive):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import sys
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from stepwell.define.annotations import hints_of, may_be_array, shown
 from stepwell.define.backoff import BackoffLike, ErrorClasses
 from stepwell.define.dependencies import check_references, dependencies_of, mapped_over
 from stepwell.define.duration import Days, Duration, WholeDuration, seconds
+from stepwell.define.function import check_no_generator, names_above
 from stepwell.define.limits import ConcurrencyLike, Path, RateLike, check_name
 from stepwell.define.options import (
     IfExhausted,
@@ -141,7 +140,7 @@ class Flow(Generic[In, Out]):
         that is not named after a step, and one that finds no parameter only waits.
         """
         if _is_handler(given):
-            return self._add(given[0], _locals_above(), choices=choices)
+            return self._add(given[0], names_above(), choices=choices)
         check_references(given, self._steps, f"flow {self.slug!r}")
         return Declare(partial(self._add, choices=choices, references=given))
 
@@ -157,7 +156,7 @@ class Flow(Generic[In, Out]):
         Without `over` it maps over the flow's input, which must then be a list.
         """
         if _is_handler(given):
-            return self._add(given[0], _locals_above(), choices=choices, is_map=True)
+            return self._add(given[0], names_above(), choices=choices, is_map=True)
         if given:
             raise DefinitionError(
                 f"flow {self.slug!r}: a map step names what it maps over, and it can be one step "
@@ -340,7 +339,7 @@ class Declare:
     add: Callable[[Any, Mapping[str, Any]], AnyStep]
 
     def __call__(self, handler: Callable[P, R], /) -> Step[P, R]:
-        return self.add(handler, _locals_above())
+        return self.add(handler, names_above())
 
 
 def _nothing() -> None:
@@ -350,11 +349,6 @@ def _nothing() -> None:
 def _is_handler(given: tuple[Any, ...]) -> bool:
     """`@flow.step` alone is called with the handler; a step in its place is a dependency."""
     return len(given) == 1 and callable(given[0]) and not isinstance(given[0], Step)
-
-
-def _locals_above() -> Mapping[str, Any]:
-    """The names where the handler is written, so that annotations of local classes resolve."""
-    return sys._getframe(2).f_locals  # pyright: ignore[reportPrivateUsage]
 
 
 def _name_of(handler: Any, flow: str) -> str:
@@ -373,10 +367,7 @@ def _check_handler(handler: Any, what: str) -> None:
             f"{what}: the handler is {handler!r}; decorate a function (for a step of another "
             "flow, its step.handler)"
         )
-    if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
-        raise DefinitionError(
-            f"{what}: a generator never runs by itself; return a list instead of yielding"
-        )
+    check_no_generator(handler, what)
 
 
 def _policies(choices: Mapping[str, Any], what: str) -> Mapping[str, Any]:

@@ -4,12 +4,12 @@ matches a pattern."""
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, overload
 
 from stepwell.define.flow import Flow, flow_of
+from stepwell.define.function import names_above
 from stepwell.define.handler_parameters import Function, parameters_for, read_function
 from stepwell.define.slug import meant
 from stepwell.define.step import Step
@@ -101,7 +101,7 @@ def handler(pattern: str, code: Code | None = None) -> Any:
     >>> handler("acct_*_sync", call_tool)
     <handler for acct_*_sync>
     """
-    names = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage]
+    names = names_above()
     if code is not None:
         return PatternHandler(pattern, code, names)
     return partial(PatternHandler, pattern, names=names)

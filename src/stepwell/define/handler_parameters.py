@@ -7,9 +7,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stepwell.define.annotations import hints_of, is_context, shown
-from stepwell.define.by_name import check_named
-from stepwell.define.fits import never_json
+from stepwell.define.annotations import hints_of, is_context
+from stepwell.define.function import check_named, check_no_generator, check_readable, one_context
 from stepwell.define.patterns import FLOW_INPUT
 from stepwell.define.step import Parameter, Source
 from stepwell.errors import DefinitionError
@@ -39,10 +38,7 @@ def read_function(function: Any, names: Mapping[str, Any], what: str) -> Functio
     """Check all that can be checked before there is a flow."""
     if not callable(function) or inspect.isclass(function):
         raise DefinitionError(f"{what}: {function!r} is no function")
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise DefinitionError(
-            f"{what}: a generator never runs by itself; return a list instead of yielding"
-        )
+    check_no_generator(function, what)
     try:
         written = inspect.signature(function).parameters.values()
     except (TypeError, ValueError) as error:
@@ -52,8 +48,7 @@ def read_function(function: Any, names: Mapping[str, Any], what: str) -> Functio
     hints = hints_of(function, names)
     parameters = tuple(_written(p, hints.parameters.get(p.name, Any), what) for p in written)
     contexts = [p.name for p in parameters if p.source == "context"]
-    if len(contexts) > 1:
-        raise DefinitionError(f"{what}: {' and '.join(contexts)} would both be the context")
+    one_context(contexts, what)
     return Function(function, parameters, hints.output)
 
 
@@ -101,14 +96,6 @@ def _written(p: inspect.Parameter, wanted: Any, what: str) -> Written:
     elif p.name == FLOW_INPUT:
         source = "flow_input"
     if source != "context":
-        _check_readable(p.name, wanted, what)
+        check_readable(p.name, wanted, what)
     is_optional = p.default is not inspect.Parameter.empty
     return Written(p.name, source, wanted, p.default if is_optional else None, is_optional)
-
-
-def _check_readable(name: str, wanted: Any, what: str) -> None:
-    if reason := never_json(wanted):
-        raise DefinitionError(
-            f"{what}: parameter {name!r} is {shown(wanted)}, and no JSON fits it: {reason}; "
-            "change its annotation"
-        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Coroutine, Mapping
 from functools import cached_property, partial
 from typing import Any, Concatenate, Generic, Unpack, cast, overload
@@ -11,10 +10,16 @@ from typing import Any, Concatenate, Generic, Unpack, cast, overload
 import msgspec
 from typing_extensions import ParamSpec, TypeVar
 
-from stepwell.define.annotations import Hints, hints_of, is_context, shown
-from stepwell.define.by_name import check_named
+from stepwell.define.annotations import Hints, hints_of, is_context
 from stepwell.define.context import Context
-from stepwell.define.fits import never_json
+from stepwell.define.function import (
+    check_named,
+    check_no_generator,
+    check_readable,
+    is_async,
+    names_above,
+    one_context,
+)
 from stepwell.define.options import (
     RunChoices,
     RunOptions,
@@ -108,10 +113,7 @@ class Job(Generic[P, R, Q]):
     @property
     def is_async(self) -> bool:
         """True when the function must be awaited; the others run in a thread."""
-        handler: Any = self.handler
-        return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
-            getattr(handler, "__call__", None)  # noqa: B004
-        )
+        return is_async(self.handler)
 
     @overload
     def call(
@@ -214,7 +216,7 @@ class Declare:
     @overload
     def __call__(self, handler: Callable[P, R], /) -> Job[P, R, P]: ...
     def __call__(self, handler: Any, /) -> Any:
-        return Job(handler, _locals_above(), **self._choices)
+        return Job(handler, names_above(), **self._choices)
 
 
 @overload
@@ -226,22 +228,14 @@ def job(**choices: Unpack[JobChoices]) -> Declare: ...
 def job(*given: Any, **choices: Any) -> Any:
     """Make a function a job, with up to 20 attempts and a growing delay between them."""
     if given:
-        return Job(given[0], _locals_above())
+        return Job(given[0], names_above())
     return Declare(cast("JobChoices", choices))
-
-
-def _locals_above() -> Mapping[str, Any]:
-    """The names where the function is written, so that annotations of local classes resolve."""
-    return sys._getframe(2).f_locals  # pyright: ignore[reportPrivateUsage]
 
 
 def _check_handler(handler: Any, what: str) -> None:
     if isinstance(handler, Job) or not callable(handler):
         raise DefinitionError(f"{what}: decorate a function with @job, not {handler!r}")
-    if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
-        raise DefinitionError(
-            f"{what}: a generator never runs by itself; return a list instead of yielding"
-        )
+    check_no_generator(handler, what)
 
 
 def _context_name(handler: Handler, hints: Hints, what: str) -> str | None:
@@ -250,9 +244,7 @@ def _context_name(handler: Handler, hints: Hints, what: str) -> str | None:
         for name in inspect.signature(handler).parameters
         if name == "ctx" or is_context(hints.parameters.get(name))
     ]
-    if len(names) > 1:
-        raise DefinitionError(f"{what}: {' and '.join(names)} would both be the context; keep one")
-    return names[0] if names else None
+    return one_context(names, what)
 
 
 def _parameters_of(
@@ -265,7 +257,7 @@ def _parameters_of(
         check_named(p, what, "has no name of its own; name each argument", called="jobs")
         if name != context:
             wanted = hints.parameters.get(name, Any)
-            _check_readable(name, wanted, what)
+            check_readable(name, wanted, what)
             found[name] = (_reader(wanted), p.default is inspect.Parameter.empty)
     return found
 
@@ -283,14 +275,6 @@ def _survives(default: Any, read: Callable[[bytes], Any]) -> bool:
         return bool(read(encode(default)) == default)
     except Exception:  # no JSON, or another type than the annotation, or an == of theirs
         return False
-
-
-def _check_readable(name: str, wanted: Any, what: str) -> None:
-    if reason := never_json(wanted):
-        raise DefinitionError(
-            f"{what}: parameter {name!r} is {shown(wanted)}, and no JSON fits it: {reason}; "
-            "change its annotation"
-        )
 
 
 def _reader(wanted: Any) -> Callable[[bytes], Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-import sys
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -23,6 +22,7 @@ from typing import (
 
 from stepwell.define.annotations import annotations_of
 from stepwell.define.context import MachineContext
+from stepwell.define.function import check_no_generator, names_above
 from stepwell.define.options import (
     MachineStepChoices,
     RunChoices,
@@ -118,7 +118,7 @@ class Machine(Startable):
         inherited = getattr(cls, "__machine__", None)
         said = {**(inherited.choices if inherited else _DEFAULTS), **choices}
         steps = _steps_of(cls, what)
-        state = State(cls, sys._getframe(1).f_locals, what)  # pyright: ignore[reportPrivateUsage]
+        state = State(cls, names_above(), what)
         options = run_options(said, what, _DEFAULTS)
         initial = "" if abstract else _initial_of(steps, what)
         if not abstract:
@@ -305,8 +305,7 @@ def _check_on_error(cls: type[Any], what: str) -> None:
 
 def _unlike(method: Any, count: int, what: str) -> str | None:
     """What a method takes, when that is not so many values by their places."""
-    if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
-        raise DefinitionError(f"{what}: a generator never runs by itself; return an outcome")
+    check_no_generator(method, what, "return an outcome")
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = list(inspect.signature(method).parameters.values())
     needed = [p for p in parameters if p.default is inspect.Parameter.empty]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
 from stepwell.define.context import Context, MachineContext, MessageContext
+from stepwell.define.function import is_async
 from stepwell.errors import DefinitionError
 
 
@@ -37,10 +37,7 @@ def checked_middleware(given: Iterable[object]) -> tuple[Middleware, ...]:
     """Refuse what could not be awaited around a handler."""
     found: list[Any] = list(given)
     for each in found:
-        called = getattr(each, "__call__", None)  # noqa: B004
-        if isinstance(each, type) or not (
-            inspect.iscoroutinefunction(each) or inspect.iscoroutinefunction(called)
-        ):
+        if isinstance(each, type) or not is_async(each):
             raise DefinitionError(
                 f"{each!r} is no middleware; write async def name(attempt, proceed), which answers "
                 "with what it gets from `await proceed()`"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from stepwell.define.annotations import Hints, element_of, is_context
-from stepwell.define.by_name import check_named
 from stepwell.define.compatible import never_fits
+from stepwell.define.function import check_named
 from stepwell.define.patterns import FLOW_INPUT
 from stepwell.define.payload import decoder
 from stepwell.define.slug import meant

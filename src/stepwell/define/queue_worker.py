@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack
 
-from stepwell.define.annotations import hints_of, is_context, shown
+from stepwell.define.annotations import hints_of, is_context
 from stepwell.define.backoff import ErrorClasses, no_retry_of
-from stepwell.define.by_name import VARIADIC
 from stepwell.define.context import Context, MachineContext, MessageContext
 from stepwell.define.duration import Duration, WholeDuration, seconds, whole_seconds
-from stepwell.define.fits import never_json
+from stepwell.define.function import (
+    VARIADIC,
+    check_no_generator,
+    check_readable,
+    is_async,
+    names_above,
+    one_context,
+)
 from stepwell.define.message_queue import check_queue_name
 from stepwell.define.options import check_known
 from stepwell.define.payload import decoder
@@ -70,11 +75,7 @@ class QueueWorker(Generic[P, R]):
         hints = hints_of(handler, names)
         self.message_name, self.context_name = _roles(handler, hints.parameters, what)
         self.message_type: Any = hints.parameters.get(self.message_name, Any)
-        if reason := never_json(self.message_type):
-            raise DefinitionError(
-                f"{what}: parameter {self.message_name!r} is {shown(self.message_type)}, and no "
-                f"JSON fits it: {reason}; change its annotation"
-            )
+        check_readable(self.message_name, self.message_type, what)
         self.__doc__ = handler.__doc__
         self.__wrapped__ = handler
 
@@ -87,10 +88,7 @@ class QueueWorker(Generic[P, R]):
     @property
     def is_async(self) -> bool:
         """True when the function must be awaited; the others run in a thread."""
-        handler: Any = self.handler
-        return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
-            getattr(handler, "__call__", None)  # noqa: B004
-        )
+        return is_async(self.handler)
 
     def read(self, message: bytes | str) -> Any:
         """The message out of its JSON; PayloadError when it does not fit the annotation."""
@@ -108,9 +106,7 @@ class Declare:
         self._choices = choices
 
     def __call__(self, handler: Callable[P, R], /) -> QueueWorker[P, R]:
-        # the names where the function is written, so that annotations of local classes resolve
-        names = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage]
-        return QueueWorker(self._queue, handler, names, **self._choices)
+        return QueueWorker(self._queue, handler, names_above(), **self._choices)
 
 
 def queue_worker(queue: str, /, **choices: Unpack[QueueChoices]) -> Declare:
@@ -130,10 +126,7 @@ def queue_worker(queue: str, /, **choices: Unpack[QueueChoices]) -> Declare:
 def _check_handler(handler: Any, what: str) -> None:
     if isinstance(handler, QueueWorker) or not callable(handler) or isinstance(handler, type):
         raise DefinitionError(f"{what}: decorate a function with @queue_worker, not {handler!r}")
-    if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
-        raise DefinitionError(
-            f"{what}: a generator never runs by itself; do the work instead of yielding"
-        )
+    check_no_generator(handler, what, "do the work instead of yielding")
 
 
 def _policy(given: object, what: str) -> RetryPolicy:
@@ -180,8 +173,4 @@ def _roles(
             f"{what}: it gets one message, so it takes one parameter for it beside ctx; "
             f"it has {has}"
         )
-    if len(contexts) > 1:
-        raise DefinitionError(
-            f"{what}: {' and '.join(contexts)} would both be the context; keep one"
-        )
-    return messages[0], contexts[0] if contexts else None
+    return messages[0], one_context(contexts, what)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
+from stepwell.define.function import is_async
 from stepwell.define.options import IfExhausted, IfUnmet, StepOptions
 from stepwell.define.patterns import Pattern
 from stepwell.define.results import result_of
@@ -69,10 +69,7 @@ class Step(Generic[P, R]):
     @property
     def is_async(self) -> bool:
         """True when the handler must be awaited; the others run in a thread."""
-        handler: Any = self.handler
-        return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
-            getattr(handler, "__call__", None)  # noqa: B004
-        )
+        return is_async(self.handler)
 
     @property
     def output_type(self) -> Any:

@@ -16,7 +16,8 @@ import psycopg
 from stepwell.db.archive import Batch, end_archive, take_archive
 from stepwell.db.call import Call
 from stepwell.db.link import Link
-from stepwell.define.archive import Archive, ArchivedRun, is_async
+from stepwell.define.archive import Archive, ArchivedRun
+from stepwell.define.function import is_async
 from stepwell.observe.emit import emit
 from stepwell.observe.events import ArchiveFailed, RunsArchived
 from stepwell.worker.chores import BREATH
