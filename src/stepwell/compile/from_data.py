@@ -11,15 +11,8 @@ from msgspec import UNSET
 from stepwell.compile.check import check_shape
 from stepwell.compile.options import run_options_shape, step_options_shape
 from stepwell.compile.shape import PatternShape, Shape, StepShape
-from stepwell.define.options import (
-    IfExhausted,
-    IfUnmet,
-    RunOptions,
-    check_choice,
-    run_options,
-    step_options,
-    whole_duration,
-)
+from stepwell.define.choices import IfExhausted, IfUnmet, check_choice
+from stepwell.define.options import RunOptions, run_options, step_options, whole_duration
 from stepwell.define.patterns import Pattern, check_pattern, check_root_pattern
 from stepwell.define.slug import FLOW_RESERVED, STEP_RESERVED, check_slug, meant
 from stepwell.errors import DefinitionError, InvalidDefinition

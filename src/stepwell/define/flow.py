@@ -13,22 +13,24 @@ from typing_extensions import TypeVar
 
 from stepwell.define.annotations import hints_of, may_be_array, shown
 from stepwell.define.backoff import BackoffLike, ErrorClasses
+from stepwell.define.choices import (
+    IfExhausted,
+    IfUnmet,
+    StepChoices,
+    check_choice,
+    check_known,
+    process_of,
+    transactional_of,
+)
 from stepwell.define.dependencies import check_references, dependencies_of, mapped_over
 from stepwell.define.duration import Days, Duration, WholeDuration, seconds
 from stepwell.define.function import check_no_generator, names_above
 from stepwell.define.limits import ConcurrencyLike, Path, RateLike, check_name
 from stepwell.define.options import (
-    IfExhausted,
-    IfUnmet,
     RunOptions,
-    StepChoices,
     StepOptions,
-    check_choice,
-    check_known,
-    process_of,
     run_options,
     step_options,
-    transactional_of,
     whole_duration,
 )
 from stepwell.define.parameters import (

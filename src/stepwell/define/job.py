@@ -11,6 +11,12 @@ import msgspec
 from typing_extensions import ParamSpec, TypeVar
 
 from stepwell.define.annotations import Hints, hints_of, is_context
+from stepwell.define.choices import (
+    RunChoices,
+    check_known,
+    process_of,
+    transactional_of,
+)
 from stepwell.define.context import Context
 from stepwell.define.function import (
     check_named,
@@ -20,16 +26,7 @@ from stepwell.define.function import (
     names_above,
     one_context,
 )
-from stepwell.define.options import (
-    RunChoices,
-    RunOptions,
-    check_known,
-    check_paths,
-    paths_of,
-    process_of,
-    run_options,
-    transactional_of,
-)
+from stepwell.define.options import RunOptions, check_paths, paths_of, run_options
 from stepwell.define.outcome import Cancel, Snooze
 from stepwell.define.payload import decoder, encode
 from stepwell.define.slug import FLOW_RESERVED, check_slug

@@ -21,19 +21,17 @@ from typing import (
 )
 
 from stepwell.define.annotations import annotations_of
-from stepwell.define.context import MachineContext
-from stepwell.define.function import check_no_generator, names_above
-from stepwell.define.options import (
+from stepwell.define.choices import (
     MachineStepChoices,
     RunChoices,
-    RunOptions,
+    check_bool,
     check_known,
-    check_paths,
     process_of,
-    run_options,
-    step_options,
     transactional_of,
 )
+from stepwell.define.context import MachineContext
+from stepwell.define.function import check_no_generator, names_above
+from stepwell.define.options import RunOptions, check_paths, run_options, step_options
 from stepwell.define.outcome import Transition
 from stepwell.define.reachable import check_names, check_reachable
 from stepwell.define.reference import MachineStep
@@ -112,7 +110,7 @@ class Machine(Startable):
         """`abstract`: a base for machines, which is none itself."""
         super().__init_subclass__()
         what = f"machine {cls.__name__}"
-        _check_bool("abstract", abstract, what)
+        check_bool("abstract", abstract, what)
         check_known(choices, MachineChoices, what)
         _make_fields(cls, what)
         inherited = getattr(cls, "__machine__", None)
@@ -198,7 +196,7 @@ def step(*given: Any, **choices: Any) -> Any:
         what = f"machine {cls.rpartition('.')[2] or '?'}, step {slug!r}"
         check_known(choices, MachineStepChoices, what)
         for name in ("initial", "reachable"):
-            _check_bool(name, choices.get(name, False), what)
+            check_bool(name, choices.get(name, False), what)
         _check_method(method, what)
         return MachineStep(
             method,
@@ -268,11 +266,6 @@ def _check_paths(
     check_paths(options, state.fields, "field", what)
     for slug, found in steps.items():
         check_paths(found.options, state.fields, "field", f"{what}, step {slug!r}")
-
-
-def _check_bool(name: str, value: object, what: str) -> None:
-    if not isinstance(value, bool):
-        raise DefinitionError(f"{what}: {name} is {value!r}; it must be True or False")
 
 
 def _checked_version(version: object, what: str) -> int:

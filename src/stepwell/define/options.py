@@ -1,35 +1,30 @@
-"""The numbers and choices of definitions and steps, checked before they can reach the database."""
+"""The options of definitions and steps, checked before they can reach the database."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, TypedDict, cast, get_args
+from functools import partial
+from typing import Any, cast
 
 from stepwell.define.backoff import (
     NO_CAP,
-    BackoffLike,
     ByError,
-    ErrorClasses,
     Growth,
     check_backoff,
     check_jitter,
     no_retry_of,
     spread,
 )
+from stepwell.define.choices import check_bool
 from stepwell.define.duration import (
-    Days,
     Duration,
-    WholeDuration,
     in_days,
     seconds,
     whole_seconds,
 )
 from stepwell.define.limits import (
-    ConcurrencyLike,
     ConcurrencyUse,
-    Path,
-    RateLike,
     RateUse,
     concurrency_use,
     path_of,
@@ -39,8 +34,6 @@ from stepwell.define.payload import storable
 from stepwell.define.slug import meant
 from stepwell.errors import DefinitionError
 
-IfUnmet = Literal["skip", "fail", "skip-cascade"]
-IfExhausted = Literal["fail", "skip", "skip-cascade"]
 Backoff = Growth | Callable[[int], Duration]
 
 _LEAST = {
@@ -104,75 +97,6 @@ class StepOptions:
     signal_timeout: float | None = None
 
 
-class Retries(TypedDict, total=False):
-    """The keyword arguments that every kind of step takes."""
-
-    max_attempts: int | None
-    base_delay: WholeDuration | None
-    timeout: WholeDuration | None
-    max_delay: WholeDuration | None
-    jitter: float | None
-    backoff: BackoffLike | None
-    no_retry: ErrorClasses | None
-    priority: int | None
-    concurrency: ConcurrencyLike | None
-    rate_limit: RateLike | None
-
-
-class StepChoices(Retries, total=False):
-    """The keyword arguments of `Flow.step` and `Flow.map`."""
-
-    slug: str | None
-    start_delay: WholeDuration | None
-    when: Mapping[str, Any] | None
-    unless: Mapping[str, Any] | None
-    if_unmet: IfUnmet
-    if_exhausted: IfExhausted
-    transactional: bool
-    process: bool
-
-
-class MachineStepChoices(Retries, total=False):
-    """The keyword arguments of `@step`. `reachable`: other code than the class's own names it."""
-
-    initial: bool
-    inline: bool | None
-    reachable: bool
-    transactional: bool
-    process: bool
-
-
-class RunChoices(TypedDict, total=False):
-    """The keyword arguments that flows, machines and jobs share."""
-
-    queue: str | None
-    max_attempts: int
-    base_delay: WholeDuration
-    timeout: WholeDuration
-    max_delay: WholeDuration | None
-    jitter: float
-    max_crashes: int
-    backoff: BackoffLike
-    no_retry: ErrorClasses
-    max_running: int | None
-    priority: int
-    concurrency: ConcurrencyLike | None
-    rate_limit: RateLike | None
-    fairness_by: Path | None
-    retention: Days | None
-
-
-def check_known(choices: Mapping[str, object], known: type[Any], what: str) -> None:
-    """Refuse an argument that the TypedDict does not have: a typo never becomes a default."""
-    names = list(known.__annotations__)
-    for name in choices:
-        if name not in names:
-            raise DefinitionError(
-                f"{what}: there is no option {name!r}{meant(name, names)}; "
-                f"the options are {', '.join(names)}"
-            )
-
-
 def run_options(
     choices: Mapping[str, Any], what: str, usual: Mapping[str, Any] | None = None
 ) -> RunOptions:
@@ -233,40 +157,6 @@ def check_path(path: tuple[str, ...], known: Iterable[str], kind: str, what: str
         )
 
 
-def check_choice(name: str, value: object, choices: Any, what: str) -> None:
-    """Refuse a word that is none of the choices."""
-    if value not in get_args(choices):
-        words = ", ".join(repr(word) for word in get_args(choices))
-        raise DefinitionError(f"{what}: {name} is {value!r}; choose one of {words}")
-
-
-def transactional_of(choices: Mapping[str, Any], what: str, *, has_context: bool = True) -> bool:
-    """Whether a handler's writes commit with its outcome. It reaches them through its context."""
-    said = choices.get("transactional", False)
-    if not isinstance(said, bool):
-        raise DefinitionError(f"{what}: transactional is {said!r}; it must be True or False")
-    if said and not has_context:
-        raise DefinitionError(
-            f"{what}: it is transactional, but takes no context, which has the connection; add a "
-            "parameter ctx, and write through ctx.connection (in a sync handler "
-            "ctx.sync_connection)"
-        )
-    return said
-
-
-def process_of(choices: Mapping[str, Any], what: str) -> bool:
-    """Whether a body runs in a child process. A transaction lives in its worker."""
-    said = choices.get("process", False)
-    if not isinstance(said, bool):
-        raise DefinitionError(f"{what}: process is {said!r}; it must be True or False")
-    if said and choices.get("transactional"):
-        raise DefinitionError(
-            f"{what}: it cannot be transactional and run in a process of its own; compute in one "
-            "step, and write in another"
-        )
-    return said
-
-
 def whole_duration(value: object, what: str) -> int:
     """How long a step sleeps, in seconds."""
     number = whole_seconds(value)
@@ -324,11 +214,6 @@ def _check_queue(value: object, what: str) -> None:
         )
 
 
-def _check_inline(value: object, what: str) -> None:
-    if not isinstance(value, bool):
-        raise DefinitionError(f"{what}: inline is {value!r}; it must be True or False")
-
-
 def _check_retention(value: object, what: str) -> None:
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else -1
     if not 0 <= number <= _LONGEST_RETENTION:  # NaN is in no range
@@ -346,7 +231,7 @@ _CHECKS: dict[str, Callable[[object, str], None]] = {
     "jitter": check_jitter,
     "queue": _check_queue,
     "backoff": check_backoff,
-    "inline": _check_inline,
+    "inline": partial(check_bool, "inline"),
     "signal_timeout": _check_signal_timeout,
     "retention": _check_retention,
 }

@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 
 from msgspec import UNSET, UnsetType
 
+from stepwell.define.choices import check_bool, check_choice
 from stepwell.define.duration import Duration, seconds
 from stepwell.define.labels import Metadata, Tags, checked_metadata, checked_tags
 from stepwell.define.limits import (
@@ -18,7 +19,7 @@ from stepwell.define.limits import (
     concurrency_use,
     rate_use,
 )
-from stepwell.define.options import check_choice, check_priority
+from stepwell.define.options import check_priority
 from stepwell.define.payload import storable
 from stepwell.define.reference import Target, check_target
 from stepwell.define.startable import Startable, check_startable
@@ -51,8 +52,8 @@ class _Destination:
             _set(self, rate_limit=rate_use(self.rate_limit, what))
         if self.concurrency is not None and self.concurrency is not UNSET:
             _set(self, concurrency=concurrency_use(self.concurrency, what))
-        if self.inline is not None and not isinstance(self.inline, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise DefinitionError(f"{what}: inline is {self.inline!r}; it must be True or False")
+        if self.inline is not None:
+            check_bool("inline", self.inline, what)
 
 
 @dataclass(frozen=True, slots=True)

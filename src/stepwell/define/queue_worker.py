@@ -8,6 +8,7 @@ from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack
 
 from stepwell.define.annotations import hints_of, is_context
 from stepwell.define.backoff import ErrorClasses, no_retry_of
+from stepwell.define.choices import check_known
 from stepwell.define.context import Context, MachineContext, MessageContext
 from stepwell.define.duration import Duration, WholeDuration, seconds, whole_seconds
 from stepwell.define.function import (
@@ -19,7 +20,6 @@ from stepwell.define.function import (
     one_context,
 )
 from stepwell.define.message_queue import check_queue_name
-from stepwell.define.options import check_known
 from stepwell.define.payload import decoder
 from stepwell.define.retry_policy import RetryPolicy
 from stepwell.errors import DefinitionError, PayloadError

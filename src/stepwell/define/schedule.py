@@ -9,12 +9,13 @@ from types import MappingProxyType
 from typing import Any, Literal, cast
 
 from stepwell.define.calls import Called, called
+from stepwell.define.choices import check_bool, check_choice
 from stepwell.define.cron import Cron, check_zone, cron
 from stepwell.define.flow import Flow
 from stepwell.define.job import Job
 from stepwell.define.labels import Metadata, Tags, checked_metadata, checked_tags
 from stepwell.define.machine import Machine
-from stepwell.define.options import check_choice, check_priority
+from stepwell.define.options import check_priority
 from stepwell.define.slug import FLOW_RESERVED, check_slug
 from stepwell.define.startable import Startable
 from stepwell.errors import DefinitionError, PayloadError
@@ -89,8 +90,7 @@ class Schedule:
             check_priority(self.priority, what)
         object.__setattr__(self, "tags", checked_tags(self.tags, what))
         object.__setattr__(self, "metadata", checked_metadata(self.metadata, what))
-        if not isinstance(self.paused, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise DefinitionError(f"{what}: paused is {self.paused!r}; it must be True or False")
+        check_bool("paused", self.paused, what)
         object.__setattr__(self, "started", _started(self.target, what))
 
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
+from stepwell.define.choices import IfExhausted, IfUnmet
 from stepwell.define.function import is_async
-from stepwell.define.options import IfExhausted, IfUnmet, StepOptions
+from stepwell.define.options import StepOptions
 from stepwell.define.patterns import Pattern
 from stepwell.define.results import result_of
 
