@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, assert_type
 
@@ -75,6 +76,13 @@ def what_a_handler_says(ctx: Context, machine: MachineContext) -> None:
     ctx.log("fine", level="warning")
     ctx.progress("half")  # pyright: ignore[reportArgumentType]
     machine.log("hm", level="loud")  # pyright: ignore[reportArgumentType]
+
+
+def what_was_said_of_a_run(ctx: Context, machine: MachineContext) -> None:
+    assert_type(ctx.tags, tuple[str, ...])
+    assert_type(machine.metadata, Mapping[str, Any])
+    ctx.tags = ()  # pyright: ignore[reportAttributeAccessIssue]
+    machine.metadata["by"] = 1  # pyright: ignore[reportIndexIssue]
 
 
 assert_type(archive.dependencies, tuple[str, ...])

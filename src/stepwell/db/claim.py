@@ -37,6 +37,7 @@ class Task:
     version: int
     waited: float | None = None  # seconds that it was ready; known of observed turns
     trace: str | None = None  # JSON: what its run is part of
+    labels: str | None = None  # JSON: the tags and the metadata of its run, if it has any
 
 
 @dataclass(frozen=True, slots=True)

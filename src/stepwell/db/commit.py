@@ -32,7 +32,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Either a word about the commit (verdict) or a task to run."""
+    """A task to run, or what its verdict is about: the commit, or the run of a task."""
 
     verdict: str | None
     queue: str | None
@@ -165,10 +165,13 @@ async def take_turn(conn: AsyncConnection[Any], call: Call[Row]) -> Turn:
 
 
 def turn_of(rows: Sequence[tuple[Any, ...]]) -> Turn:
+    tasks = tuple(Task(*row[2:]) for row in rows if row[0] is None)
+    if labels := {row[4]: row[13] for row in rows if row[0] == "labels"}:
+        tasks = tuple(replace(task, labels=labels.get(task.run_id)) for task in tasks)
     return Turn(
         stale=frozenset(row[3] for row in rows if row[0] == "stale"),
         ready=tuple(row[1] for row in rows if row[0] == "ready"),
-        tasks=tuple(Task(*row[2:]) for row in rows if row[0] is None),
+        tasks=tasks,
         busy=frozenset(row[3] for row in rows if row[0] == "busy"),
         contended=any(row[0] == "contended" for row in rows),
         delayed=any(row[0] == "delayed" for row in rows),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args
@@ -25,6 +25,17 @@ class Execution(Protocol):
     @property
     def step(self) -> str:
         """The slug of the step."""
+        ...
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags of the run, as they were when this attempt was claimed."""
+        ...
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The metadata of the run, as it was then; empty when there is none. To change it, use
+        `run.label`."""
         ...
 
     @property

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
@@ -32,7 +33,14 @@ class _Id:
     id: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Labels:
+    tags: tuple[str, ...] | None = None
+    metadata: dict[str, Any] | None = None
+
+
 _ids = decoder(list[_Id])
+_labels = decoder(_Labels)
 
 
 class TaskContext:
@@ -43,6 +51,7 @@ class TaskContext:
         "_awaited",
         "_before",
         "_input_type",
+        "_labels",
         "_lost",
         "_notebook",
         "_notes",
@@ -78,6 +87,7 @@ class TaskContext:
         self.worker_id = worker_id
         self.flow_input_json = flow_input_json
         self._awaited: list[Signal] | None = None
+        self._labels: _Labels | None = None
         self.begins()
 
     def progress(self, share: float | None = None, message: str | None = None) -> None:
@@ -193,6 +203,21 @@ class TaskContext:
     @property
     def run_id(self) -> UUID:
         return self._task.run_id
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return self._said.tags or ()
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        return MappingProxyType(self._said.metadata or {})
+
+    @property
+    def _said(self) -> _Labels:
+        """Read when first asked for, as what was awaited is."""
+        if self._labels is None:
+            self._labels = _labels(self._task.labels or "{}")
+        return self._labels
 
     @property
     def key(self) -> str | None:

@@ -1161,6 +1161,10 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: labels_of(bigint[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: lanes_of(text); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 

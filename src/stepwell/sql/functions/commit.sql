@@ -37,8 +37,9 @@ $$;
 
 -- One turn of a worker in one round trip: write what ended, then take on up to `want` tasks, handed ones first.
 -- Rows with a verdict are of the commit ('stale' and 'ready' as above), or say 'contended': look again in a moment. The
--- others are tasks to run. A run that somebody holds for long ends the call (lock_not_available); without patience its
--- outcomes come back as 'busy' instead.
+-- others are tasks to run, and one more for each of their runs that has tags or metadata: its 'labels', as the input of the row.
+-- A run that somebody holds for long ends the call (lock_not_available); without patience its outcomes come back as 'busy'
+-- instead.
 create or replace function pgflow.commit_and_claim(
   worker uuid, message_ids bigint[], tokens bigint[], outcomes text[], outputs jsonb[],
   error_types text[], error_messages text[], tracebacks text[], lane_queues text[], lane_versions int[], want int,
@@ -75,7 +76,12 @@ begin
     end if;
     verdict := null;
   end if;
-  return query select null::text, null::text, d.* from pgflow.describe_tasks(taken) d;
+  return query
+  select null::text, null::text, d.* from pgflow.describe_tasks(taken) d
+  union all
+  select 'labels', null, null, null, l.run_id, null, null, null, null, null, null, null, null, l.labels, null, null, null, null,
+    null, null, null
+  from pgflow.labels_of(taken) l;
   verdict := 'stale';
   for n in 1 .. case when cardinality(done.written) < cardinality(tokens) then cardinality(tokens) else 0 end loop
     if tokens[n] <> all (done.written) then

@@ -27,6 +27,17 @@ language sql immutable as $$
   from (select v.tag, min(v.place) as place from jsonb_array_elements_text(tags) with ordinality v (tag, place) group by 1) t;
 $$;
 
+-- What was said of the runs of these tasks, of each run once; nothing of runs of which nothing was said.
+create or replace function pgflow.labels_of(ids bigint[]) returns table (run_id uuid, labels text)
+language sql stable as $$
+  select r.run_id, json_build_object('tags', r.tags, 'metadata', r.metadata)::text
+  from unnest(ids) i
+  cross join lateral (select t.run_id from pgflow.step_tasks t where t.message_id = i offset 0) t
+  join pgflow.runs r on r.run_id = any (array[t.run_id])
+  where r.tags is not null or r.metadata is not null
+  group by r.run_id;
+$$;
+
 -- Add tags and take some away; metadata is written into what is there, and a null takes a name away. Answers with what
 -- the run has then.
 create or replace function pgflow.label_run(
