@@ -123,3 +123,28 @@ def test_measuring_reads_a_bounded_part_of_a_large_database(hands: Hands) -> Non
     assert len(ready) == 20 and set(ready.values()) == {50.0}
     ages = [value for metric, _, value in measured if metric == "queue_oldest_seconds"]
     assert len(ages) == 20 and min(ages) >= 60
+
+
+def test_what_was_done_to_runs_lately_is_measured(hands: Hands) -> None:
+    hands.define(single("flow"))
+    hands.define(machine("parent", "begin", "end"))
+    hands.define(job("child"))
+    nothing = {"cancel": 0, "retry": 0, "restart": 0, "delete": 0}
+    assert measured(hands, "runs_steered") == nothing
+    hands.conn.execute("set pgflow.now = '2030-01-01 00:00:00Z'")
+    family = hands.begin("parent")
+    [task] = turn(hands, want=1).tasks
+    turn(hands, says(task, "spawn", step="end", children=[child("child"), child("child")]))
+    runs = hands.start("flow", 1, 2, 3)
+    for run in (family, *runs):
+        hands.cancel(run)
+    hands.conn.execute("select pgflow.retry_run(%s)", (runs[0],))
+    hands.conn.execute("select pgflow.restart_run(%s)", (runs[1],))
+    hands.conn.execute("select pgflow.delete_run(%s)", (runs[2],))
+    hands.conn.execute("select pgflow.pause_queue('flow')")
+    assert measured(hands, "runs_steered") == {"cancel": 6, "retry": 1, "restart": 1, "delete": 1}
+    hands.conn.execute("set pgflow.now = '2030-01-01 00:10:00Z'")
+    hands.cancel(runs[0])
+    hands.conn.execute("set pgflow.now = '2030-01-01 00:16:00Z'")
+    assert measured(hands, "runs_steered") == nothing | {"cancel": 1}
+    hands.conn.execute("reset pgflow.now")

@@ -142,6 +142,16 @@ async def test_a_worker_counts_and_measures(
     ]
 
 
+async def test_a_worker_measures_once_it_is_one_itself(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "EVERY", 3600.0)
+    port = free_ports()
+    settings: dict[str, Any] = {"metrics": "on", "health_port": port, "health_host": HOST}
+    async with workshop.worker(torn, **settings):
+        await until(port, ("workers", {"health": "healthy"}, 1))
+
+
 async def test_without_metrics_there_are_none(workshop: Workshop) -> None:
     port = free_ports()
     async with workshop.worker(torn, health_port=port, health_host=HOST):

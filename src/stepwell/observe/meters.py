@@ -141,6 +141,14 @@ WORKERS = Meter(
 HEARTBEAT_AGE = Meter(
     "heartbeat_age_seconds", "gauge", "how long the most silent worker was silent", sampled=True
 )
+STEERED = Meter(
+    "runs_steered",
+    "gauge",
+    "runs that were cancelled, retried, restarted or deleted in the last 15 minutes, by whoever, "
+    "with the children that a cancel took along; counted up to 10,000",
+    ("action",),
+    sampled=True,
+)
 DEAD_LETTERS = Meter(
     "dead_letters",
     "gauge",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import psycopg
 
@@ -12,7 +12,7 @@ from stepwell.db.link import Link
 from stepwell.db.measure import Measured, measure
 from stepwell.errors import SettingsError, StepwellError
 from stepwell.observe.emit import emit, subscribed
-from stepwell.observe.events import MeasuringFailed
+from stepwell.observe.events import Event, MeasuringFailed, WorkerStarted
 from stepwell.observe.metrics import Metrics, metrics_of
 from stepwell.settings import Settings
 from stepwell.worker.vitals import Vitals
@@ -33,6 +33,7 @@ class Measuring:
                 "metrics to shared to have them in the registry of your program"
             )
         self.metrics: Metrics | None = metrics_of(settings.metrics)
+        self._started = asyncio.Event()
 
     @asynccontextmanager
     async def counting(self) -> AsyncGenerator[None]:
@@ -42,16 +43,21 @@ class Measuring:
             return
         forget = self.metrics.watch(self._vitals.gauges)
         try:
-            with subscribed(self.metrics):
+            with subscribed(self.metrics, self._heard):
                 yield
         finally:
             forget()
+
+    def _heard(self, event: Event) -> None:
+        if isinstance(event, WorkerStarted):  # a worker more than at the last look
+            self._started.set()
 
     async def sample(self, link: Link) -> None:
         """Ask the database, again and again; what it does not answer in time is not told."""
         failed = False
         while self.metrics is not None:
             rows: list[Measured] | None = None
+            self._started.clear()
             try:
                 async with asyncio.timeout(PATIENCE):
                     rows = await link.run(measure())
@@ -63,4 +69,6 @@ class Measuring:
                     emit(MeasuringFailed(str(error).strip()))
                 failed = True
             self.metrics.sampled(rows)
-            await asyncio.sleep(EVERY)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(EVERY):
+                    await self._started.wait()

@@ -52,6 +52,7 @@ returns table (metric text, label text, value float8)
 language plpgsql stable set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off as $$
 declare
   at constant timestamptz := pgflow.now();
+  lately constant timestamptz := at - interval '15 minutes';
 begin
   return query
   with recursive queues as (                 -- from one queue that has work to the next, by the index
@@ -107,6 +108,13 @@ begin
   union all
   select 'heartbeat_age_seconds', '', coalesce(extract(epoch from max(at - w.last_heartbeat_at)), 0)::float8
   from pgflow.workers w where w.stopped_at is null
+  union all
+  select 'runs_steered', s.action, count(a.action)::float8
+  from (values ('cancel'), ('retry'), ('restart'), ('delete')) s (action)
+  left join (
+    select t.action from (select * from pgflow.audit a order by a.audit_id desc limit most) t
+    where t.kind = 'run' and t.at > lately) a on a.action = s.action
+  group by s.action
   union all
   select 'dead_letters', '', count(*)::float8 from (select from pgflow.dead_letters limit most) d
   union all
