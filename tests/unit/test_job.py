@@ -180,3 +180,11 @@ def test_an_option_that_cannot_be(options: Any, words: str) -> None:
 def test_one_class_of_errors_needs_no_tuple() -> None:
     made: Job[..., Any, ...] = job(name="a", no_retry=ValueError)(lambda: 1)  # pyright: ignore
     assert made.no_retry == (ValueError,)
+
+
+def test_a_function_whose_parameters_nobody_can_read_is_refused() -> None:
+    async def tidy(days: int) -> None: ...
+
+    tidy.__signature__ = 7  # pyright: ignore[reportFunctionMemberAccess]
+    with pytest.raises(DefinitionError, match=r"job 'tidy': the parameters of .* cannot be read"):
+        job(tidy)

@@ -32,6 +32,15 @@ def check_no_generator(
         raise DefinitionError(f"{what}: a generator never runs by itself; {instead}")
 
 
+def parameters_of(function: Any, what: str) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError) as error:
+        raise DefinitionError(
+            f"{what}: the parameters of {function!r} cannot be read; write a function around it"
+        ) from error
+
+
 def check_named(p: inspect.Parameter, what: str, instead: str, called: str = "handlers") -> None:
     """Handlers are called by name. Refuse `*rest` and `**rest`, with what to write `instead`, and
     what stands before a `/`."""

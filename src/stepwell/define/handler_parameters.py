@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from stepwell.define.annotations import hints_of, is_context
-from stepwell.define.function import check_named, check_no_generator, check_readable, one_context
+from stepwell.define.function import (
+    check_named,
+    check_no_generator,
+    check_readable,
+    one_context,
+    parameters_of,
+)
 from stepwell.define.patterns import FLOW_INPUT
 from stepwell.define.step import Parameter, Source
 from stepwell.errors import DefinitionError
@@ -39,12 +45,7 @@ def read_function(function: Any, names: Mapping[str, Any], what: str) -> Functio
     if not callable(function) or inspect.isclass(function):
         raise DefinitionError(f"{what}: {function!r} is no function")
     check_no_generator(function, what)
-    try:
-        written = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError) as error:
-        raise DefinitionError(
-            f"{what}: the parameters of {function!r} cannot be read; write a function around it"
-        ) from error
+    written = parameters_of(function, what)
     hints = hints_of(function, names)
     parameters = tuple(_written(p, hints.parameters.get(p.name, Any), what) for p in written)
     contexts = [p.name for p in parameters if p.source == "context"]

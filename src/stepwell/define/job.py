@@ -25,6 +25,7 @@ from stepwell.define.function import (
     is_async,
     names_above,
     one_context,
+    parameters_of,
 )
 from stepwell.define.options import RunOptions, check_paths, paths_of, run_options
 from stepwell.define.outcome import Cancel, Snooze
@@ -236,12 +237,9 @@ def _check_handler(handler: Any, what: str) -> None:
 
 
 def _context_name(handler: Handler, hints: Hints, what: str) -> str | None:
-    names = [
-        name
-        for name in inspect.signature(handler).parameters
-        if name == "ctx" or is_context(hints.parameters.get(name))
-    ]
-    return one_context(names, what)
+    names = [p.name for p in parameters_of(handler, what)]
+    found = [name for name in names if name == "ctx" or is_context(hints.parameters.get(name))]
+    return one_context(found, what)
 
 
 def _parameters_of(
@@ -250,12 +248,12 @@ def _parameters_of(
     """By name: how it is read, and whether it must be there."""
     context = _context_name(handler, hints, what)
     found: dict[str, tuple[Callable[[bytes], Any], bool]] = {}
-    for name, p in inspect.signature(handler).parameters.items():
+    for p in parameters_of(handler, what):
         check_named(p, what, "has no name of its own; name each argument", called="jobs")
-        if name != context:
-            wanted = hints.parameters.get(name, Any)
-            check_readable(name, wanted, what)
-            found[name] = (_reader(wanted), p.default is inspect.Parameter.empty)
+        if p.name != context:
+            wanted = hints.parameters.get(p.name, Any)
+            check_readable(p.name, wanted, what)
+            found[p.name] = (_reader(wanted), p.default is inspect.Parameter.empty)
     return found
 
 

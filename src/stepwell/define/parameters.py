@@ -9,7 +9,7 @@ from typing import Any
 
 from stepwell.define.annotations import Hints, element_of, is_context
 from stepwell.define.compatible import never_fits
-from stepwell.define.function import check_named
+from stepwell.define.function import check_named, parameters_of
 from stepwell.define.patterns import FLOW_INPUT
 from stepwell.define.payload import decoder
 from stepwell.define.slug import meant
@@ -32,7 +32,7 @@ class Surroundings:
 
 def bind(handler: Any, hints: Hints, around: Surroundings) -> tuple[Parameter, ...]:
     """Plan the parameters in their order, or say which one can never get a value."""
-    written = _parameters_of(handler, around.what)
+    written = _named_parameters(handler, around.what)
     sources: dict[str, Source] = {p.name: _source(p, hints, around) for p in written}
     _check_once(sources, around.what)
     spare = [step for step in around.references if sources.get(step.slug) != "dependency"]
@@ -68,13 +68,8 @@ def _check_once(sources: Mapping[str, Source], what: str) -> None:
             )
 
 
-def _parameters_of(handler: Any, what: str) -> list[inspect.Parameter]:
-    try:
-        written = list(inspect.signature(handler).parameters.values())
-    except (TypeError, ValueError) as error:
-        raise DefinitionError(
-            f"{what}: the parameters of {handler!r} cannot be read; write a function around it"
-        ) from error
+def _named_parameters(handler: Any, what: str) -> list[inspect.Parameter]:
+    written = parameters_of(handler, what)
     for p in written:
         check_named(
             p,

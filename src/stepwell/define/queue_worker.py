@@ -18,6 +18,7 @@ from stepwell.define.function import (
     is_async,
     names_above,
     one_context,
+    parameters_of,
 )
 from stepwell.define.message_queue import check_queue_name
 from stepwell.define.payload import decoder
@@ -152,7 +153,8 @@ def _roles(
     """The names of the parameters for the message and for the context."""
     messages: list[str] = []
     contexts: list[str] = []
-    for name, p in inspect.signature(handler).parameters.items():
+    for p in parameters_of(handler, what):
+        name = p.name
         if p.kind in VARIADIC or p.kind is inspect.Parameter.POSITIONAL_ONLY:
             written = f"{VARIADIC[p.kind]}{name}" if p.kind in VARIADIC else f"{name}, /"
             raise DefinitionError(
