@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, LiteralString, cast
 
+import psycopg
 import pytest
 
 from stepwell import (
@@ -25,8 +26,9 @@ from stepwell import (
 from stepwell.cli.exits import Exit
 from stepwell.cli.main import run
 from stepwell.compile.deploy import shapes_of
-from stepwell.observe.events import ArchiveFailed, RunsArchived, RunsPruned
+from stepwell.observe.events import ArchiveFailed, RunNotArchived, RunsArchived, RunsPruned
 from stepwell.testing import Kit, SyncKit, Tally
+from tests.unreadable import SAYS, tag_unreadable
 
 from .workshop import Workshop
 
@@ -156,6 +158,35 @@ async def test_the_command_line_writes_runs_to_a_file(
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert lines[0] == {} and [line["output"] for line in lines[1:]] == [0, 1, 2]
     assert left(workshop) == {}
+
+
+async def test_what_cannot_be_archived_stays_and_is_told(
+    workshop: Workshop, dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    got: list[ArchivedRun] = []
+    app = Stepwell(jobs=[keep, plain], archive=got.extend)
+    async with workshop.worker(app=app, retention=0.0):
+        await some_runs(workshop, keep, plain)
+        bad = await workshop.client.enqueue(keep.call(n=9), tags=["unreadable"])
+        await bad.result(PATIENCE)
+    workshop.rows(OLD)
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        tag_unreadable(conn)
+    async with workshop.worker(app=app) as serving:
+        refused = await serving.events.first(RunNotArchived)
+        assert (refused.flow, refused.run_id, refused.message) == ("keep", bad.id, SAYS)
+        await workshop.until("select 1 from pgflow.runs having count(*) = 1")
+    assert len(got) == 6
+
+    def by_hand() -> None:
+        code = run(["prune", "--to", str(tmp_path / "runs"), "--json", "--dsn", dsn])
+        said = capsys.readouterr()
+        assert (code, json.loads(said.out)["deleted"]) == (Exit.FAILED, {})
+        assert json.loads(said.out)["refused"][0]["run_id"] == str(bad.id)
+        assert f"run {bad.id} of keep stays, it cannot be archived: {SAYS}" in said.err
+
+    await asyncio.to_thread(by_hand)
+    assert left(workshop) == {"keep": 1}
 
 
 def pay(flow_input: int) -> int:

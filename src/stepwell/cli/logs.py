@@ -119,11 +119,18 @@ class StepLines:
             case _:
                 pass
 
+    def _not_archived(self, event: events.ArchiveFailed | events.RunNotArchived) -> None:
+        what, said = f"runs of {event.flow} are not archived: ", shortened(event.message, 200)
+        if isinstance(event, events.RunNotArchived):
+            what = f"run {event.run_id} of {event.flow} cannot be archived: "
+        else:
+            said = f"{event.error_type}: {said}"
+        self._line(what, said, style="red")
+
     def _other(self, event: Event) -> None:
         match event:
-            case events.ArchiveFailed():
-                said = f"{event.error_type}: {shortened(event.message, 200)}"
-                self._line(f"runs of {event.flow} are not archived: ", said, style="red")
+            case events.ArchiveFailed() | events.RunNotArchived():
+                self._not_archived(event)
             case events.QueueOpened():
                 self._line("reading queue ", event.queue, style="bold")
             case events.QueueFailed():

@@ -13,9 +13,11 @@ from cyclopts import Parameter
 
 from stepwell.cli.database import AsJson, Dsn
 from stepwell.cli.exits import Exit, UsageError
-from stepwell.cli.output import note, print_json
+from stepwell.cli.output import note, plain, print_json
 from stepwell.cli.runs import Actor, connected
 from stepwell.define.archive import ArchivedRun
+from stepwell.observe.emit import subscribed
+from stepwell.observe.events import Event, RunNotArchived
 
 UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 LONGEST = 36500 * 86400
@@ -43,19 +45,29 @@ async def prune(
     Workers do this all the time with what is past its retention. With --older-than, what ended
     longer ago goes, but for definitions whose runs are to be kept for ever: those only with --flow.
     Runs of an app with an archive are left to its workers, unless --to says where to keep them.
+    One that is too large to be archived stays; then the exit code is 1.
     """
     age = None if older_than is None else age_of(older_than)
-    async with connected(dsn) as client:
-        archive = None if to is None else Lines(to)
-        gone = await client.prune(*flow, older_than=age, archive=archive, actor=actor)
+    refused: list[RunNotArchived] = []
+
+    def heard(event: Event) -> None:
+        if isinstance(event, RunNotArchived):
+            refused.append(event)
+
+    with subscribed(heard):
+        async with connected(dsn) as client:
+            archive = None if to is None else Lines(to)
+            gone = await client.prune(*flow, older_than=age, archive=archive, actor=actor)
     if json:
-        print_json({"deleted": gone})
+        print_json({"deleted": gone, "refused": plain(refused)})
     elif gone:
         for slug, count in gone.items():
             print(f"{count} {slug}")
-    else:
+    elif not refused:
         note("nothing to forget")
-    return Exit.OK
+    for each in refused:
+        note(f"run {each.run_id} of {each.flow} stays, it cannot be archived: {each.message}")
+    return Exit.FAILED if refused else Exit.OK
 
 
 class Lines:

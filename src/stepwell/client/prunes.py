@@ -16,6 +16,8 @@ from stepwell.db.schedule import moment
 from stepwell.define.archive import ArchivedRun
 from stepwell.define.slug import meant
 from stepwell.errors import Conflict, NotFound, PayloadError
+from stepwell.observe.emit import emit
+from stepwell.observe.events import RunNotArchived
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +73,12 @@ def pruned(slug: str, before: datetime) -> Steps:
 
 
 def archived(slug: str, before: datetime) -> Steps:
-    """The same, and each page is archived before it goes."""
+    """The same, and each page is archived before it goes. What cannot be archived stays."""
     count, start, run = 0, None, None
     while True:
         [page] = yield runs_to_archive(slug, before, start, run)
+        for run_id, reason in zip(page.refused, page.reasons, strict=True):
+            emit(RunNotArchived(slug, run_id, reason))
         if page.run_ids:
             yield Hand([ArchivedRun.read(each) for each in page.documents])
             [gone] = yield forget_archived(page.run_ids, page.ended)

@@ -13,22 +13,27 @@ from stepwell.db.prune import ROUND
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`flow_slug` None: there is nothing to do for `again` seconds. Documents are JSON."""
+    """`flow_slug` None: there is nothing to do for `again` seconds. Documents are JSON; of those
+    that are `refused` there is none, for these reasons."""
 
     flow_slug: str | None
     run_ids: list[UUID]
     ended: list[datetime] | None
     documents: list[str] | None
     again: float
+    refused: list[UUID] | None
+    reasons: list[str] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Documents:
-    """Where to go on behind; `last_run` is None when there is no more."""
+    """Where to go on behind; `last_run` is None when there is no more. `refused`: as in a batch."""
 
     run_ids: list[UUID]
     ended: list[datetime]
     documents: list[str]
+    refused: list[UUID]
+    reasons: list[str]
     last_start: datetime | None
     last_run: UUID | None
 
@@ -43,8 +48,9 @@ def take_archive(
 ) -> Call[Batch]:
     """The next runs of these flows for a worker to archive; they are in its hands for a while."""
     return Call(
-        "select flow_slug, run_ids, ended, documents::text[], again from pgflow.take_archive("
-        "flow_slugs => %s::text[], worker => %s::uuid, days => %s::float8, every => %s::interval)",
+        "select flow_slug, run_ids, ended, documents::text[], again, refused, reasons"
+        " from pgflow.take_archive(flow_slugs => %s::text[], worker => %s::uuid,"
+        " days => %s::float8, every => %s::interval)",
         (list(flow_slugs), worker, days, every),
         Batch,
     )
@@ -74,7 +80,7 @@ def runs_to_archive(
 ) -> Call[Documents]:
     """A page of runs that ended before then and may go."""
     return Call(
-        "select run_ids, ended, documents::text[], last_start, last_run"
+        "select run_ids, ended, documents::text[], last_start, last_run, refused, reasons"
         " from pgflow.runs_to_archive(flow_slug => %s, before => %s::timestamptz,"
         " after_start => %s::timestamptz, after_run => %s::uuid)",
         (flow_slug, before, after_start, after_run),

@@ -322,6 +322,16 @@ class ArchiveFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class RunNotArchived(Event):
+    """A run is too large for an archive: it stays, and those behind it go on. Workers try it again
+    a day later."""
+
+    flow: str
+    run_id: UUID
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class QueueOpened(Event):
     """A queue worker begins to read; `created`: the queue was not there."""
 

@@ -45,6 +45,7 @@ LEVELS: dict[type[Event], int] = {
     events.RunsPruned: logging.INFO,
     events.RunsArchived: logging.INFO,
     events.ArchiveFailed: logging.ERROR,
+    events.RunNotArchived: logging.ERROR,
 }
 
 

@@ -19,7 +19,7 @@ from stepwell.db.link import Link
 from stepwell.define.archive import Archive, ArchivedRun
 from stepwell.define.function import is_async
 from stepwell.observe.emit import emit
-from stepwell.observe.events import ArchiveFailed, RunsArchived
+from stepwell.observe.events import ArchiveFailed, RunNotArchived, RunsArchived
 from stepwell.worker.chores import BREATH
 from stepwell.worker.threads import Threads
 
@@ -61,7 +61,10 @@ class Archivist:
 
     async def take(self, runs: Runs, days: float, **options: Any) -> Batch:
         call = take_archive(self._slugs(), self._worker_id, days, **options)
-        return (await runs.run(call))[0]
+        [batch] = await runs.run(call)
+        for run_id, reason in zip(batch.refused or (), batch.reasons or (), strict=True):
+            emit(RunNotArchived(batch.flow_slug or "", run_id, reason))
+        return batch
 
     async def hand_over(self, runs: Runs, batch: Batch) -> int:
         """Call their function; once it returned the runs go. Answers how many."""
@@ -82,7 +85,7 @@ class Archivist:
             began = time.monotonic()
             try:
                 batch = await self.take(link, days)
-            except psycopg.Error as error:  # no document can be made of one of them
+            except psycopg.Error as error:
                 emit(ArchiveFailed("", 0, type(error).__name__, str(error).strip()))
                 return AGAIN
             if batch.flow_slug is None:

@@ -120,6 +120,22 @@ def test_old_runs_that_no_archive_takes_are_found(shop: Hands, dsn: str) -> None
     assert found_in(dsn) == []
 
 
+def test_runs_that_no_archive_can_have_are_found(shop: Hands, dsn: str) -> None:
+    shop.define(single("kept"))
+    runs = shop.start("kept", {}, {})
+    for run in runs:
+        assert shop.cancel(run)
+        shop.conn.execute(
+            "select pgflow.refuse_archive(%s, 'kept', 'it is too large', pgflow.now())", (run,)
+        )
+    finding = only(dsn)
+    assert (finding.check, finding.facts["runs"]) == ("run_not_archived", 2)
+    assert f"2 old runs of kept cannot be archived; of {runs[1]}: it is too large" in finding.what
+    shop.conn.execute(cast(LiteralString, finding.remedies[0]))
+    shop.conn.execute("select pgflow.delete_run(run_id) from pgflow.runs")
+    assert found_in(dsn) == []
+
+
 def again(dsn: str, shop: Hands, finding: Finding) -> None:
     """Do what was said: SQL, and `stepwell migrate`."""
 

@@ -465,6 +465,10 @@ CREATE TABLE pgflow.limits (
 --
 
 --
+-- Name: archive_document(uuid, bigint, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: arm_jobs(pgflow.entry[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -1537,11 +1541,19 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: refuse_archive(uuid, text, text, timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: refuse_tasks(uuid, text[], integer[], integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
 -- Name: refuse_width(text, text, integer, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: refused_runs(integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1673,7 +1685,7 @@ WITH (fillfactor='50');
 --
 
 --
--- Name: runs_to_archive(text, timestamp with time zone, integer, timestamp with time zone, uuid); Type: FUNCTION; Schema: pgflow; Owner: -
+-- Name: runs_to_archive(text, timestamp with time zone, integer, timestamp with time zone, uuid, integer, interval); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1914,7 +1926,7 @@ WITH (fillfactor='70');
 --
 
 --
--- Name: take_archive(text[], uuid, double precision, interval, interval, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+-- Name: take_archive(text[], uuid, double precision, interval, interval, integer, interval, integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -2270,6 +2282,19 @@ CREATE TABLE pgmq.meta (
 
 CREATE TABLE pgflow.announced (
     flow_slug text NOT NULL
+);
+
+
+--
+-- Name: archive_refusals; Type: TABLE; Schema: pgflow; Owner: -
+--
+
+CREATE TABLE pgflow.archive_refusals (
+    run_id uuid NOT NULL,
+    flow_slug text NOT NULL,
+    message text NOT NULL,
+    tries integer DEFAULT 1 NOT NULL,
+    refused_at timestamp with time zone NOT NULL
 );
 
 
@@ -2753,6 +2778,14 @@ WITH (fillfactor='50');
 
 ALTER TABLE ONLY pgflow.announced
     ADD CONSTRAINT announced_pkey PRIMARY KEY (flow_slug);
+
+
+--
+-- Name: archive_refusals archive_refusals_pkey; Type: CONSTRAINT; Schema: pgflow; Owner: -
+--
+
+ALTER TABLE ONLY pgflow.archive_refusals
+    ADD CONSTRAINT archive_refusals_pkey PRIMARY KEY (run_id);
 
 
 --
@@ -3396,6 +3429,13 @@ REVOKE ALL ON FUNCTION pgflow.apply_entries(entries pgflow.entry[], at timestamp
 
 
 --
+-- Name: FUNCTION archive_document(run_id uuid, stored bigint, largest integer, OUT document json, OUT bytes integer, OUT reason text); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.archive_document(run_id uuid, stored bigint, largest integer, OUT document json, OUT bytes integer, OUT reason text) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION arm_jobs(entries pgflow.entry[], at timestamp with time zone, OUT written bigint[], OUT woken text[]); Type: ACL; Schema: pgflow; Owner: -
 --
 
@@ -3827,6 +3867,13 @@ REVOKE ALL ON FUNCTION pgflow.rearm_tasks(run pgflow.runs, at timestamp with tim
 --
 
 REVOKE ALL ON FUNCTION pgflow.receive_signals(listeners bigint[], at timestamp with time zone) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION refuse_archive(run_id uuid, flow_slug text, message text, at timestamp with time zone); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.refuse_archive(run_id uuid, flow_slug text, message text, at timestamp with time zone) FROM PUBLIC;
 
 
 --

@@ -106,6 +106,16 @@ class Unarchived:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """How many old runs of a definition cannot be archived, and one of them."""
+
+    flow: str
+    runs: int
+    run_id: UUID
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Clock:
     """`ahead`: seconds that the clock of a worker was ahead of the database's."""
 
@@ -202,6 +212,12 @@ def unarchived(idle: float, days: float) -> Call[Unarchived]:
         " from pgflow.unarchived(idle => make_interval(secs => %s), days => %s::float8)",
         (idle, days),
         Unarchived,
+    )
+
+
+def refused_runs() -> Call[Refused]:
+    return Call(
+        "select flow_slug as flow, runs, run_id, message from pgflow.refused_runs()", (), Refused
     )
 
 

@@ -54,6 +54,7 @@ WORK: tuple[Check, ...] = (
     upkeep.messages,
     upkeep.pruning,
     upkeep.archives,
+    upkeep.refusals,
 )
 
 

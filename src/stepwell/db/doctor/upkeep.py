@@ -108,3 +108,21 @@ async def archives(look: Examination) -> list[Finding]:
         )
         for each in await ask.unarchived(idle, days).on(look.conn)
     ]
+
+
+async def refusals(look: Examination) -> list[Finding]:
+    return [
+        Finding(
+            "run_not_archived",
+            "warning",
+            f"{counted(each.runs, 'old run')} of {each.flow} cannot be archived; of "
+            f"{each.run_id}: {each.message}",
+            "workers try again every day; what is not archived does not go by itself",
+            (
+                f"select * from pgflow.run_steps('{each.run_id}');",  # noqa: S608
+                f"stepwell runs delete {each.run_id}",
+            ),
+            {"flow": each.flow, "runs": each.runs, "run": str(each.run_id)},
+        )
+        for each in await ask.refused_runs().on(look.conn)
+    ]

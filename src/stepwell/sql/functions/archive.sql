@@ -1,6 +1,6 @@
 -- ARCHIVE: runs that somebody wants to have before they go. They are read, handed over, and forgotten afterwards, in a transaction
 -- of its own: nothing is held while an archive works. Locks: rows of archiving, of which each worker skips what another one has;
--- then ended runs, with skip locked. It waits for no lock.
+-- then ended runs, with skip locked, and what is refused of these. It waits for no lock.
 
 -- All of a run as one document, in which it can be kept. Of failed attempts and log lines the newest: a document of what went wrong
 -- a million times would be larger than a value can be. `cut` says that there were more.
@@ -48,29 +48,40 @@ end
 $$;
 
 -- A page of runs of a flow that ended before then, as documents: those that may go, in the order in which they started, behind
--- the run named. It looks at `most` runs, and takes some megabytes, or one run. last_run null: there are no more behind.
+-- the run named. It looks at `most` runs, and takes some megabytes, or one run. last_run null: there are no more behind. A run of
+-- which no document can be made, or one of more than `largest` bytes, is refused: it stays, the reason is kept, and those behind
+-- it go on. `patience`: one that was refused so lately is not tried again.
 create or replace function pgflow.runs_to_archive(
-  flow_slug text, before timestamptz, most int default 100, after_start timestamptz default null, after_run uuid default null
-) returns table (run_ids uuid[], ended timestamptz[], documents json[], last_start timestamptz, last_run uuid)
+  flow_slug text, before timestamptz, most int default 100, after_start timestamptz default null, after_run uuid default null,
+  largest int default 250000000, patience interval default '0'
+) returns table (
+  run_ids uuid[], ended timestamptz[], documents json[], last_start timestamptz, last_run uuid, refused uuid[], reasons text[])
 language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
+#variable_conflict use_column
 declare
+  at constant timestamptz := pgflow.now();
   page record;
-  doomed uuid[];
-  taken int;
+  old record;
+  made record;
+  stored bigint := 0;
+  written bigint := 0;
+  is_cut boolean := false;
 begin
-  select * into page from pgflow.old_runs(flow_slug, before, most, after_start, after_run);
-  doomed := pgflow.may_go(page.run_ids, before, pgflow.now());
-  last_start := page.last_start;
-  last_run := page.last_run;
-  select array_agg(w.run_id order by w.place), array_agg(w.ended order by w.place), count(*)::int
-  into run_ids, ended, taken
-  from (
-    select p.run_id, p.place, r.ended, sum(r.size) over (order by p.place) - r.size as sooner
-    from unnest(page.run_ids) with ordinality p (run_id, place)
+  run_ids := '{}';
+  ended := '{}';
+  documents := '{}';
+  refused := '{}';
+  reasons := '{}';
+  select * into page from pgflow.old_runs(
+    runs_to_archive.flow_slug, runs_to_archive.before, runs_to_archive.most, runs_to_archive.after_start, runs_to_archive.after_run);
+  for old in
+    select p.run_id, r.started_at, r.ended, r.size
+    from unnest(pgflow.may_go(page.run_ids, runs_to_archive.before, at)) g (run_id)
+    join unnest(page.run_ids) with ordinality p (run_id, place) on p.run_id = g.run_id
     cross join lateral (
-      select coalesce(r.completed_at, r.failed_at, r.cancelled_at) as ended,
-        coalesce(pg_column_size(r.input), 0) + coalesce(pg_column_size(r.output), 0) + coalesce(pg_column_size(r.state), 0)
+      select r.started_at, coalesce(r.completed_at, r.failed_at, r.cancelled_at) as ended,
+        coalesce(pg_column_size(r.input), 0)::bigint + coalesce(pg_column_size(r.output), 0) + coalesce(pg_column_size(r.state), 0)
           + (select coalesce(sum(pg_column_size(s.output)), 0)
              from pgflow.step_states s where s.run_id = any (array[r.run_id]))
           + (select coalesce(sum(coalesce(pg_column_size(a.traceback), 0) + pg_column_size(a.error_message)), 0) from (
@@ -78,27 +89,78 @@ begin
           + (select coalesce(sum(pg_column_size(l.message)), 0) from (
              select * from pgflow.logs l where l.run_id = r.run_id limit 10000) l) as size
       from pgflow.runs r where r.run_id = any (array[p.run_id]) offset 0) r
-    where p.run_id = any (doomed)
-  ) w
-  where w.sooner < 8000000;                  -- as stored, which is compressed
-  run_ids := coalesce(run_ids, '{}');
-  ended := coalesce(ended, '{}');
-  if taken < cardinality(doomed) then        -- the rest is on the next page
-    last_run := run_ids[taken];
-    select r.started_at into last_start from pgflow.runs r where r.run_id = last_run;
+    where not exists (
+      select from pgflow.archive_refusals f where f.run_id = p.run_id and f.refused_at > at - patience and f.refused_at <= at)
+    order by p.place
+  loop
+    is_cut := stored >= 8000000;             -- as stored, which is compressed
+    exit when is_cut;
+    stored := stored + old.size;
+    select * into made from pgflow.archive_document(old.run_id, old.size, largest);
+    if made.reason is not null then
+      perform pgflow.refuse_archive(old.run_id, runs_to_archive.flow_slug, made.reason, at);
+      refused := refused || old.run_id;
+      reasons := reasons || made.reason;
+    else
+      is_cut := written > 0 and written + made.bytes > 32000000;   -- it is the first of the next page
+      exit when is_cut;
+      written := written + made.bytes;
+      run_ids := run_ids || old.run_id;
+      ended := ended || old.ended;
+      documents := documents || made.document;
+    end if;
+    last_start := old.started_at;
+    last_run := old.run_id;
+  end loop;
+  if not is_cut then
+    last_start := page.last_start;
+    last_run := page.last_run;
   end if;
-  documents := array(select pgflow.run_document(i.id) from unnest(run_ids) with ordinality i (id, place) order by i.place);
   return next;
+end
+$$;
+
+-- A run's document, or the reason why there is none. `stored`: what it takes in the tables, which is compressed: so much of it
+-- cannot be a document, and nobody has to try. An answer has all documents of a page, quoted, in one value of a gigabyte at most.
+create or replace function pgflow.archive_document(
+  run_id uuid, stored bigint, largest int, out document json, out bytes int, out reason text)
+language plpgsql as $$
+begin
+  if stored <= 4 * largest::bigint then
+    document := pgflow.run_document(run_id);
+    bytes := octet_length(document::text);
+  end if;
+  if document is null or bytes > largest then
+    reason := format('its document would be larger than %s (%s in the tables)', pg_size_pretty(largest::bigint), pg_size_pretty(stored));
+    document := null;
+  end if;
+exception when others then                   -- a value of Postgres cannot be so large, or there is no memory for it
+  reason := sqlerrm;
+  document := null;
+end
+$$;
+
+-- Runs are tried again later; `tries` counts how often they were.
+create or replace function pgflow.refuse_archive(run_id uuid, flow_slug text, message text, at timestamptz) returns void
+language plpgsql as $$
+#variable_conflict use_column
+begin
+  insert into pgflow.archive_refusals as f (run_id, flow_slug, message, refused_at)
+  values (refuse_archive.run_id, refuse_archive.flow_slug, refuse_archive.message, at)
+  on conflict on constraint archive_refusals_pkey do update
+  set message = excluded.message, refused_at = excluded.refused_at, tries = f.tries + 1;
 end
 $$;
 
 -- The next runs for a worker that archives these flows: past the flow's retention, else past `days`. They are in its hands for as
 -- long as `lease`; whoever comes meanwhile gets those of another flow. A round over a flow begins `every` so often. No row but
--- `again`: there is nothing to do for so many seconds; 0: look again.
+-- `again`: there is nothing to do for so many seconds; 0: look again. What was refused (runs_to_archive) is tried again after
+-- `patience`.
 create or replace function pgflow.take_archive(
   flow_slugs text[], worker uuid, days float8 default 30, every interval default '5 minutes', lease interval default '10 minutes',
-  most int default 100
-) returns table (flow_slug text, run_ids uuid[], ended timestamptz[], documents json[], again float8)
+  most int default 100, patience interval default '1 day', largest int default 250000000
+) returns table (
+  flow_slug text, run_ids uuid[], ended timestamptz[], documents json[], again float8, refused uuid[], reasons text[])
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -126,7 +188,8 @@ begin
   end if;
   select p.* into page
   from pgflow.flows f, pgflow.runs_to_archive(
-    f.flow_slug, at - make_interval(days => 1) * least(coalesce(f.opt_retention, days), 36500), most, place.started_at, place.run_id) p
+    f.flow_slug, at - make_interval(days => 1) * least(coalesce(f.opt_retention, days), 36500), most, place.started_at, place.run_id,
+    largest => take_archive.largest, patience => take_archive.patience) p
   where f.flow_slug = place.flow_slug;
   update pgflow.archiving a
   set started_at = page.last_start, run_id = page.last_run,
@@ -139,6 +202,8 @@ begin
   run_ids := page.run_ids;
   ended := page.ended;
   documents := page.documents;
+  refused := page.refused;
+  reasons := page.reasons;
   return next;
 end
 $$;

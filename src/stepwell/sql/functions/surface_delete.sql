@@ -53,6 +53,7 @@ begin
   delete from pgflow.logs l where l.run_id = any (ids);
   delete from pgflow.signals s where s.run_id = any (ids);
   delete from pgflow.joins j where j.run_id = any (ids);
+  delete from pgflow.archive_refusals f where f.run_id = any (ids);
   delete from pgflow.runs r where r.run_id = any (ids);
 end
 $$;
