@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from stepwell.db.commit import Entry, Turn, observed_turn, turn_of
+from stepwell.db.presence import leave, register_worker
 
 from .explain import explained
 from .hands import Hands, completed
@@ -147,4 +149,23 @@ def test_what_was_done_to_runs_lately_is_measured(hands: Hands) -> None:
     hands.cancel(runs[0])
     hands.conn.execute("set pgflow.now = '2030-01-01 00:16:00Z'")
     assert measured(hands, "runs_steered") == nothing | {"cancel": 1}
+    hands.conn.execute("reset pgflow.now")
+
+
+def test_a_worker_that_went_without_a_word_is_measured_for_a_while(hands: Hands) -> None:
+    def there() -> dict[str, float]:
+        return {state: count for state, count in measured(hands, "workers").items() if count}
+
+    hands.conn.execute("set pgflow.now = '2030-01-01 00:00:00Z'")
+    lost, leaves = uuid4(), uuid4()
+    for worker in (lost, leaves):
+        register_worker(worker, "worker", ["mail"], 20.0, "here", 1).on_sync(hands.conn)
+    hands.conn.execute("set pgflow.now = '2030-01-01 00:00:10Z'")
+    leave(leaves).on_sync(hands.conn)
+    hands.conn.execute("set pgflow.now = '2030-01-01 00:00:25Z'")
+    assert there() == {"healthy": 1}  # nobody looked at its lease yet
+    hands.reclaim()
+    assert there() == {"lost": 1}
+    hands.conn.execute("set pgflow.now = '2030-01-01 00:16:00Z'")
+    assert there() == {}
     hands.conn.execute("reset pgflow.now")

@@ -149,7 +149,16 @@ async def test_a_worker_measures_once_it_is_one_itself(
     port = free_ports()
     settings: dict[str, Any] = {"metrics": "on", "health_port": port, "health_host": HOST}
     async with workshop.worker(torn, **settings):
-        await until(port, ("workers", {"health": "healthy"}, 1))
+        await until(
+            port,
+            ("workers", {"health": "healthy"}, 1),
+            ("workers", {"health": "lost"}, 0),
+            # before there is a failure: Prometheus sees no increase where a series begins
+            ("attempts_total", {"flow": "torn", "step": "mend", "outcome": "gave_up"}, 0),
+            ("runs_ended_total", {"flow": "torn", "kind": "flow", "status": "failed"}, 0),
+            ("outcomes_dropped_total", {"flow": "torn"}, 0),
+            ("tasks_reclaimed_total", {"outcome": "failed"}, 0),
+        )
 
 
 async def test_without_metrics_there_are_none(workshop: Workshop) -> None:
@@ -217,6 +226,25 @@ def test_labels_are_bounded_and_a_lost_database_says_nothing(
     )
     counting.sampled(None)
     assert Page(counting.page()[1].decode()).value("dead_letters") is None
+
+
+def test_what_is_expected_takes_no_names_from_what_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "MOST_SERIES", 10)
+    counting = Metrics()
+    counting.expect([("flow", f"idle-{number}", "step") for number in range(11)], ["mail"])
+    with subscribed(counting):
+        emit(TaskSucceeded(uuid4(), "busy", "step", 0, 1, 0.1))
+    page = Page(counting.page()[1].decode())
+    busy = {"flow": "busy", "step": "step", "outcome": "completed"}
+    dead = {"queue": "mail", "outcome": "dead"}
+    assert page.has(
+        [("attempts_total", busy, 1), ("tasks_reclaimed_total", {"outcome": "failed"}, 0)]
+    )
+    assert page.value("messages_total", **dead) is None
+    counting.expect([("job", "idle", "perform")], ["mail"])
+    page = Page(counting.page()[1].decode())
+    idle = {"flow": "idle", "step": "perform", "outcome": "gave_up"}
+    assert page.has([("attempts_total", idle, 0), ("messages_total", dead, 0)])
 
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from stepwell.observe import events, meters
 from stepwell.observe.events import Event
@@ -27,6 +27,23 @@ def counted(event: Event) -> Iterator[Count]:
             yield meters.RUN_SECONDS, event.seconds, (event.flow,)
         case _:
             yield from _of_message(event)
+
+
+def unlucky(
+    steps: Iterable[tuple[str, str, str]], queues: Iterable[str]
+) -> Iterator[tuple[Meter, tuple[str, ...]]]:
+    """What may go wrong with these steps (kind, flow, step) and queues."""
+    for kind, flow, step in steps:
+        yield meters.ATTEMPTS, (flow, step, "failed")
+        yield meters.ATTEMPTS, (flow, step, "gave_up")
+        yield meters.RUNS_ENDED, (flow, kind, "failed")
+        yield meters.DROPPED, (flow,)
+        yield meters.HELD, (flow,)
+    for queue in queues:
+        yield meters.MESSAGES, (queue, "retried")
+        yield meters.MESSAGES, (queue, "dead")
+    yield meters.RECLAIMED, ("requeued",)
+    yield meters.RECLAIMED, ("failed",)
 
 
 def _of_attempt(event: events.TaskEvent) -> Iterator[Count]:

@@ -134,7 +134,8 @@ LIMIT_TAKEN = Meter(
 WORKERS = Meter(
     "workers",
     "gauge",
-    "workers that have not left: healthy, stale, dead",
+    "workers that have not left: healthy, stale, dead (without a lease); lost: whose lease ran out "
+    "in the last 15 minutes",
     ("health",),
     sampled=True,
 )

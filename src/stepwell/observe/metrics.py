@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stepwell.errors import SettingsError
 from stepwell.observe import meters
-from stepwell.observe.counted import counted
+from stepwell.observe.counted import counted, unlucky
 from stepwell.observe.events import Event
 from stepwell.observe.meters import METERS, Meter
 
@@ -63,6 +63,13 @@ class Metrics:
                 kept.inc(value)
             else:
                 kept.observe(value)
+
+    def expect(self, steps: Collection[tuple[str, str, str]], queues: Collection[str]) -> None:
+        """What goes wrong is counted from 0: of a series that begins with its first failure
+        Prometheus sees no increase. Not where it would take up the names that others need."""
+        few = max(len(steps), len(queues)) <= MOST_SERIES
+        for meter, labels in unlucky(steps if few else (), queues if few else ()):
+            self._one(meter, labels)
 
     def watch(self, worker: Callable[[], Mapping[str, float]]) -> Callable[[], None]:
         """Ask a worker how it is at each look; answers with how to stop that."""

@@ -14,6 +14,7 @@ from stepwell.define.job import Job
 from stepwell.define.limited import Limits
 from stepwell.define.machine import MachineDef
 from stepwell.define.reference import MachineStep
+from stepwell.define.slug import JOB_STEP
 from stepwell.define.step import Step
 from stepwell.worker.body import Body
 from stepwell.worker.flow_step import FlowStep, Wait
@@ -59,6 +60,18 @@ class Bindings:
         """Of what there is code for, what came up: some of these slugs, and handlers' patterns."""
         known = [slug for slug in self._app.registry.slugs if slug in slugs]
         return (*known, *(each.pattern for each in self._app.handlers))
+
+    def steps(self) -> list[tuple[str, str, str]]:
+        """The kind, the definition and the step of all that runs tasks here."""
+        return [
+            *(("flow", *name) for name in self._steps),
+            *(
+                ("machine", slug, step)
+                for (slug, _), steps in self._machines.items()
+                for step in steps
+            ),
+            *(("job", slug, JOB_STEP) for slug in self._jobs),
+        ]
 
     def archived(self) -> list[str]:
         """The slugs of all that this code serves, whose runs its archive gets."""

@@ -15,6 +15,7 @@ from stepwell.observe.emit import emit, subscribed
 from stepwell.observe.events import Event, MeasuringFailed, WorkerStarted
 from stepwell.observe.metrics import Metrics, metrics_of
 from stepwell.settings import Settings
+from stepwell.worker.binding import Bindings
 from stepwell.worker.vitals import Vitals
 
 EVERY = 15.0  # seconds between two looks at the database
@@ -47,6 +48,11 @@ class Measuring:
                 yield
         finally:
             forget()
+
+    def expect(self, bindings: Bindings) -> None:
+        """What may go wrong here is told before it does."""
+        if self.metrics is not None:
+            self.metrics.expect(bindings.steps(), [each.queue for each in bindings.queues])
 
     def _heard(self, event: Event) -> None:
         if isinstance(event, WorkerStarted):  # a worker more than at the last look

@@ -152,6 +152,7 @@ class Worker:
     async def _serve(self) -> None:
         """One incarnation after the other: a lapsed lease is never taken up again."""
         self._bindings = bindings = Bindings(self._app, self._adopted)
+        self._measuring.expect(bindings)
         while not self._stopping.is_set():
             current = Incarnation(self._settings, self._name, bindings, self._lanes, self._outage)
             self._vitals.current = current
@@ -179,6 +180,7 @@ class Worker:
             self._starting.started &= {each.name for each in modules}
             if self._bindings:
                 self._bindings.renew()
+                self._measuring.expect(self._bindings)
 
     async def _refresh(self, link: Link) -> bool:
         coming = set(self._app.registry.slugs) - self._starting.started

@@ -102,8 +102,12 @@ begin
 
   return query
   select 'workers', h.state, count(w.health)::float8
-  from (values ('healthy'), ('stale'), ('dead')) h (state)
-  left join (select pgflow.health_of(w) as health from pgflow.workers w where w.stopped_at is null limit most) w on w.health = h.state
+  from (values ('healthy'), ('stale'), ('dead'), ('lost')) h (state)
+  left join (
+    (select pgflow.health_of(w) as health from pgflow.workers w where w.stopped_at is null limit most)
+    union all
+    select 'lost' from (select * from pgflow.workers w where w.stopped_at is not null limit most) w
+    where w.stopped_at > lately and w.stopped_at > w.last_heartbeat_at + w.lease) w on w.health = h.state
   group by h.state
   union all
   select 'heartbeat_age_seconds', '', coalesce(extract(epoch from max(at - w.last_heartbeat_at)), 0)::float8
