@@ -7,42 +7,20 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any, ForwardRef, Generic, Literal, ParamSpec, Unpack, get_args, overload
+from typing import Any, ForwardRef, Generic, ParamSpec, Unpack, get_args, overload
 
 from typing_extensions import TypeVar
 
-from stepwell.define.annotations import hints_of, may_be_array, shown
 from stepwell.define.backoff import BackoffLike, ErrorClasses
-from stepwell.define.choices import (
-    IfExhausted,
-    IfUnmet,
-    StepChoices,
-    check_choice,
-    check_known,
-    process_of,
-    transactional_of,
-)
-from stepwell.define.dependencies import check_references, dependencies_of, mapped_over
+from stepwell.define.choices import IfExhausted, StepChoices
+from stepwell.define.declare import AnyStep, agreed_input, declared, root_maps, waiting
+from stepwell.define.dependencies import check_references
 from stepwell.define.duration import Days, Duration, WholeDuration, seconds
-from stepwell.define.function import check_no_generator, names_above
+from stepwell.define.function import names_above
 from stepwell.define.limits import ConcurrencyLike, Path, RateLike, check_name
-from stepwell.define.options import (
-    RunOptions,
-    StepOptions,
-    run_options,
-    step_options,
-    whole_duration,
-)
-from stepwell.define.parameters import (
-    Surroundings,
-    bind,
-    check_elements,
-    check_types,
-    takes_context,
-)
-from stepwell.define.patterns import check_pattern
+from stepwell.define.options import RunOptions, StepOptions, run_options, whole_duration
 from stepwell.define.payload import decoder, encode
-from stepwell.define.slug import FLOW_RESERVED, STEP_RESERVED, check_new, check_slug
+from stepwell.define.slug import FLOW_RESERVED, check_slug
 from stepwell.define.startable import Startable
 from stepwell.define.step import Step
 from stepwell.errors import DefinitionError, PayloadError
@@ -52,10 +30,7 @@ Out = TypeVar("Out", covariant=True, default=Any)
 P = ParamSpec("P")
 R = TypeVar("R")
 
-AnyStep = Step[..., Any]
-_CONDITIONS = ("when", "unless")
 _OPTIONS = frozenset(RunOptions.__dataclass_fields__)
-_POLICIES = {"if_unmet": IfUnmet, "if_exhausted": IfExhausted}
 
 
 class Flow(Generic[In, Out]):
@@ -178,7 +153,7 @@ class Flow(Generic[In, Out]):
             decoder(self.input_type)(payload)
         except PayloadError as error:
             raise PayloadError(f"input of flow {self.slug!r}: {error}") from error
-        if self._has_root_map() and not payload.startswith(b"["):
+        if root_maps(self._steps.values()) and not payload.startswith(b"["):
             raise PayloadError(
                 f"input of flow {self.slug!r} is not a list, and the flow maps over it"
             )
@@ -201,8 +176,9 @@ class Flow(Generic[In, Out]):
         check_name(name, f"{what}: the name of its signal")
         limit = None if timeout is None else seconds(timeout, f"{what}: timeout")
         options = StepOptions(signal_timeout=limit)
-        return self._wait(
-            "signal", name if slug is None else slug, after, options, name, if_exhausted
+        taken = name if slug is None else slug
+        return self._take(
+            waiting(self.slug, self._steps, "signal", taken, after, options, name, if_exhausted)
         )
 
     def sleep(
@@ -212,39 +188,7 @@ class Flow(Generic[In, Out]):
         options = StepOptions(
             start_delay=whole_duration(duration, f"flow {self.slug!r}, step {slug!r}")
         )
-        return self._wait("sleep", slug, after, options)
-
-    def _wait(
-        self,
-        kind: Literal["signal", "sleep"],
-        slug: str,
-        after: AnyStep | Iterable[AnyStep],
-        options: StepOptions,
-        signal: str | None = None,
-        if_exhausted: IfExhausted = "fail",
-    ) -> Step[[], Any]:
-        what = f"flow {self.slug!r}, step {slug!r}"
-        check_slug(slug, what, STEP_RESERVED)
-        check_new(slug, self._steps, what)
-        references = (after,) if isinstance(after, Step) else tuple(after)
-        check_references(references, self._steps, what)
-        check_choice("if_exhausted", if_exhausted, IfExhausted, what)
-        step = Step[[], Any](
-            flow=self.slug,
-            slug=slug,
-            kind=kind,
-            handler=_nothing,
-            dependencies=tuple(step.slug for step in references),
-            options=options,
-            if_exhausted=if_exhausted,
-            returns=Any if kind == "signal" else None,
-            signal=signal,
-        )
-        self._steps[slug] = step
-        return step
-
-    def _has_root_map(self) -> bool:
-        return any(s.kind == "map" and not s.dependencies for s in self._steps.values())
+        return self._take(waiting(self.slug, self._steps, "sleep", slug, after, options))
 
     def _add(
         self,
@@ -255,57 +199,14 @@ class Flow(Generic[In, Out]):
         references: tuple[Any, ...] = (),
         is_map: bool = False,
     ) -> AnyStep:
-        """Check everything that can be checked, then take the step in. For the decorators."""
-        slug = choices.get("slug")
-        slug = _name_of(handler, self.slug) if slug is None else slug
-        what = f"flow {self.slug!r}, step {slug!r}"
-        check_known(choices, StepChoices, what)
-        check_slug(slug, what, STEP_RESERVED)
-        check_new(slug, self._steps, what)
-        _check_handler(handler, what)
-        if is_map:
-            references = tuple(mapped_over(over, self._steps, what) for over in references)
-        hints = hints_of(handler, names)
-        around = Surroundings(what, slug, self._steps, references, is_map)
-        parameters = bind(handler, hints, around)
-        conditions = {name: check_pattern(name, choices.get(name), what) for name in _CONDITIONS}
-        step = Step[..., Any](
-            flow=self.slug,
-            slug=slug,
-            kind="map" if is_map else "single",
-            handler=handler,
-            dependencies=dependencies_of(around, parameters, conditions),
-            parameters=parameters,
-            options=step_options(choices, what),
-            returns=hints.output,
-            transactional=transactional_of(choices, what, has_context=takes_context(parameters)),
-            process=process_of(choices, what),
-            unknown=hints.unknown,
-            **conditions,
-            **_policies(choices, what),
-        )
-        check_types(parameters, around)
-        self._input_type = self._agreed_input(step, hints.parameters.get("flow_input", Any), what)
-        self._steps[slug] = step
-        return step
+        """For the decorators."""
+        step = declared(self.slug, self._steps, handler, names, choices, references, is_map)
+        self._input_type = agreed_input(self.input_type, step, self._steps)
+        return self._take(step)
 
-    def _agreed_input(self, step: AnyStep, annotation: Any, what: str) -> Any:
-        known = self.input_type
-        if annotation is not Any and known is not Any and annotation != known:
-            raise DefinitionError(
-                f"{what}: flow_input is {shown(annotation)} here and {shown(known)} before; "
-                "a flow has one input, so give it one type"
-            )
-        agreed = annotation if known is Any else known
-        roots = [s for s in (*self._steps.values(), step) if s.kind == "map" and not s.dependencies]
-        if roots and not may_be_array(agreed):
-            raise DefinitionError(
-                f"{what}: the flow's input is {shown(agreed)}, but map step {roots[0].slug!r} "
-                "maps over it; make the input a list, or map over a step that returns one"
-            )
-        for root in roots:
-            check_elements(root, agreed, f"flow {self.slug!r}, step {root.slug!r}")
-        return agreed
+    def _take(self, step: Step[P, R]) -> Step[P, R]:
+        self._steps[step.slug] = step
+        return step
 
     def _declared(self, place: int) -> Any:
         """What stands in `Flow[In, Out](...)`; typing leaves it on the instance."""
@@ -344,36 +245,6 @@ class Declare:
         return self.add(handler, names_above())
 
 
-def _nothing() -> None:
-    """What a step without a handler does."""
-
-
 def _is_handler(given: tuple[Any, ...]) -> bool:
     """`@flow.step` alone is called with the handler; a step in its place is a dependency."""
     return len(given) == 1 and callable(given[0]) and not isinstance(given[0], Step)
-
-
-def _name_of(handler: Any, flow: str) -> str:
-    name = getattr(handler, "__name__", None)
-    if name is None or name == "<lambda>":
-        raise DefinitionError(
-            f"flow {flow!r}: {handler!r} has no name to be a slug; give it one: "
-            "@flow.step(slug=...)"
-        )
-    return name
-
-
-def _check_handler(handler: Any, what: str) -> None:
-    if isinstance(handler, Step) or not callable(handler):
-        raise DefinitionError(
-            f"{what}: the handler is {handler!r}; decorate a function (for a step of another "
-            "flow, its step.handler)"
-        )
-    check_no_generator(handler, what)
-
-
-def _policies(choices: Mapping[str, Any], what: str) -> Mapping[str, Any]:
-    policies = {name: choices[name] for name in _POLICIES if name in choices}
-    for name, choice in policies.items():
-        check_choice(name, choice, _POLICIES[name], what)
-    return policies

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, overload
 
+from stepwell.define.declare import nothing
 from stepwell.define.flow import Flow, flow_of
 from stepwell.define.function import names_above
 from stepwell.define.handler_parameters import Function, parameters_for, read_function
@@ -68,7 +69,7 @@ class PatternHandler:
             "if_exhausted": stored["whenExhausted"],
         }
         if kind in _WAITS:
-            return Step(**common, handler=_nothing, signal=stored.get("signalName"))
+            return Step(**common, handler=nothing, signal=stored.get("signalName"))
         function = self._function(flow, slug)
         what = f"handler for {self.pattern!r}, step {slug!r} of flow {flow!r}"
         parameters = parameters_for(function, dependencies, what, is_map=kind == "map")
@@ -120,7 +121,3 @@ def expression_of(pattern: object, what: str) -> str:
     except re.error as error:
         raise DefinitionError(f"{what}: this is no pattern of slugs: {error}") from error
     return f"^{body}$"
-
-
-def _nothing() -> None:
-    """What a step without a handler does."""

@@ -11,12 +11,7 @@ import msgspec
 from typing_extensions import ParamSpec, TypeVar
 
 from stepwell.define.annotations import Hints, hints_of, is_context
-from stepwell.define.choices import (
-    RunChoices,
-    check_known,
-    process_of,
-    transactional_of,
-)
+from stepwell.define.choices import RunChoices, check_known, process_of, transactional_of
 from stepwell.define.context import Context
 from stepwell.define.function import (
     check_named,

@@ -17,19 +17,8 @@ from stepwell.define.backoff import (
     spread,
 )
 from stepwell.define.choices import check_bool
-from stepwell.define.duration import (
-    Duration,
-    in_days,
-    seconds,
-    whole_seconds,
-)
-from stepwell.define.limits import (
-    ConcurrencyUse,
-    RateUse,
-    concurrency_use,
-    path_of,
-    rate_use,
-)
+from stepwell.define.duration import Duration, in_days, seconds, whole_seconds
+from stepwell.define.limits import ConcurrencyUse, RateUse, concurrency_use, path_of, rate_use
 from stepwell.define.payload import storable
 from stepwell.define.slug import meant
 from stepwell.errors import DefinitionError

@@ -12,13 +12,7 @@ from msgspec import UNSET, UnsetType
 from stepwell.define.choices import check_bool, check_choice
 from stepwell.define.duration import Duration, seconds
 from stepwell.define.labels import Metadata, Tags, checked_metadata, checked_tags
-from stepwell.define.limits import (
-    ConcurrencyLike,
-    RateLike,
-    check_name,
-    concurrency_use,
-    rate_use,
-)
+from stepwell.define.limits import ConcurrencyLike, RateLike, check_name, concurrency_use, rate_use
 from stepwell.define.options import check_priority
 from stepwell.define.payload import storable
 from stepwell.define.reference import Target, check_target
