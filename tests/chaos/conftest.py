@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from psycopg import AsyncConnection
 
+from stepwell import Client, Settings
 from stepwell.db.migrate import migrate
 from tests.engine.workshop import Workshop, workshop_on
 
@@ -45,8 +46,11 @@ def postgres() -> Generator[Postgres]:
 
 @pytest_asyncio.fixture
 async def restarted(postgres: Postgres) -> AsyncGenerator[Workshop]:
-    """The client's side of that Postgres."""
+    """The client's side of that Postgres; a slow disk may keep it away for a while."""
     async with await AsyncConnection.connect(postgres.dsn, autocommit=True) as conn:
         await migrate(conn)
-    async with workshop_on(postgres.dsn) as workshop:
+    settings = Settings(dsn=postgres.dsn, connect_timeout=60)
+    async with Client(settings=settings) as client:
+        workshop = Workshop(postgres.dsn, client)
         yield workshop
+        assert workshop.broken() == []

@@ -6,7 +6,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Generator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
@@ -31,6 +31,14 @@ def rooms_of(log: Path) -> Path:
 def write(*words: object) -> None:
     """One short write to a file opened for appending is whole or absent."""
     os.write(_log, (" ".join(map(str, words)) + "\n").encode())
+
+
+def is_first(name: str) -> bool:
+    """Whether nobody asked that of this name before, in whatever process."""
+    with suppress(FileExistsError):
+        os.close(os.open(_rooms / quote(name, safe=""), os.O_CREAT | os.O_EXCL))
+        return True
+    return False
 
 
 def note(ctx: Context) -> None:

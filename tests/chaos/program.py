@@ -60,6 +60,18 @@ async def wait(flow_input: float, ctx: Context) -> int:
     return os.getpid()
 
 
+gated = Flow[str, dict[str, int]]("gated")
+
+
+@gated.step
+async def enter(flow_input: str, ctx: Context) -> int:
+    """Until there is such a file."""
+    note(ctx)
+    while not os.path.exists(flow_input):
+        await asyncio.sleep(0.02)
+    return os.getpid()
+
+
 blocking = Flow[float, dict[str, int]]("blocking")
 
 
@@ -91,4 +103,4 @@ async def stay(ctx: Context) -> None:
             await asyncio.sleep(60)
 
 
-app = Stepwell(flows=[diamond, patient, blocking, murderous, stubborn], name="chaos")
+app = Stepwell(flows=[diamond, patient, gated, blocking, murderous, stubborn], name="chaos")

@@ -10,7 +10,7 @@ import random
 import sys
 from contextlib import suppress
 
-from stepwell import Client, NoTarget
+from stepwell import Client, NoTarget, Settings
 
 from .families import SIGNALS, key_of
 
@@ -33,7 +33,8 @@ async def send_all(dsn: str, families: int) -> None:
         for letter in rest:
             await send(client, *letter)
 
-    async with Client(dsn) as client, asyncio.TaskGroup() as group:
+    settings = Settings(dsn=dsn, connect_timeout=60)
+    async with Client(settings=settings) as client, asyncio.TaskGroup() as group:
         for _ in range(AT_ONCE):
             group.create_task(keep_sending())
 

@@ -18,8 +18,8 @@ from .crew import ROOT, Crew
 from .families import CHILDREN, SIGNALS, Family, expected, key_of
 from .postgres import Postgres
 
-LEASE = 10.0  # longer than Postgres is away on a busy machine
-SHORT = pytest.mark.timeout(90)
+LEASE = 20.0  # longer than Postgres is away on a busy machine
+SHORT = pytest.mark.timeout(180)
 LONG = [pytest.mark.chaos, pytest.mark.timeout(300)]
 # who has not exactly the signals that were sent, each consumed, and one join of all children
 ODD = """

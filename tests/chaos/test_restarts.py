@@ -37,13 +37,13 @@ async def keep_starting(client: Client, end: float) -> list[Run[dict[str, int]]]
     return runs
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(150)
 @pytest.mark.parametrize("rounds", [3, pytest.param(12, marks=LONG)])
 async def test_postgres_dies_under_load_and_everybody_goes_on(
     restarted: Workshop, postgres: Postgres, tmp_path: Path, rounds: int
 ) -> None:
     with Crew(postgres.dsn, tmp_path) as crew:
-        members = [crew.start(concurrency=8, lease=10.0) for _ in range(2)]
+        members = [crew.start(concurrency=8, lease=30.0) for _ in range(2)]
         for member in members:
             await member.says("WorkerStarted")
         end = time.monotonic() + 2.0 * rounds
@@ -55,7 +55,7 @@ async def test_postgres_dies_under_load_and_everybody_goes_on(
             await postgres.restart()
             pauses.append(time.monotonic() - began)
         runs = await starting
-        waiting = [asyncio.create_task(run.result(30)) for run in runs]
+        waiting = [asyncio.create_task(run.result(60)) for run in runs]
         for number, result in enumerate(waiting):
             assert await result == expected(number)
         assert [member.process.poll() for member in members] == [None, None]
@@ -69,7 +69,7 @@ async def test_postgres_dies_under_load_and_everybody_goes_on(
     assert restarted.rows("select count(*)::int from pgflow.runs") == [(len(runs),)]
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(150)
 @pytest.mark.parametrize("seconds", [4, pytest.param(25, marks=LONG)])
 async def test_lost_answers_and_terminated_backends_together(
     workshop: Workshop, tmp_path: Path, seconds: int
@@ -81,7 +81,7 @@ async def test_lost_answers_and_terminated_backends_together(
     async with proxied(workshop.dsn) as proxy:
         proxy.cut = lambda statement: "pgflow." in statement and chance.random() < 0.05
         with Crew(proxy.dsn, tmp_path) as crew:
-            members = [crew.start(concurrency=8, lease=10.0) for _ in range(2)]
+            members = [crew.start(concurrency=8, lease=30.0) for _ in range(2)]
             end = time.monotonic() + seconds
             starting = asyncio.create_task(keep_starting(workshop.client, end))
             while time.monotonic() < end:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
@@ -31,6 +32,7 @@ class Hands:
     conn: Connection
     id: UUID = field(default_factory=uuid4)
     lanes: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
+    since: datetime | None = None  # where its clock was stopped
 
     def define(self, shape: Shape) -> int:
         """Deploy a shape and serve it; answers its version id."""
@@ -157,11 +159,18 @@ class Hands:
         )
 
     def at(self, moment: str) -> None:
-        """Move the clock of this connection: an interval from the server's time."""
+        """Move the clock of this connection: an interval from the server's time, or from where
+        it was stopped."""
         self.conn.execute(
-            "select set_config('pgflow.now', (clock_timestamp() + %s::interval)::text, false)",
-            (moment,),
+            "select set_config('pgflow.now',"
+            " (coalesce(%s, clock_timestamp()) + %s::interval)::text, false)",
+            (self.since, moment),
         )
+
+    def stop_clock(self) -> None:
+        """Time stands still but for `at`: what a slow machine takes is not seen in what is due."""
+        self.since = self.value("select clock_timestamp()")
+        self.at("0")
 
     def _columns(self) -> tuple[list[str], list[int]]:
         return [queue for queue, _ in self.lanes], [version for _, version in self.lanes]

@@ -144,7 +144,7 @@ def test_a_cancel_that_waited_for_a_childs_last_commit_finds_it_completed(
     with transaction(family.conn):
         family.complete(tasks)
         later = held_up(lambda: other.cancel(parent), other.conn, family.conn)
-    assert later.result(5)
+    assert later.result(30)
     assert statuses(family, kid) == ["completed"]
     assert family.status(parent) == "cancelled"
     assert counts(family, parent) == (0, 1, 0, False)
@@ -158,7 +158,7 @@ def test_a_childs_commit_that_waited_for_the_cancel_is_stale(family: Hands, othe
     with transaction(other.conn):
         assert other.cancel(parent)
         later = held_up(lambda: family.complete(tasks), family.conn, other.conn)
-    assert later.result(5).stale == {task.message_id for task in tasks}
+    assert later.result(30).stale == {task.message_id for task in tasks}
     assert statuses(family, kid) == ["cancelled"]
     assert counts(family, parent) == (0, 0, 1, False)
 
@@ -172,7 +172,7 @@ def test_a_cancel_takes_along_what_the_parent_spawned_while_it_waited(
     with transaction(family.conn):
         family.commit([says(task, "spawn", step="b", children=kids)])
         later = held_up(lambda: other.cancel(parent), other.conn, family.conn)
-    assert later.result(5)
+    assert later.result(30)
     assert set(statuses(family, *kids)) == {"cancelled"}
     assert family.claim() == []
 
@@ -187,7 +187,7 @@ def test_a_cancel_takes_along_what_a_child_spawned_while_it_waited(
     with transaction(family.conn):
         family.commit([says(task, "spawn", step="b", children=kids)])
         later = held_up(lambda: other.cancel(parent), other.conn, family.conn)
-    assert later.result(5)
+    assert later.result(30)
     assert set(statuses(family, *kids)) == {"cancelled"}
 
 
@@ -198,12 +198,12 @@ def test_two_cancels_of_the_same_tree_take_turns(family: Hands, other: Hands) ->
     with transaction(family.conn):
         assert family.cancel(id_of(kids[5]))
         later = held_up(lambda: other.cancel(parent), other.conn, family.conn)
-    assert later.result(5)
+    assert later.result(30)
     assert counts(family, parent) == (0, 0, 10, False)
     assert len(audit_of().on_sync(family.conn)) == 11
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 def test_families_that_grow_end_and_are_cancelled_never_deadlock(
     family: Hands, connect: Connect
 ) -> None:

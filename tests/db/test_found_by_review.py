@@ -46,7 +46,7 @@ def test_a_claim_that_a_sweep_takes_back_during_the_commit_leaves_nothing_of_its
         shop.lost()
         assert sweeper.reclaim().requeued == 1
         turn = held_up(lambda: shop.commit([entry]), shop.conn, sweeper.conn)
-    assert turn.result(5).stale == {task.message_id}
+    assert turn.result(30).stale == {task.message_id}
     assert shop.status(run) == "started"
     assert shop.value("select state from pgflow.runs where run_id = %s", run) == {"n": 0}
     assert shop.value("select count(*) from pgflow.runs") == 1
@@ -81,7 +81,7 @@ def test_two_claims_of_a_gate_with_several_slots_block_nobody_while_one_is_free(
     with transaction(shop.conn):
         assert len(shop.claim(1)) == 1
         late = held_up(lambda: two.commit([], want=1), two.conn, shop.conn)
-    turn = late.result(5)
+    turn = late.result(30)
     assert turn.tasks or turn.contended
     assert shop.value("select count(*) from pgflow.step_tasks where stage = 'blocked'") == 0
     assert len(turn.tasks) + len(two.claim()) == 1

@@ -28,7 +28,7 @@ def test_two_commits_of_one_run_take_turns_and_both_count(pair: Pair) -> None:
     with transaction(one.conn):
         one.complete([left], "l")
         later = held_up(lambda: two.complete([right], "r"), two.conn, one.conn)
-    assert later.result(5).stale == frozenset()
+    assert later.result(30).stale == frozenset()
     assert one.status(run) == "completed"
     assert one.value("select output from pgflow.runs") == {
         left.step_slug: "l",
@@ -44,7 +44,7 @@ def test_the_last_parent_starts_the_child_once_whoever_commits_last(pair: Pair) 
     with transaction(two.conn):
         two.complete([b], want=5)
         later = held_up(lambda: one.complete([a], want=5), one.conn, two.conn)
-    assert [task.step_slug for task in later.result(5).tasks] == ["c"]
+    assert [task.step_slug for task in later.result(30).tasks] == ["c"]
     assert one.steps(run) == {"a": "completed", "b": "completed", "c": "started"}
 
 
@@ -66,7 +66,7 @@ def test_an_outcome_that_waited_for_a_cancel_is_stale(pair: Pair) -> None:
     with transaction(two.conn):
         assert two.cancel(run)
         later = held_up(lambda: one.complete([task], want=1), one.conn, two.conn)
-    assert (later.result(5).stale, later.result().tasks) == ({task.message_id}, ())
+    assert (later.result(30).stale, later.result().tasks) == ({task.message_id}, ())
     assert one.steps(run) == {"s0": "started", "s1": "created", "s2": "created"}
 
 
@@ -78,7 +78,7 @@ def test_a_cancel_that_waited_for_a_commit_ends_what_the_commit_began(pair: Pair
     with transaction(one.conn):
         [handed] = one.complete([task], want=1).tasks
         later = held_up(lambda: two.cancel(run), two.conn, one.conn)
-    assert later.result(5)
+    assert later.result(30)
     assert one.status(run) == "cancelled"
     assert one.complete([handed]).stale == {handed.message_id}
     assert one.claim() == []
@@ -92,7 +92,7 @@ def test_a_cancel_that_waited_for_the_last_commit_comes_too_late(pair: Pair) -> 
     with transaction(one.conn):
         one.complete(tasks)
         later = held_up(lambda: two.cancel(run), two.conn, one.conn)
-    assert not later.result(5)
+    assert not later.result(30)
     assert one.status(run) == "completed"
 
 
@@ -105,7 +105,7 @@ def test_a_completion_that_waited_for_its_run_to_fail_is_stale(pair: Pair) -> No
     with transaction(one.conn):
         one.fail([left], permanent=True)
         later = held_up(lambda: two.complete([right]), two.conn, one.conn)
-    assert later.result(5).stale == {right.message_id}
+    assert later.result(30).stale == {right.message_id}
     assert one.steps(run) == {
         "root": "completed",
         left.step_slug: "failed",
@@ -122,7 +122,7 @@ def test_a_failure_that_waited_for_a_sibling_still_ends_the_run(pair: Pair) -> N
     with transaction(one.conn):
         one.complete([left])
         later = held_up(lambda: two.fail([right], permanent=True), two.conn, one.conn)
-    assert later.result(5).stale == frozenset()
+    assert later.result(30).stale == frozenset()
     assert one.status(run) == "failed"
     assert one.steps(run)[left.step_slug] == "completed"
 
@@ -170,7 +170,7 @@ def test_a_cancel_waits_for_an_open_claim_and_takes_it_away(pair: Pair) -> None:
     with transaction(one.conn):
         [task] = one.claim()
         later = held_up(lambda: two.cancel(run), two.conn, one.conn)
-    assert later.result(5)
+    assert later.result(30)
     assert one.complete([task]).stale == {task.message_id}
 
 
@@ -217,7 +217,7 @@ def test_a_commit_that_waited_for_a_sweep_is_stale(pair: Pair) -> None:
     with transaction(two.conn):
         assert two.reclaim().requeued == 1
         later = held_up(lambda: one.complete([task]), one.conn, two.conn)
-    assert later.result(5).stale == {task.message_id}
+    assert later.result(30).stale == {task.message_id}
     assert [again.message_id for again in two.claim()] == [task.message_id]
 
 
@@ -243,7 +243,7 @@ def test_a_cancel_that_waited_for_a_sweep_ends_the_requeued_task(pair: Pair) -> 
     with transaction(one.conn):
         assert one.reclaim().requeued == 1
         later = held_up(lambda: two.cancel(run), two.conn, one.conn)
-    assert later.result(5)
+    assert later.result(30)
     assert one.claim() == []
 
 
@@ -282,7 +282,7 @@ def test_a_commit_that_waited_for_cancel_and_retry_is_stale(pair: Pair) -> None:
         two.cancel(run)
         two.retry(run)
         later = held_up(lambda: one.complete([task]), one.conn, two.conn)
-    assert later.result(5).stale == {task.message_id}
+    assert later.result(30).stale == {task.message_id}
     assert one.drain() == 1
 
 
@@ -306,7 +306,7 @@ def test_a_cancel_that_waited_for_a_timer_ends_the_task(pair: Pair) -> None:
     with transaction(two.conn):
         assert two.promote().promoted == 1
         later = held_up(lambda: one.cancel(run), one.conn, two.conn)
-    assert later.result(5)
+    assert later.result(30)
     assert two.claim() == []
 
 
@@ -317,7 +317,7 @@ def test_two_starts_with_the_same_keys_in_opposite_order_make_the_same_runs(pair
     with transaction(one.conn):
         first = one.started("flow", [1, 2, 3, 4], keys)
         later = held_up(lambda: two.started("flow", [4, 3, 2, 1], keys[::-1]), two.conn, one.conn)
-    second = later.result(5)
+    second = later.result(30)
     assert [row.created for row in first + second] == [True] * 4 + [False] * 4
     assert [row.run_id for row in first] == [row.run_id for row in second][::-1]
     assert one.drain() == 4
@@ -329,7 +329,7 @@ def test_a_start_that_waited_for_one_that_failed_makes_the_run_itself(pair: Pair
     with one.conn.transaction(force_rollback=True):
         one.start("flow", 1, keys=["k"])
         later = held_up(lambda: two.started("flow", [2], ["k"]), two.conn, one.conn)
-    [row] = later.result(5)
+    [row] = later.result(30)
     assert row.created
     assert two.drain() == 1
 
@@ -350,7 +350,7 @@ def test_giving_claims_back_waits_for_the_run_before_it_holds_a_task(
         free = bystander.execute("select from pgflow.step_tasks for update nowait").fetchall()
         assert len(free) == 5
         assert two.cancel(run)
-    assert leaving.result(5) == 0
+    assert leaving.result(30) == 0
 
 
 def test_leaving_waits_for_the_worker_before_it_holds_a_run(pair: Pair, connect: Connect) -> None:
@@ -367,5 +367,5 @@ def test_leaving_waits_for_the_worker_before_it_holds_a_run(pair: Pair, connect:
         for table in ("runs", "step_tasks"):
             query = f"select from pgflow.{table} for update nowait"
             assert len(bystander.execute(query.encode()).fetchall()) == 2
-    leaving.result(5)
+    leaving.result(30)
     assert one.rows("select distinct stage from pgflow.step_tasks") == [("ready",)]

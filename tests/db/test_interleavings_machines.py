@@ -78,7 +78,7 @@ def test_a_signal_that_waited_for_its_run_to_park_wakes_it(pair: Pair) -> None:
     with transaction(one.conn):
         one.commit([says(task, "await", step="ship", names=["paid"], handed=[])])
         later = held_up(lambda: two.send("k", "paid", 1), two.conn, one.conn)
-    assert later.result(5).queue == "order"
+    assert later.result(30).queue == "order"
     assert [awaited(task) for task in one.claim()] == [[1]]
 
 
@@ -89,7 +89,7 @@ def test_a_park_that_waited_for_a_signal_sees_it(pair: Pair) -> None:
         two.send("k", "paid", 1)
         said = says(task, "await", step="ship", names=["paid"], handed=[])
         later = held_up(lambda: one.commit([said], want=1), one.conn, two.conn)
-    assert [awaited(task) for task in later.result(5).tasks] == [[1]]
+    assert [awaited(task) for task in later.result(30).tasks] == [[1]]
 
 
 def test_the_last_two_of_a_set_wake_it_once_whichever_is_last(pair: Pair) -> None:
@@ -98,7 +98,7 @@ def test_the_last_two_of_a_set_wake_it_once_whichever_is_last(pair: Pair) -> Non
     with transaction(one.conn):
         one.send("k", "paid")
         later = held_up(lambda: two.send("k", "packed"), two.conn, one.conn)
-    assert later.result(5).queue == "order"
+    assert later.result(30).queue == "order"
     [task] = one.claim()
     assert len(awaited(task)) == 2
 
@@ -111,7 +111,7 @@ def test_a_signal_that_waited_for_the_timeout_is_handed_with_it(pair: Pair) -> N
     with transaction(one.conn):
         assert one.promote().promoted == 1
         later = held_up(lambda: two.send("k", "paid", 1), two.conn, one.conn)
-    later.result(5)
+    later.result(30)
     assert [awaited(task) for task in one.claim()] == [[1]]
 
 
@@ -138,7 +138,7 @@ def test_a_signal_that_waited_for_the_end_of_its_run_has_no_target(pair: Pair, w
         one.commit([says(task, word, error=None if word == "done" else "boom")])
         by_key = held_up(lambda: two.send("k", "paid"), two.conn, one.conn)
     with pytest.raises(NoTarget):
-        by_key.result(5)
+        by_key.result(30)
     with pytest.raises(NoTarget):
         two.send(task.run_id, "paid")
     assert one.rows("select * from pgflow.signals") == []
@@ -150,7 +150,7 @@ def test_an_end_that_waited_for_a_signal_ends_with_it_in_the_inbox(pair: Pair) -
     with transaction(two.conn):
         sent = two.send("k", "paid")
         later = held_up(lambda: one.commit([says(task, "done")]), one.conn, two.conn)
-    assert (sent.created, later.result(5).stale) == (True, frozenset())
+    assert (sent.created, later.result(30).stale) == (True, frozenset())
     assert one.rows("select name, consumed_at from pgflow.signals") == [("paid", None)]
 
 
@@ -161,7 +161,7 @@ def test_a_signal_whose_key_passed_on_while_it_waited_goes_to_who_has_it_now(pai
         one.commit([says(task, "done")])
         following = one.begin("order", {}, "k")
         later = held_up(lambda: two.send("k", "paid"), two.conn, one.conn)
-    assert later.result(5).run_id == following
+    assert later.result(30).run_id == following
 
 
 def test_a_start_with_a_signal_that_waited_for_an_end_makes_a_run_of_its_own(pair: Pair) -> None:
@@ -176,7 +176,7 @@ def test_a_start_with_a_signal_that_waited_for_an_end_makes_a_run_of_its_own(pai
     with transaction(one.conn):
         one.commit([says(task, "done")])
         later = held_up(start_and_send, two.conn, one.conn)
-    created, run = later.result(5)
+    created, run = later.result(30)
     assert created and run != task.run_id
 
 
@@ -189,7 +189,7 @@ def test_an_end_waits_for_a_start_with_a_signal_that_found_its_run(pair: Pair) -
         assert not row.created
         two.send(row.run_id, "paid")
         later = held_up(lambda: one.commit([says(task, "done")]), one.conn, two.conn)
-    assert later.result(5).stale == frozenset()
+    assert later.result(30).stale == frozenset()
     assert one.value("select count(*) from pgflow.signals") == 1
 
 
@@ -201,7 +201,7 @@ def test_an_outcome_that_waited_for_a_cancel_is_dropped(pair: Pair, word: str) -
     with transaction(two.conn):
         assert two.cancel(task.run_id)
         later = held_up(lambda: one.commit([said], want=1), one.conn, two.conn)
-    assert later.result(5).stale == {task.message_id}
+    assert later.result(30).stale == {task.message_id}
     assert one.rows("select status, state from pgflow.runs") == [("cancelled", {})]
     assert one.slots() == []
 
@@ -215,7 +215,7 @@ def test_a_cancel_that_waited_for_an_outcome_ends_what_it_began(pair: Pair, word
     with transaction(one.conn):
         one.commit([said], want=1)
         later = held_up(lambda: two.cancel(task.run_id), two.conn, one.conn)
-    assert later.result(5)
+    assert later.result(30)
     assert one.rows("select distinct status from pgflow.runs") == [("cancelled",)]
     assert one.claim() == []
 
@@ -226,7 +226,7 @@ def test_a_cancel_that_waited_for_the_end_comes_too_late(pair: Pair) -> None:
     with transaction(one.conn):
         one.commit([says(task, "done")])
         later = held_up(lambda: two.cancel(task.run_id), two.conn, one.conn)
-    assert not later.result(5)
+    assert not later.result(30)
     assert one.status(task.run_id) == "completed"
 
 
@@ -241,7 +241,7 @@ def test_two_children_that_end_at_once_take_turns_and_the_second_wakes(pair: Pai
     with transaction(one.conn):
         one.complete([first])
         later = held_up(lambda: two.complete([second], want=1), two.conn, one.conn)
-    assert [task.run_id for task in later.result(5).tasks] == [parent]
+    assert [task.run_id for task in later.result(30).tasks] == [parent]
     assert one.rows("select pending, completed from pgflow.joins") == [(0, 2)]
 
 
@@ -254,7 +254,7 @@ def test_the_last_child_passes_over_nothing_when_the_deadline_is_faster(pair: Pa
     with transaction(two.conn):
         assert two.promote().promoted == 1
         later = held_up(lambda: one.complete([kid]), one.conn, two.conn)
-    later.result(5)
+    later.result(30)
     [task] = one.claim()
     assert (task.run_id, json.loads(task.children or "")["pending"]) == (parent, 0)
     one.commit([says(task, "done")])
@@ -285,7 +285,7 @@ def test_a_child_that_ends_while_its_parent_is_cancelled_is_counted_or_dropped(
         two.cancel(parent)
         both = [tasks[id_of(goes)], tasks[id_of(stays)]]
         later = held_up(lambda: one.complete(both), one.conn, two.conn)
-    assert later.result(5).stale == {tasks[id_of(goes)].message_id}
+    assert later.result(30).stale == {tasks[id_of(goes)].message_id}
     assert one.rows("select pending, completed, failed from pgflow.joins") == [(0, 1, 1)]
 
 
@@ -307,7 +307,7 @@ def test_a_parent_that_was_held_holds_up_its_child_before_that_holds_anything(
         later = held_up(lambda: one.complete([task]), one.conn, two.conn)
         query = "select from pgflow.runs where run_id = %s and run_id > %s for update nowait"
         bystander.execute(query, (id_of(kid), parent))
-    assert later.result(5).stale == frozenset()
+    assert later.result(30).stale == frozenset()
 
 
 def test_the_end_of_orphans_and_an_end_of_their_own_do_not_wait_in_a_circle(pair: Pair) -> None:
@@ -321,7 +321,7 @@ def test_the_end_of_orphans_and_an_end_of_their_own_do_not_wait_in_a_circle(pair
     with transaction(two.conn):
         assert end_orphans().on_sync(two.conn)[0].cancelled == 1
         later = held_up(lambda: one.complete([task]), one.conn, two.conn)
-    assert later.result(5).stale == {task.message_id}
+    assert later.result(30).stale == {task.message_id}
     assert one.status(id_of(kid)) == "cancelled"
 
 
@@ -355,7 +355,7 @@ def test_of_two_claims_that_race_for_a_key_in_different_lanes_one_gets_it(pair: 
     with transaction(one.conn):
         [first] = a.claim()
         later = held_up(lambda: b.commit([], want=5), two.conn, one.conn)
-    assert later.result(5).tasks == ()
+    assert later.result(30).tasks == ()
     turn = a.complete([first])
     following = b.claim()
     assert len(following) == 1 and "order" in (*turn.ready, *later.result().ready, "order")
@@ -371,13 +371,14 @@ def test_a_claim_that_blocks_holds_up_who_frees_the_slot_until_it_can_be_seen(pa
         assert two.claim() == []
         assert two.stage(ids[1]) == "blocked"
         later = held_up(lambda: one.complete([task], want=1), one.conn, two.conn)
-    assert [task.run_id for task in later.result(5).tasks] == [ids[1]]
+    assert [task.run_id for task in later.result(30).tasks] == [ids[1]]
 
 
 def test_who_is_locked_when_its_slot_is_freed_is_woken_by_a_later_turn(pair: Pair) -> None:
     """As a claim leaves it that met the task when it was ready, and found it blocked when it had
     the lock: it goes on without the task, and keeps the lock."""
     one, two = pair
+    one.stop_clock()  # what is owed counts for a second
     ids = mails(one, 1)
     [held] = one.claim()
     ids += mails(one, 1)
@@ -391,7 +392,7 @@ def test_who_is_locked_when_its_slot_is_freed_is_woken_by_a_later_turn(pair: Pai
             claim = held_up(lambda: two.rows(meet), two.conn, one.conn)
             with psycopg.connect(one.conn.info.dsn, autocommit=True) as third:
                 assert Hands(third, lanes=one.lanes).claim() == []  # which blocks it
-        assert claim.result(5) == []
+        assert claim.result(30) == []
         turn = one.complete([held], want=1)
         assert (turn.tasks, turn.contended) == ((), True)
         assert one.stage(ids[1]) == "blocked"
@@ -454,14 +455,14 @@ def test_who_is_taken_away_while_a_wake_up_is_on_its_way_passes_it_on(pair: Pair
     with transaction(one.conn):
         one.complete([task])  # which wakes the next
         later = held_up(take_away, two.conn, one.conn)
-    later.result(5)
+    later.result(30)
     assert [task.run_id for task in one.claim()] == [ids[2]]
 
 
 # --- all of it at once ---
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_crowd_never_deadlocks_and_leaves_every_rule_kept(
     pair: Pair, connect: Connect, seed: int
@@ -475,7 +476,7 @@ def test_a_crowd_never_deadlocks_and_leaves_every_rule_kept(
     crowd = [Member(Hands(connect(), lanes=one.lanes), Random(seed * 10 + n)) for n in range(4)]
     until = time.monotonic() + SECONDS
     for future in [begin(lambda member=member: member.live(until)) for member in crowd]:
-        future.result(50)
+        future.result(120)
     assert sum(member.turns for member in crowd) > 50
     for member in crowd:
         member.hands.leave()

@@ -188,6 +188,7 @@ def test_a_cancelled_child_is_a_failed_one(family: Hands) -> None:
 
 
 def test_past_the_deadline_it_goes_on_and_a_late_child_is_still_counted(family: Hands) -> None:
+    family.stop_clock()
     kids = mails(2)
     run = spawned(family, *kids, deadline=60)
     held = family.claim()

@@ -122,7 +122,7 @@ def test_of_two_that_take_a_key_that_was_kept_one_has_it(shop: Hands, connect: C
     with transaction(shop.conn):
         assert not taken(shop)
         later = held_up(lambda: taken(other), other.conn, shop.conn)
-    assert later.result(5)
+    assert later.result(30)
 
 
 def test_another_input_under_a_key_is_an_error_where_asked_for(shop: Hands) -> None:
@@ -183,7 +183,7 @@ def test_a_key_that_is_freed_while_a_start_looks_for_its_run_is_taken_by_that_st
             lambda: two.started("mail", [1] * 4, ["a", "b", "c", "a"]), two.conn, one.conn
         )
         shop.complete([held])
-    rows = later.result(5)
+    rows = later.result(30)
     assert [row.position for row in rows] == [1, 2, 3, 4]
     assert [row.created for row in rows] == [True, False, True, False]
     assert found(shop, "a") == [rows[0].run_id] == [rows[3].run_id]

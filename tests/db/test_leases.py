@@ -80,6 +80,7 @@ def test_a_lease_that_lapsed_is_taken_back_and_the_worker_learns_it(
 
 
 def test_a_beat_keeps_a_lease_for_as_long_again(hands: Hands) -> None:
+    hands.stop_clock()
     hands.define(single("flow", timeout=10_000))
     hands.start("flow")
     hands.register(lease=60)
@@ -112,6 +113,7 @@ def test_after_a_restart_of_the_server_every_lease_has_its_full_length(hands: Ha
 def test_a_task_that_loses_its_workers_waits_longer_each_time_but_not_at_first(
     hands: Hands,
 ) -> None:
+    hands.stop_clock()
     hands.define(single("flow"))
     hands.start("flow")
     hands.claim()

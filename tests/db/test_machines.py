@@ -46,6 +46,7 @@ def test_next_goes_on_at_another_step_with_the_new_state(order: Hands) -> None:
 
 
 def test_next_may_wait(order: Hands) -> None:
+    order.stop_clock()
     task = claimed(order)
     turn = order.commit([says(task, "next", step="ship", delay=3600)], want=1)
     assert (turn.tasks, turn.ready) == ((), ("order",))  # whoever hears it looks at the timers
@@ -91,6 +92,7 @@ def test_a_permanent_failure_is_not_tried_again(order: Hands) -> None:
 
 
 def test_a_backoff_function_of_the_code_says_the_delay(order: Hands) -> None:
+    order.stop_clock()
     task = claimed(order, "mail")
     order.commit([says(task, "failed", error="boom", delay=90)])
     due = order.promote().next_due
@@ -162,6 +164,7 @@ def test_what_on_error_says_counts_and_the_attempt_is_on_record(order: Hands) ->
 
 def test_an_on_error_that_goes_back_to_its_step_waits_and_counts(hands: Hands) -> None:
     """Else a step that always fails would spin."""
+    hands.stop_clock()
     hands.define(machine("order", "place", "ship", baseDelay=5, backoff="fixed"))
     task = claimed(hands)
     turn = hands.commit([says(task, "next", step="place", after_error=True, error="boom")], want=1)

@@ -86,6 +86,7 @@ def test_jitter_takes_up_to_its_share_away_and_never_adds(hands: Hands) -> None:
 
 
 def test_a_retry_waits_for_its_delay_by_the_clock(hands: Hands) -> None:
+    hands.stop_clock()
     hands.define(single("flow", baseDelay=7))
     [run] = hands.start("flow")
     hands.fail(hands.claim(), "first")

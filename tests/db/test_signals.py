@@ -266,6 +266,7 @@ def test_a_lost_worker_consumes_nothing_and_the_next_is_handed_the_same(order: H
 
 
 def test_after_the_timeout_it_goes_on_with_what_there_is(order: Hands) -> None:
+    order.stop_clock()
     waiting(order, "paid", "packed", all=True, timeout=60)
     order.send("k", "paid", 1)
     order.at("59 seconds")

@@ -78,7 +78,7 @@ def test_workers_share_a_queue_without_a_task_lost_or_run_twice(
     ]
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 def test_batches_over_shared_runs_with_cancels_and_retries_never_deadlock(
     hands: Hands, connect: Connect
 ) -> None:

@@ -23,6 +23,7 @@ def server(any_server: DatabaseServer) -> DatabaseServer:
 
 @pytest.fixture
 def fleet(hands: Hands) -> Hands:
+    hands.stop_clock()
     hands.define(single("orders"))
     hands.register(lease=15)
     return hands

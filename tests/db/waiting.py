@@ -14,7 +14,7 @@ import psycopg
 from .hands import Connection
 
 Answer = TypeVar("Answer")
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 @contextmanager

@@ -170,7 +170,7 @@ class Serving:
         self._error: Exception | None = None
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
         self._thread.start()
-        assert self._started.wait(5)
+        assert self._started.wait(30)
 
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -184,7 +184,7 @@ class Serving:
     def stop(self) -> None:
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._worker.stop)
-        self._thread.join(10)
+        self._thread.join(30)
         assert not self._thread.is_alive()
         if self._error is not None:
             raise self._error

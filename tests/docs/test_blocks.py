@@ -16,7 +16,7 @@ LANGUAGES = {"python", "sql", "sh", "toml", "json", "text", "ini"}
 FRAGMENTS = 4  # of all pages together; a block that does not run is a promise nobody keeps
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("page", pages_with("python", "sql"), ids=name_of)
 def test_the_blocks_of_a_page_run(
     page: Path,

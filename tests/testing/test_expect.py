@@ -174,17 +174,22 @@ async def test_messages_of_queues_are_drained(dsn: str) -> None:
 
 async def test_a_drain_that_is_cut_off_gives_its_message_back(dsn: str) -> None:
     hanging = True
+    begun = asyncio.Event()
 
     @queue_worker("slow")
     async def slow(n: int) -> None:
+        begun.set()
         if hanging:
             await asyncio.sleep(60)
 
     async with Kit(Stepwell(queues=[slow]), dsn) as kit:
         await kit.client.send("slow", 1)
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.2):
-                await kit.drain()
+            async with asyncio.timeout(None) as limit:
+                draining = asyncio.create_task(kit.drain())
+                await begun.wait()
+                limit.reschedule(0)
+                await draining
         hanging = False
         assert await kit.drain() == Tally(steps=1, completed=1)
 

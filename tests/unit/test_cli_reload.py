@@ -98,7 +98,8 @@ def start(tmp_path: Path) -> Generator[START]:
 def test_a_change_starts_the_child_again(tmp_path: Path, start: START) -> None:
     reloading = start(WAIT)
     reloading.wrote("a")
-    (tmp_path / "app.py").write_text("x = 1")
+    (tmp_path / "new").write_text("x = 1")
+    (tmp_path / "new").rename(tmp_path / "app.py")  # one change, however slowly it is written
     reloading.heard("app.py changed")
     reloading.wrote("aa")
     assert reloading.end() == 0
@@ -114,7 +115,8 @@ def test_a_child_that_fails_waits_for_a_change(tmp_path: Path, start: START) -> 
 
 
 def test_a_failure_that_may_mend_itself_is_tried_again(start: START) -> None:
-    reloading = start(WRITE + "sys.exit(3)", retry_codes=frozenset({3}), retry_pause=0.01)
+    once = WRITE + "open(sys.argv[1]).read() == 'a' and sys.exit(3); sys.stdin.read()"
+    reloading = start(once, retry_codes=frozenset({3}), retry_pause=0.01)
     reloading.wrote("aa")
     reloading.end()
 
@@ -145,3 +147,46 @@ def test_the_child_gets_one_signal_and_a_second_stop_sends_another(start: START)
     reloading.wrote("as")
     assert reloading.end() == 7
     assert reloading.log.read_text() == "ass"
+
+
+@pytest.mark.parametrize("when", ["started", "ended"])
+def test_a_stop_while_a_child_is_started_or_ended_is_one_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """As from a signal handler, between two lines: the child has just been started, or a change of
+    the code is ending it."""
+    sent: list[int] = []
+
+    class Child:
+        returncode = None
+        stdin = None
+
+        def __init__(self, *_: object, **__: object) -> None:
+            (tmp_path / "app.py").touch()
+
+        def poll(self) -> None: ...
+
+        def wait(self, _: float) -> int:
+            return -signal.SIGTERM
+
+        def send_signal(self, number: int) -> None:
+            sent.append(number)
+            if when == "ended" and len(sent) == 1:
+                reloader.stop()
+
+    class Told(threading.Event):
+        """Who asks it first when the child is there is told right before the answer."""
+
+        told = when == "ended"
+
+        def is_set(self) -> bool:
+            if reloader._child is not None and not self.told:  # pyright: ignore[reportPrivateUsage]
+                self.told = True
+                reloader.stop()
+            return super().is_set()
+
+    monkeypatch.setattr("stepwell.dev.reload.subprocess.Popen", Child)
+    reloader = Reloader(["child"], tmp_path, lambda _: None, interval=0.001)
+    reloader._stop = Told()  # pyright: ignore[reportPrivateUsage]
+    assert reloader.run() == 0
+    assert sent == [signal.SIGTERM]

@@ -8,13 +8,14 @@ from typing import cast
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stepwell.define.cron import MACROS, cron
 from stepwell.errors import DefinitionError
 
 BERLIN, NEW_YORK, LORD_HOWE = "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def slots(expression: str, after: str, count: int = 4, tz: str = "UTC") -> list[str]:
@@ -153,6 +154,7 @@ def test_utc_never_jumps() -> None:
 
 
 @pytest.mark.parametrize("tz", [BERLIN, NEW_YORK, LORD_HOWE, "UTC", "Asia/Kathmandu"])
+@patient
 @given(
     minute=st.integers(0, 59),
     hour=st.integers(0, 23),
@@ -170,6 +172,7 @@ def test_a_daily_schedule_fires_once_on_every_day(
         slot = following
 
 
+@patient
 @given(
     expression=st.sampled_from(["*/7 * * * *", "*/15 1-3 * * *", "0 */2 * * *", "0 0 13 * FRI"]),
     start=st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1)),
@@ -193,10 +196,10 @@ def test_whoever_asks_between_two_slots_hears_of_the_same_one(
 )
 def test_years_are_not_walked_through_minute_by_minute(expression: str) -> None:
     when, slot = cron(expression, BERLIN), datetime(2096, 3, 1, tzinfo=UTC)
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(20):
         slot = when.next(slot)
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 def test_the_leap_day_of_a_century_is_waited_for() -> None:

@@ -155,7 +155,7 @@ async def test_one_that_is_up_is_enough_to_be_healthy() -> None:
     phases.does["b", "worker"] = fails(ConnectionError("no"))
     starter = Starter(modules("a", "b", "c"), phases.phases, backoff=NEVER)
     async with running(starter):
-        await until(lambda: starter.healthy())
+        await until(lambda: starter.healthy() and status_of(starter, "b") == "retrying")
         assert not starter.ready()
         with pytest.raises(
             NotReady, match=r"not ready after 0.05 s: flow 'b' \(worker: no\)"

@@ -52,7 +52,8 @@ def changed(before: Snapshot, after: Snapshot) -> list[str]:
 
 @dataclass
 class Reloader:
-    """One child at a time. `stop()`, from a signal handler too, ends it; a second `stop()` hurries.
+    """One child at a time. `stop()`, from a signal handler too, ends it; a second `stop()` hurries:
+    a child is told once for a change of the code or the first of them, whoever comes first.
 
     The child leads a process group of its own, so a Ctrl-C reaches it through us, once; its stdin
     is a pipe that closes with us, so that it learns of our death even by SIGKILL.
@@ -68,6 +69,9 @@ class Reloader:
     retry_pause: float = 2.0
     _stop: Event = field(default_factory=Event, init=False)
     _child: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _untold: list[subprocess.Popen[bytes]] = field(
+        default_factory=list[subprocess.Popen[bytes]], init=False
+    )
 
     def run(self) -> int:
         """Run until stopped; the exit code of the last child, 0 if it left as told."""
@@ -81,17 +85,27 @@ class Reloader:
 
     def stop(self) -> None:
         """Signals the child; a second call makes it leave at once."""
+        again = self._stop.is_set()
         self._stop.set()
-        if self._child is not None:
+        if again and self._child is not None:
             _signal(self._child, signal.SIGTERM)
+        else:
+            self._tell()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        self._child = subprocess.Popen(
+        child = subprocess.Popen(
             self.command, stdin=subprocess.PIPE, env=self.environment, process_group=0
         )
+        self._untold = [child]
+        self._child = child
         if self._stop.is_set():  # told in between
-            _signal(self._child, signal.SIGTERM)
-        return self._child
+            self._tell()
+        return child
+
+    def _tell(self) -> None:
+        """A stop may come between any two lines here; taking from a list happens once."""
+        with suppress(IndexError):
+            _signal(self._untold.pop(), signal.SIGTERM)
 
     def _watch(self, child: subprocess.Popen[bytes], before: Snapshot) -> None:
         """Return when a file changed, the child should be tried again, or we are stopped."""
@@ -120,8 +134,7 @@ class Reloader:
             before = after
 
     def _end(self, child: subprocess.Popen[bytes]) -> int:
-        if not self._stop.is_set():  # else it was told, and a second signal would hurry it
-            _signal(child, signal.SIGTERM)
+        self._tell()  # if nobody did: a second signal would hurry it
         try:
             return child.wait(self.patience)
         except subprocess.TimeoutExpired:

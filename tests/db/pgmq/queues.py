@@ -42,7 +42,7 @@ class Queues:
         return [row[4] for row in self.read(name, vt, qty)]
 
     def at(self, moment: str) -> None:
-        """Move the clock of this connection to so long from the server's time."""
+        """Stop the clock of this connection so long from the server's time."""
         self.conn.execute(
             "select set_config('pgflow.now', (clock_timestamp() + %s::interval)::text, false)",
             (moment,),

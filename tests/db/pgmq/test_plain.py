@@ -333,8 +333,9 @@ def test_metrics_of_a_plain_queue(tasks: Queues) -> None:
         " queue_visible_length from pgmq.metrics('tasks')"
     )
     assert tasks.rows(metrics) == [("tasks", 0, None, None, 0, 0)]
+    tasks.conn.execute("set pgflow.now = '2030-01-01 00:00:00Z'")
     tasks.send("tasks", 1, 2)
-    tasks.at("100 seconds")
+    tasks.conn.execute("set pgflow.now = '2030-01-01 00:01:40Z'")
     tasks.send("tasks", 3)
     tasks.read("tasks", qty=1)
     tasks.rows("select pgmq.delete('tasks', 2)")
