@@ -2075,6 +2075,10 @@ WITH (fillfactor='80');
 --
 
 --
+-- Name: write_ahead(bigint, bigint, text, jsonb, uuid[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: write_audit(timestamp with time zone, text, text, text, text, uuid, jsonb); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -4105,6 +4109,13 @@ REVOKE ALL ON FUNCTION pgflow.wake_gates(gates text[]) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION pgflow.wake_waiting(gates text[], OUT queues text[], OUT owed text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION write_ahead(id bigint, token bigint, outcome text, document jsonb, held uuid[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.write_ahead(id bigint, token bigint, outcome text, document jsonb, held uuid[]) FROM PUBLIC;
 
 
 --

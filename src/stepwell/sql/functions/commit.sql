@@ -132,6 +132,9 @@ begin
     return;
   end if;
   locked := pgflow.lock_runs_of(message_ids, outcomes, patient);
+  if cardinality(tokens) = 1 and pg_column_size(outputs) > 1048576 then
+    outputs := array[pgflow.write_ahead(message_ids[1], tokens[1], outcomes[1], outputs[1], locked)];
+  end if;
   judged := pgflow.judge_entries(message_ids, tokens, outcomes, outputs, error_types, error_messages, tracebacks);
   if not patient then
     busy := array(select j.claim_token from unnest(judged) j where j.run_id <> all (locked));
@@ -260,7 +263,7 @@ begin
         status = case when e.verdict = 'completed' then 'completed' when e.verdict in ('retry', 'snooze') then 'queued'
           else 'failed' end,
         claim_token = null, attempts_count = t.attempts_count - (e.verdict = 'snooze')::int,
-        output = case when e.verdict = 'completed' then e.output end,
+        output = case when e.verdict = 'completed' then coalesce(e.output, t.output) end,   -- write_ahead
         error_message = coalesce(e.error_message, t.error_message),
         started_at = case when e.verdict not in ('retry', 'snooze') then t.started_at end,
         ready_at = case when e.verdict in ('retry', 'snooze') then at + make_interval(secs => e.delay) else t.ready_at end,

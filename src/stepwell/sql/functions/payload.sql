@@ -1,17 +1,53 @@
--- PAYLOAD: what is too large is refused before it is written, whoever sends it. Who calls these has seen that something is large:
--- below 1 MiB, or 10000 elements, nobody is asked.
+-- PAYLOAD: what is too large is refused before it is written, whoever sends it; what is large is written first. Who calls these
+-- has seen that something is large: below 1 MiB, or 10000 elements, nobody is asked.
 
 -- Refuse values that are larger than pgflow.payload_limits allows.
 create or replace function pgflow.check_payloads(payloads jsonb[], what text) returns void
 language plpgsql stable as $$
 declare
   most constant int := (select l.max_payload from pgflow.payload_limits l);
-  largest constant int := (select max(pg_column_size(p)) from unnest(payloads) p);
+  largest int;
 begin
+  if pg_column_size(payloads) <= most then   -- nor is one of them; to look at each is to copy it
+    return;
+  end if;
+  largest := (select max(pg_column_size(p)) from unnest(payloads) p);
   if largest > most then
     perform pgflow.raise('PF413', format('%s has %s bytes as jsonb, and this database takes %s', what, largest, most),
       'Keep what is large in a table or a file store and pass its key, or call pgflow.set_payload_limits.');
   end if;
+end
+$$;
+
+-- A large output goes to where it stays before anything is judged, and is not in the entry any more: all that judges and moves hands
+-- entries on, some ten times, each time through a file. Answers with what is left to judge. If its claim is over, that is all of it.
+-- Locks: the task, whose run the caller holds; so what is judged next is the same claim.
+create or replace function pgflow.write_ahead(id bigint, token bigint, outcome text, document jsonb, held uuid[]) returns jsonb
+language plpgsql as $$
+declare
+  run pgflow.step_ref;
+  kind text;
+begin
+  if outcome not in ('completed', 'done') then
+    return document;
+  end if;
+  select t.run_id, t.version_id, t.step_slug into run from pgflow.step_tasks t
+  where t.message_id = id and t.claim_token = token and t.run_id = any (held) for no key update;
+  if not found then
+    return document;
+  end if;
+  kind := (select r.kind from pgflow.runs r where r.run_id = run.run_id);
+  if kind = 'flow' and outcome = 'completed' then
+    update pgflow.step_tasks t set output = document, status = 'completed' where t.message_id = id;
+    return null;
+  elsif kind = 'job' and outcome = 'completed' then
+    update pgflow.runs r set output = document where r.run_id = run.run_id;
+    return null;
+  elsif kind = 'machine' and outcome = 'done' then
+    update pgflow.runs r set output = document -> 'result' where r.run_id = run.run_id;
+    return document - 'result';
+  end if;
+  return document;
 end
 $$;
 

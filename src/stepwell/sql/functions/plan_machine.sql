@@ -184,7 +184,8 @@ language sql as $$
       status = case when e.verdict in ('completed', 'cancelled') then e.verdict when e.verdict = 'fail' then 'failed'
         else r.status end,
       remaining_steps = case when e.verdict in ('completed', 'cancelled', 'fail') then 0 else r.remaining_steps end,
-      output = case when e.verdict = 'completed' then case when e.kind = 'machine' then e.output -> 'result' else e.output end end,
+      output = case when e.verdict = 'completed' then
+        coalesce(case when e.kind = 'machine' then e.output -> 'result' else e.output end, r.output) end,   -- write_ahead
       error_message = case when e.verdict in ('cancelled', 'fail') then e.error_message end,
       failed_step = case when e.verdict = 'fail' then e.step_slug end,
       completed_at = case when e.verdict = 'completed' then greatest(at, r.started_at) end,

@@ -45,22 +45,25 @@ begin
     where r.key_guard = any (keys) and r.status || '' <> 'started' and r.key_until <= at;
   end if;
   with wanted as (
-    select w.id, case when flow.kind <> 'flow' and w.input = 'null' then '{}' else w.input end as input, w.key, w.option
-    from unnest(ids, inputs, keys, options) with ordinality as w (id, input, key, option, place)
+    select w.id, w.place, w.key, w.option    -- without the inputs, which may be large, and are found by their place
+    from unnest(ids, keys, options) with ordinality as w (id, key, option, place)
     -- two callers with the same keys take them in the same order; of one caller's twins the first counts
     order by w.key, case when w.key is null then w.id end, w.place
   ), inserted as (
     insert into pgflow.runs (run_id, flow_slug, version_id, kind, input, state, key, key_guard, key_until, remaining_steps,
       started_at, priority, fairness_key, fairness_weight, parent_run_id, join_id, on_parent_end, trace, tags, metadata)
-    select w.id, flow.flow_slug, shape, flow.kind, w.input, case when flow.kind = 'machine' then w.input end, w.key, w.key,
+    select w.id, flow.flow_slug, shape, flow.kind, i.input, case when flow.kind = 'machine' then i.input end, w.key, w.key,
       case when w.option ? 'unique_for' then at + make_interval(secs => (w.option ->> 'unique_for')::float8)
         else (w.option ->> 'key_until')::timestamptz end,
       case when flow.kind = 'flow' then s.steps else 1 end, at, coalesce((w.option ->> 'priority')::smallint, flow.opt_priority),
       case when flow.opt_fairness_by is not null or w.option ? 'fairness'
-        then pgflow.key_text(coalesce(w.option ->> 'fairness', w.input #>> flow.opt_fairness_by)) end, (w.option ->> 'fairness_weight')::real,
+        then pgflow.key_text(coalesce(w.option ->> 'fairness', i.input #>> flow.opt_fairness_by)) end, (w.option ->> 'fairness_weight')::real,
       (w.option ->> 'parent')::uuid, (w.option ->> 'join')::bigint, w.option ->> 'on_parent_end', w.option -> 'trace',
       case when w.option ? 'tags' then pgflow.tags_in(w.option -> 'tags') end, nullif(w.option -> 'metadata', '{}')
-    from wanted w, (select count(*) as steps from pgflow.steps s where s.version_id = shape) s
+    from wanted w
+    cross join (select count(*) as steps from pgflow.steps s where s.version_id = shape) s
+    cross join lateral (
+      select case when flow.kind <> 'flow' and inputs[w.place] = 'null' then '{}' else inputs[w.place] end as input) i
     on conflict do nothing
     returning run_id
   )
@@ -81,8 +84,8 @@ begin
   -- in one statement, which sees one moment: between two, the run that has a key may end
   answers := array(
     select case when f.id is null then pgflow.run_started_as(w.id, w.key, flow.flow_slug,
-      case when w.option ->> 'check_input' = 'true' then w.input end) else w.id end
-    from unnest(ids, keys, inputs, options) with ordinality as w (id, key, input, option, place)
+      case when w.option ->> 'check_input' = 'true' then inputs[w.place] end) else w.id end
+    from unnest(ids, keys, options) with ordinality as w (id, key, option, place)
     left join unnest(fresh) as f (id) on f.id = w.id
     order by w.place);
   return query
