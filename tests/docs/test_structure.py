@@ -9,6 +9,7 @@ import pytest
 from tests.docs.pages import DECISIONS, README, ROOT, all_pages, fenced, name_of, prose_of
 
 ARCHITECTURE = ROOT / "ARCHITECTURE.md"
+INDEXES = ROOT / "docs/internals/indexes.md"
 HOSTS = {"example.com", "example.org", "db.example", "www.apache.org", "keepachangelog.com"}
 LOCAL = {"localhost", "127.0.0.1", "db", "@", "kong"}
 # written so that this file does not match itself
@@ -32,6 +33,16 @@ def test_every_path_that_the_architecture_names_exists() -> None:
     )
     assert len(named) > 20
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+def test_every_table_is_in_the_architecture_and_every_index_says_what_it_serves() -> None:
+    schema = (ROOT / "tests/db/golden/schema.sql").read_text()
+    tables = re.findall(r"^CREATE TABLE pgflow\.(\w+)", schema, re.M)
+    indexes = re.findall(r"^CREATE (?:UNIQUE )?INDEX (\w+) ON pgflow\.", schema, re.M)
+    architecture, page = ARCHITECTURE.read_text(), INDEXES.read_text()
+    assert len(tables) > 30 and len(indexes) > 25
+    assert [name for name in tables if f"`{name}`" not in architecture] == []
+    assert [name for name in indexes if f"`{name}`" not in page] == []
 
 
 @pytest.mark.parametrize("page", all_pages(), ids=name_of)
