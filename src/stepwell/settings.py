@@ -90,6 +90,9 @@ class Settings:
         least=0,
         unit="days",
     )
+    audit_retention: float = _knob(
+        90.0, "days that rows of the audit are kept; 0: for ever", least=0, unit="days"
+    )
 
     def __post_init__(self) -> None:
         for knob in fields(self):

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from stepwell.db.prune import Page, Pruned, prune, prune_runs
+from stepwell.db.prune import AuditPage, Page, Pruned, prune, prune_audit, prune_runs
 from tests.servers import DatabaseServer
 
 from .hands import Hands
@@ -342,3 +342,43 @@ def reads(hands: Hands) -> int:
 def test_retention_is_an_option_and_no_new_version(hands: Hands) -> None:
     first = hands.define(single("one", retention=1))
     assert hands.define(single("one", retention=2)) == first
+
+
+def done_before(hands: Hands, days: float, rows: int) -> None:
+    hands.conn.execute(
+        """
+        select pgflow.write_audit(
+          pgflow.now() - make_interval(days => 1) * %s, 'ann', 'pause', 'queue', 'q', null)
+        from generate_series(1, %s)
+        """,
+        (days, rows),
+    )
+
+
+def audited(hands: Hands) -> int:
+    return hands.value("select count(*) from pgflow.audit")
+
+
+def test_the_audit_goes_when_it_is_old_a_page_at_a_time(hands: Hands) -> None:
+    for days, rows in ((91, 5), (89, 2)):
+        done_before(hands, days, rows)
+    assert prune_audit(0).on_sync(hands.conn) == [AuditPage(0, None)]
+    third = hands.value("select audit_id from pgflow.audit order by 1 offset 2 limit 1")
+    assert prune_audit(90, most=3).on_sync(hands.conn) == [AuditPage(3, third)]
+    assert prune_audit(90, third, most=3).on_sync(hands.conn) == [AuditPage(2, None)]
+    assert audited(hands) == 2
+    assert prune_audit(90).on_sync(hands.conn) == [AuditPage(0, None)]
+    later(hands, 2)
+    assert prune_audit(90).on_sync(hands.conn) == [AuditPage(2, None)]
+    assert prune_audit(90).on_sync(hands.conn) == [AuditPage(0, None)]
+
+
+def test_nobody_waits_for_who_prunes_the_audit(hands: Hands, connect: Connect) -> None:
+    done_before(hands, 91, 4)
+    other = connect()
+    with transaction(other):
+        assert prune_audit(90, most=2).on_sync(other)[0].deleted == 2
+        [rest] = waits_for_none(lambda: prune_audit(90).on_sync(hands.conn), hands.conn)
+        assert rest == AuditPage(2, None)
+        waits_for_none(lambda: done_before(hands, 0, 1), hands.conn)
+    assert audited(hands) == 1

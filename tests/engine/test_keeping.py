@@ -13,7 +13,7 @@ import pytest
 from stepwell import Client, NotFound, PayloadError, Stepwell, job
 from stepwell.cli.exits import Exit
 from stepwell.cli.main import run
-from stepwell.observe.events import RunsPruned, WorkerStarted
+from stepwell.observe.events import AuditPruned, RunsPruned, WorkerStarted
 from stepwell.settings import Settings
 from tests.engine.cli_programs import Command, working
 
@@ -83,6 +83,18 @@ async def test_settings_say_how_long_where_a_definition_does_not(workshop: Works
         pruned = await serving.events.first(RunsPruned)
         assert (pruned.runs, pruned.workers) == (3, 0)
         assert left(workshop) == {"kept": 3, "long": 3}
+
+
+async def test_a_worker_forgets_what_was_done_long_ago(workshop: Workshop) -> None:
+    await workshop.client.pause_queue("slow", actor="ann")
+    await workshop.client.resume_queue("slow", actor="bob")
+    workshop.rows("update pgflow.audit set at = at - interval '50 days' where actor = 'ann'")
+    async with workshop.worker(app=APP, audit_retention=0.0) as serving:
+        await serving.events.first(WorkerStarted)
+        assert len(await workshop.client.audit()) == 2
+    async with workshop.worker(app=APP, audit_retention=49.0) as serving:
+        assert (await serving.events.first(AuditPruned)).rows == 1
+    assert [entry.actor for entry in await workshop.client.audit()] == ["bob"]
 
 
 async def test_the_client_prunes_at_once(workshop: Workshop) -> None:
@@ -177,7 +189,10 @@ async def test_the_command_line_prunes(
         assert command("--older-than", "45d") == (Exit.OK, "")
         assert command("--older-than", "35d", "--flow", "long") == (Exit.OK, "3 long\n")
         code, out = command("--json")
-        assert (code, json.loads(out)) == (Exit.OK, {"deleted": {"short": 3}})
+        assert (code, json.loads(out)) == (
+            Exit.OK,
+            {"deleted": {"short": 3}, "refused": []},
+        )
         assert command("--older-than", "30")[0] == Exit.USAGE
         assert command("--flow", "nothing")[0] == Exit.FAILED
 

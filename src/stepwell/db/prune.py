@@ -40,6 +40,14 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditPage:
+    """Where to go on behind; `last_id` is None when there is no more."""
+
+    deleted: int
+    last_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Noted:
     done: str | None
 
@@ -65,6 +73,16 @@ def prune_runs(
         " after_start => %s::timestamptz, after_run => %s::uuid)",
         (flow_slug, before, after_start, after_run),
         Page,
+    )
+
+
+def prune_audit(days: float, after: int = 0, most: int = 1000) -> Call[AuditPage]:
+    """Forget the oldest rows of the audit that are older than that, some at a time."""
+    return Call(
+        "select * from pgflow.prune_audit("
+        "days => %s::float8, after => %s::bigint, most => %s::int)",
+        (days, after, most),
+        AuditPage,
     )
 
 

@@ -302,6 +302,13 @@ class RunsPruned(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class AuditPruned(Event):
+    """Rows of the audit that were older than it is kept are gone."""
+
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunsArchived(Event):
     """The app's archive has ended runs; `deleted` of them went, others were changed meanwhile."""
 

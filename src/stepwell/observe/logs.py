@@ -43,6 +43,7 @@ LEVELS: dict[type[Event], int] = {
     events.StarterSuccess: logging.INFO,
     events.StarterReady: logging.INFO,
     events.RunsPruned: logging.INFO,
+    events.AuditPruned: logging.INFO,
     events.RunsArchived: logging.INFO,
     events.ArchiveFailed: logging.ERROR,
     events.RunNotArchived: logging.ERROR,

@@ -12,8 +12,9 @@ from stepwell.db import maintain
 from stepwell.db.events import prune_events
 from stepwell.db.link import Link
 from stepwell.db.prune import prune as prune_some
+from stepwell.db.prune import prune_audit as prune_audit_rows
 from stepwell.observe.emit import emit
-from stepwell.observe.events import RunsPruned, TasksReclaimed
+from stepwell.observe.events import AuditPruned, RunsPruned, TasksReclaimed
 
 AT_ONCE = 1000
 SOONEST = 0.002
@@ -86,24 +87,41 @@ async def tidy(link: Link, every: float, due: Callable[[Sequence[str]], None]) -
         await asyncio.sleep(every)
 
 
-async def prune(connected: Callable[[], AbstractAsyncContextManager[Link]], days: float) -> None:
-    """Let go of what ended long ago, a bit at a time. It has a connection of its own while it does:
-    a large run takes a while, and timers are on time."""
+async def prune(
+    connected: Callable[[], AbstractAsyncContextManager[Link]], days: float, audit_days: float
+) -> None:
+    """Let go of what ended or was done long ago, a bit at a time. It has a connection of its own
+    while it does: a large run takes a while, and timers are on time."""
     while True:
-        rest = await prune_round(connected, days)
+        async with connected() as link:
+            rest = await prune_round(link, days)
+            await prune_audit(link, audit_days)
         await asyncio.sleep(rest)
 
 
-async def prune_round(
-    connected: Callable[[], AbstractAsyncContextManager[Link]], days: float
-) -> float:
+async def prune_round(link: Link, days: float) -> float:
     """Answers with the seconds until there is more to do."""
-    async with connected() as link:
-        while True:
-            began = time.monotonic()
-            swept = (await link.run(prune_some(days)))[0]
-            if swept.deleted or swept.workers:
-                emit(RunsPruned(swept.deleted, swept.workers))
-            if swept.again:
-                return swept.again
-            await asyncio.sleep(max(time.monotonic() - began, BREATH))  # half of the time at most
+    while True:
+        began = time.monotonic()
+        swept = (await link.run(prune_some(days)))[0]
+        if swept.deleted or swept.workers:
+            emit(RunsPruned(swept.deleted, swept.workers))
+        if swept.again:
+            return swept.again
+        await breath(began)
+
+
+async def prune_audit(link: Link, days: float) -> None:
+    last: int | None = 0 if days else None
+    while last is not None:
+        began = time.monotonic()
+        swept = (await link.run(prune_audit_rows(days, last)))[0]
+        if swept.deleted:
+            emit(AuditPruned(swept.deleted))
+        last = swept.last_id
+        await breath(began)
+
+
+async def breath(began: float) -> None:
+    """Half of the time at most is a sweep at work."""
+    await asyncio.sleep(max(time.monotonic() - began, BREATH))

@@ -191,7 +191,7 @@ class Incarnation:
         yield chores.tidy(link, settings.lease * BEAT, self._due)
         yield self._pokes.send(link)
         yield self._notes.run()
-        yield chores.prune(self._link, settings.retention)
+        yield chores.prune(self._link, settings.retention, settings.audit_retention)
         if archive := self._bindings.archive:
             archivist = Archivist(archive, self.id, self._bindings.archived)
             yield archivist.run(self._link, settings.retention)

@@ -1477,6 +1477,10 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: prune_audit(double precision, bigint, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: prune_data_older_than(interval); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 

@@ -15,7 +15,7 @@ INDEX = re.compile(
 KEY = re.compile(r"constraint (\w+) (primary key|unique) (\([^)]*\))")
 TABLE = re.compile(r"(?:create|alter) table pgflow\.(\w+)(.*?);", re.DOTALL)
 GROWING = {  # what to do about tables that no sweep keeps short
-    "audit": "delete from pgflow.audit where at < now() - interval '1 year';",
+    "audit": "start a worker: each forgets rows that are older than `audit_retention` says",
     "dead_letters": "stepwell queues forget QUEUE --all",
     "runs": "stepwell prune --older-than 30d; and see `retention`",
     "step_tasks": "stepwell prune --older-than 30d; and see `retention`",
