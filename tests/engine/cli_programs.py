@@ -23,7 +23,7 @@ from stepwell.worker.worker import Worker
 
 Answer = tuple[int, str, str]  # exit code, stdout, stderr
 Command = Callable[..., Answer]
-PATIENCE = 30.0  # seconds; a machine under load starts a Python slowly
+PATIENCE = 60.0  # seconds; a machine under load starts a Python slowly
 _number = itertools.count()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import psycopg
 from psycopg import Connection
 
 from stepwell import Flow
@@ -46,3 +47,25 @@ class Worker:
 
     def fail(self, message: str = "boom") -> None:
         self.hands.fail(self.claim(), message, permanent=True)
+
+
+class Ears:
+    """Hears whom a database wakes."""
+
+    def __init__(self, conn: psycopg.Connection[Any]) -> None:
+        self._conn = conn
+        conn.execute("listen stepwell")
+
+    def heard(self, end: str = "end") -> list[str]:
+        """What was told so far: all that was committed before is told before what we tell now."""
+        with psycopg.connect(self._conn.info.dsn, autocommit=True) as other:
+            other.execute("select pg_notify('stepwell', %s)", (end,))
+        found: list[str] = []
+        for told in self._conn.notifies(timeout=60):
+            if told.payload == end:
+                return found
+            found.append(told.payload)
+        raise AssertionError("the end was never told")
+
+    def until(self, queue: str) -> None:
+        assert any(told.payload == queue for told in self._conn.notifies(timeout=60))

@@ -14,9 +14,10 @@ import pytest
 from psycopg import AsyncConnection
 
 from stepwell import Client, Conflict, Flow, NotFound, PayloadError, SchemaError, SettingsError
+from stepwell.client import wakes
 from stepwell.define.ids import new_run_id
 
-from .client_hands import Worker, single
+from .client_hands import Ears, Worker, single
 
 orders = single()
 others = single("others")
@@ -100,21 +101,22 @@ async def test_your_transaction_goes_on_after_a_start(client: Client, dsn: str) 
         assert await count(client) == 1500
 
 
-async def test_w15_workers_hear_of_a_start_once_it_is_committed(client: Client, dsn: str) -> None:
+async def test_w15_workers_hear_of_a_start_once_it_is_committed(
+    client: Client, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wakes, "WINDOW", 5.0)  # the starts do not outlast many of them
     flow = single("orders", queue="parcels")
-    async with (
-        await AsyncConnection.connect(dsn, autocommit=True) as ears,
-        await AsyncConnection.connect(dsn) as conn,
-    ):
-        await ears.execute("listen stepwell")
-        await client.start(flow, 1, conn=conn)
-        assert [n async for n in ears.notifies(timeout=0.05)] == []
-        await conn.commit()
-        assert [n.payload async for n in ears.notifies(timeout=2, stop_after=1)] == ["parcels"]
+    with psycopg.connect(dsn, autocommit=True) as other:
+        ears = Ears(other)
+        async with await AsyncConnection.connect(dsn) as conn:
+            await client.start(flow, 1, conn=conn)
+            assert ears.heard() == []
+            await conn.commit()
+        assert ears.heard() == ["parcels"]
         for n in range(100):
             await client.start(flow, n)
         await client.close()
-        heard = [n.payload async for n in ears.notifies(timeout=0.3)]
+        heard = ears.heard()
         assert set(heard) == {"parcels"}
         assert 2 <= len(heard) <= 50  # far fewer than starts
 

@@ -28,7 +28,7 @@ from .alchemy import client as client
 from .alchemy import engine as engine
 from .alchemy import sync_client as sync_client
 from .alchemy import sync_engine as sync_engine
-from .client_hands import single
+from .client_hands import Ears, single
 
 django_settings: Any = django.conf.settings
 django_db: Any = django.db  # they have no types
@@ -41,28 +41,6 @@ def send(user_id: int) -> None: ...
 
 @job(queue="post")
 def deliver(user_id: int) -> None: ...
-
-
-class Ears:
-    """Hears whom a database wakes."""
-
-    def __init__(self, conn: psycopg.Connection[Any]) -> None:
-        self._conn = conn
-        conn.execute("listen stepwell")
-
-    def heard(self, end: str = "end") -> list[str]:
-        """What was told so far: all that was committed before is told before what we tell now."""
-        with psycopg.connect(self._conn.info.dsn, autocommit=True) as other:
-            other.execute("select pg_notify('stepwell', %s)", (end,))
-        found: list[str] = []
-        for told in self._conn.notifies(timeout=60):
-            if told.payload == end:
-                return found
-            found.append(told.payload)
-        raise AssertionError("the end was never told")
-
-    def until(self, queue: str) -> None:
-        assert any(told.payload == queue for told in self._conn.notifies(timeout=60))
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ from stepwell.client.definition import output_type_of
 from stepwell.db.commit import Entry
 from stepwell.define.payload import encode
 
-from .client_hands import Worker, single
+from .client_hands import Ears, Worker, single
 
 orders = single()
 reports = ConcurrencyLimit("reports", 5)
@@ -387,15 +387,15 @@ async def test_a_misspelt_choice_is_no_choice(client: Client) -> None:
 
 
 async def test_workers_of_the_queue_that_was_named_hear_of_it(client: Client, dsn: str) -> None:
-    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as ears:
+    with psycopg.connect(dsn, autocommit=True) as conn:
         await client.enqueue(tidy.call())
         await asyncio.sleep(0.1)
-        await ears.execute("listen stepwell")
+        ears = Ears(conn)
         await client.enqueue(tidy.call(), queue="slow")
-        assert [n.payload async for n in ears.notifies(timeout=2, stop_after=1)] == ["slow"]
+        assert ears.heard() == ["slow"]
         await client.enqueue_many([tidy.call(), send.call(1)], delay=60)
         await client.close()
-        assert {n.payload async for n in ears.notifies(timeout=0.3)} == {"tidy", "mail"}
+        assert set(ears.heard()) == {"tidy", "mail"}
 
 
 async def test_a_database_made_anew_is_noticed_for_all(client: Client, dsn: str) -> None:

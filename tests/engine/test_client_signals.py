@@ -27,7 +27,7 @@ from stepwell.client.signals import message_of
 from stepwell.db.commit import Entry
 from stepwell.define.payload import encode
 
-from .client_hands import Worker, single
+from .client_hands import Ears, Worker, single
 
 
 class Checkout(Machine):
@@ -204,17 +204,15 @@ async def test_w15_who_waits_is_woken_once_it_is_committed(
 ) -> None:
     await client.start(Checkout(order=1), key="k")
     park(worker)
-    async with (
-        await AsyncConnection.connect(dsn, autocommit=True) as ears,
-        await AsyncConnection.connect(dsn) as conn,
-    ):
+    with psycopg.connect(dsn, autocommit=True) as other:
         await asyncio.sleep(0.1)
-        await ears.execute("listen stepwell")
-        await client.signal("k", "other")
-        await client.signal("k", "paid", conn=conn)
-        assert [n async for n in ears.notifies(timeout=0.1)] == []
-        await conn.commit()
-        assert [n.payload async for n in ears.notifies(timeout=2, stop_after=1)] == ["checkout"]
+        ears = Ears(other)
+        async with await AsyncConnection.connect(dsn) as conn:
+            await client.signal("k", "other")
+            await client.signal("k", "paid", conn=conn)
+            assert ears.heard() == []
+            await conn.commit()
+        assert ears.heard() == ["checkout"]
 
 
 def test_the_blocking_client_signals_too(dsn: str) -> None:

@@ -8,12 +8,11 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 
 from stepwell import Client, Conflict, NotFound, PayloadError, RunCancelled, Settings, job
 
-from .client_hands import Worker, single
+from .client_hands import Ears, Worker, single
 
 orders = single()
 
@@ -118,16 +117,16 @@ async def test_workers_hear_of_what_may_go_on(client: Client, dsn: str) -> None:
     run = await client.start(orders, 1)
     await run.pause()
     await client.pause_queue("orders")
-    async with await AsyncConnection.connect(dsn, autocommit=True) as ears:
+    with psycopg.connect(dsn, autocommit=True) as conn:
         await asyncio.sleep(0.1)
-        await ears.execute("listen stepwell")
+        ears = Ears(conn)
         for steer in (run.resume, run.cancel, run.retry, run.restart):
             await steer()
-            await asyncio.sleep(0.1)
-            heard = [n.payload async for n in ears.notifies(timeout=0.2)]
+            await asyncio.sleep(0.1)  # what is put off is sent after the window
+            heard = ears.heard()
             assert set(heard) == (set() if steer == run.cancel else {"orders"}), steer
         await client.resume_queue("orders")
-        assert [n.payload async for n in ears.notifies(timeout=2, stop_after=1)] == ["orders"]
+        assert ears.heard() == ["orders"]
 
 
 async def test_what_is_not_there_cannot_be_steered(client: Client) -> None:

@@ -25,9 +25,10 @@ from stepwell import (
     Settings,
     SyncClient,
 )
+from stepwell.client import wakes
 from stepwell.client.sync.run import SyncRun
 
-from .client_hands import Worker, single
+from .client_hands import Ears, Worker, single
 
 orders = single()
 
@@ -155,17 +156,20 @@ def test_a_schema_of_somebody_else(empty_dsn: str) -> None:
             client.start("orders", 1, conn=conn)
 
 
-def test_threads_share_a_client(client: SyncClient, dsn: str) -> None:
-    with psycopg.connect(dsn, autocommit=True) as ears, ThreadPoolExecutor(20) as threads:
+def test_threads_share_a_client(
+    client: SyncClient, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wakes, "WINDOW", 5.0)  # the starts do not outlast many of them
+    with psycopg.connect(dsn, autocommit=True) as conn, ThreadPoolExecutor(20) as threads:
         client.start(orders, 0)
 
         def begin(n: int) -> SyncRun[Any]:
             return client.start(orders, n, key=f"k{n % 50}")
 
-        ears.execute("listen stepwell")
+        ears = Ears(conn)
         runs = list(threads.map(begin, range(200)))
         client.close()
-        heard = [notice.payload for notice in ears.notifies(timeout=0.2)]
+        heard = ears.heard()
     assert sum(run.created for run in runs) == len({run.id for run in runs}) == 50
     assert set(heard) == {"orders"}
     assert len(heard) < 30

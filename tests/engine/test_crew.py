@@ -110,7 +110,7 @@ def test_four_processes_serve_and_one_that_is_killed_is_replaced(
     start: Start, dsn: str, tmp_path: Path
 ) -> None:
     port = free_ports(5)
-    options = ("--concurrency", "2", "--lease", "2", "--health-port", str(port))
+    options = ("--concurrency", "2", "--lease", "5", "--health-port", str(port))
     program = start(APP, 4, *options)
     program.wait_for("WorkerStarted", 4)
     until(lambda: health(port, "/ready")[0] == 200, f"all four are ready: {program.lines}")
@@ -164,7 +164,7 @@ def test_a_second_signal_does_not_wait_for_what_runs(start: Start, dsn: str) -> 
 
 
 def test_a_drained_process_is_replaced_by_one_with_the_code_of_now(start: Start, dsn: str) -> None:
-    program = start(APP, 2)
+    program = start(APP, 2, "--lease", "6")
     program.wait_for("WorkerStarted", 2)
     with Client.sync(dsn) as client:
         [second] = [each for each in client.workers() if each.name == "crew-2"]

@@ -109,7 +109,7 @@ async def test_a_thread_that_was_given_up_still_counts(workshop: Workshop) -> No
 
 
 async def test_names_in_the_settings_that_nothing_has_are_told(workshop: Workshop) -> None:
-    settings = {"queues": "heavy,hevay", "flow_concurrency": "heavy=2,lihgt=1", "lease": 3.0}
+    settings = {"queues": "heavy,hevay", "flow_concurrency": "heavy=2,lihgt=1", "lease": 6.0}
     async with workshop.worker(app=app, **settings) as serving:
         await serving.events.first(SettingUnused, 2)
     told = [(e.setting, e.name) for e in serving.events.of(SettingUnused)]

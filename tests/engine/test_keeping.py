@@ -118,7 +118,7 @@ async def test_the_client_prunes_at_once(workshop: Workshop) -> None:
 
 
 async def test_the_sync_client_does_the_same(workshop: Workshop) -> None:
-    async with workshop.worker(app=APP, lease=3.0) as serving:
+    async with workshop.worker(app=APP, lease=6.0) as serving:
         await some_runs(workshop)
 
         def by_hand() -> None:
@@ -145,7 +145,7 @@ async def test_retention_of_the_clients_settings_counts_for_it(workshop: Worksho
 
 
 async def test_a_worker_that_is_told_to_go_ends_what_runs(workshop: Workshop) -> None:
-    async with workshop.worker(app=APP, lease=3.0) as one, workshop.worker(app=APP) as other:
+    async with workshop.worker(app=APP, lease=6.0) as one, workshop.worker(app=APP) as other:
         first = (await one.events.first(WorkerStarted)).worker_id
         assert await workshop.client.drain(first) == [first]
         await one.stopped(PATIENCE)

@@ -48,7 +48,7 @@ async def test_a_large_result_is_written_and_one_that_is_too_large_says_so(
 ) -> None:
     workshop.rows("select * from pgflow.set_payload_limits(max_payload => 50000000)")
     most = 30 * MEGABYTE
-    async with workshop.worker(bulky, slight, lease=3.0, max_payload=most) as serving:
+    async with workshop.worker(bulky, slight, lease=5.0, max_payload=most) as serving:
         start = workshop.client.start
         large = [await start(bulky, 20 * MEGABYTE), await start(bulky, 2 * MEGABYTE)]
         await serving.events.first(TaskSucceeded, 2)

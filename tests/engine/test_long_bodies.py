@@ -16,7 +16,7 @@ from stepwell.observe.events import OutcomeDropped, TaskStarted, WorkerLapsed
 from .workshop import Workshop
 
 PATIENCE = 30.0
-LEASE = 3.0
+LEASE = 5.0
 TOLD: Counter[str] = Counter()
 IN_THREADS: list[Any] = []
 

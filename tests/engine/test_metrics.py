@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 import urllib.request
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -73,6 +74,10 @@ class Page:
 
     def has(self, wanted: Iterable[tuple[str, Mapping[str, str], float]]) -> bool:
         return all(self.value(name, **labels) == value for name, labels, value in wanted)
+
+
+def told_by(registry: prometheus_client.CollectorRegistry) -> Page:
+    return Page(prometheus_client.generate_latest(registry).decode())
 
 
 def fetched(port: int) -> Page:
@@ -197,9 +202,12 @@ async def test_workers_share_the_registry_of_their_program(
     monkeypatch.setattr(prometheus_client, "REGISTRY", registry)
     async with workshop.worker(torn, metrics="shared"), workshop.worker(torn, metrics="shared"):
         await (await workshop.client.start(torn, 1)).result(timeout=60)
-        page = Page(prometheus_client.generate_latest(registry).decode())
+        ended = {"flow": "torn", "kind": "flow", "status": "completed"}
+        async with asyncio.timeout(60):  # it is told of when its commit is answered
+            while not (page := told_by(registry)).value("runs_ended_total", **ended):
+                await asyncio.sleep(0.02)
     assert page.value("worker_concurrency") == 20
-    assert page.value("runs_ended_total", flow="torn", kind="flow", status="completed") == 1
+    assert page.value("runs_ended_total", **ended) == 1
 
 
 def test_labels_are_bounded_and_a_lost_database_says_nothing(
@@ -290,13 +298,22 @@ def test_each_process_has_metrics_of_its_own(dsn: str, tmp_path: Path) -> None:
             runs = [client.start("greet", "ada") for _ in range(6)]
             for run in runs:
                 run.result(timeout=60)
+        until_ended(6, port + 1, port + 2)
         pages = [fetched(port + number) for number in (1, 2)]
         with pytest.raises(HTTPError, match="404"):
             fetched(port)
     finally:
         program.close()
-    ended = [
-        page.value("runs_ended_total", flow="greet", kind="flow", status="completed")
-        for page in pages
-    ]
-    assert sum(each or 0 for each in ended) == 6
+    assert sum(map(ended_on, pages)) == 6
+
+
+def ended_on(page: Page) -> float:
+    return page.value("runs_ended_total", flow="greet", kind="flow", status="completed") or 0
+
+
+def until_ended(runs: int, *ports: int) -> None:
+    """A run is counted when its commit is answered; by then its client may know of its end."""
+    end = time.monotonic() + 60
+    while sum(ended_on(fetched(port)) for port in ports) < runs:
+        assert time.monotonic() < end, "not all were counted"
+        time.sleep(0.05)

@@ -95,12 +95,14 @@ def ask(dsn: str, query: str, run_id: UUID | None = None) -> list[dict[str, Any]
 
 @asynccontextmanager
 async def working(dsn: str, *flows: Flow[Any, Any]) -> AsyncGenerator[Client]:
-    worker = Worker(flows, Settings(dsn=dsn))
+    worker = Worker(flows, Settings(dsn=dsn, lease=12.0))  # a beat every two seconds
     serving = asyncio.create_task(worker.run())
     async with Client(dsn) as client:
-        yield client
-    worker.stop()
-    await serving
+        try:
+            yield client
+        finally:
+            worker.stop()
+            await serving
 
 
 async def test_the_article_is_read_with_the_queries_of_pgflow(dsn: str) -> None:

@@ -115,7 +115,7 @@ async def test_a_slot_that_is_free_again_is_filled_without_a_poll(workshop: Work
     """A full worker looks as soon as it is full no more, also after failures and timeouts."""
     held: dict[int, int] = {}
 
-    @job(name="rough", max_attempts=2, base_delay=0, timeout=1, jitter=0.0)
+    @job(name="rough", max_attempts=2, base_delay=0, timeout=2, jitter=0.0)
     async def rough(n: int) -> int:
         held[n] = held.get(n, 0) + 1
         if n % 3 == 1 and held[n] == 1:

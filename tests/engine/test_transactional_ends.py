@@ -50,7 +50,7 @@ def wrote(workshop: Workshop) -> set[str]:
     return {what for (what,) in workshop.rows("select what from wrote")}
 
 
-slow = Flow[str, Any]("slow", max_attempts=1, timeout=1)
+slow = Flow[str, Any]("slow", max_attempts=1, timeout=2)
 
 
 @slow.step(transactional=True)
@@ -357,7 +357,7 @@ async def test_a_heartbeat_between_the_commit_and_its_answer_takes_nothing_back(
         return answer
 
     monkeypatch.setattr(Trunk, "execute", answered_late)
-    async with workshop.worker(beaten, lease=3.0) as serving:
+    async with workshop.worker(beaten, lease=6.0) as serving:
         run = await workshop.client.start(beaten)
         assert await run.result(PATIENCE) == {"quick": "done"}
         await serving.events.first(TaskSucceeded)

@@ -103,13 +103,15 @@ async def test_no_more_than_concurrency_run_at_once(workshop: Workshop) -> None:
     @flow.step
     def blocking(flow_input: int) -> None:
         change("sync", +1)
-        time.sleep(0.01)
+        while most["sync"] < 3:  # the first stay until there is a crowd
+            time.sleep(0.005)
         change("sync", -1)
 
     @flow.step
     async def waiting(flow_input: int) -> None:
         change("async", +1)
-        await asyncio.sleep(0.01)
+        while most["all"] < 5:
+            await asyncio.sleep(0.005)
         change("async", -1)
 
     async with workshop.worker(flow, concurrency=7, threads=3):

@@ -242,7 +242,7 @@ async def test_a_slot_is_free_only_when_the_body_of_a_lost_claim_has_ended(
     workshop: Workshop, body: Any
 ) -> None:
     spans.clear()
-    async with workshop.worker(app=Stepwell(jobs=[body]), lease=1.2) as serving:
+    async with workshop.worker(app=Stepwell(jobs=[body]), lease=6.0) as serving:
         first = await workshop.client.enqueue(body.call(name="first"))
         await serving.events.first(TaskStarted)
         second = await workshop.client.enqueue(body.call(name="second"))
@@ -299,4 +299,4 @@ async def test_the_worker_of_another_queue_hears_of_its_children(workshop: Works
         workshop.worker(app=app, queues="mail", poll=60.0),
     ):
         run = await workshop.client.start(Sender())
-        assert await run.result(5) == "to ada"
+        assert await run.result(15) == "to ada"

@@ -8,10 +8,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from stepwell import Flow, RunFailed
+from stepwell import Context, Flow, RunFailed
 from stepwell.observe.events import OutcomeHeld
 
-from .workshop import Workshop
+from .workshop import PATIENCE, Workshop
 
 
 def single(slug: str, **options: Any) -> Flow[int, Any]:
@@ -25,31 +25,34 @@ def single(slug: str, **options: Any) -> Flow[int, Any]:
 
 
 async def test_a_held_run_keeps_nobody_else_waiting(workshop: Workshop) -> None:
-    flow = Flow[float, Any]("slow", max_attempts=1, timeout=30)
-    begun: list[float] = []
+    flow = Flow[int, Any]("slow", max_attempts=1, timeout=60)
+    begun: list[int] = []
+    held = asyncio.Event()
 
     @flow.step
-    async def nap(flow_input: float) -> float:
+    async def work(flow_input: int) -> int:
         begun.append(flow_input)
-        await asyncio.sleep(flow_input)
+        if flow_input < 3:
+            await held.wait()  # else the outcome can be written before the run is held
         return flow_input
 
     async with workshop.worker(flow) as serving:
-        held = await workshop.client.start_many(flow, [0.3] * 3)
+        runs = await workshop.client.start_many(flow, range(3))
         while len(begun) < 3:
             await asyncio.sleep(0.01)
         with psycopg.connect(workshop.dsn) as holder:
             holder.execute(
                 "select from pgflow.runs where run_id = any (%s) for update",
-                ([run.id for run in held],),
+                ([run.id for run in runs],),
             )
+            held.set()
             await serving.events.first(OutcomeHeld)
             for _ in range(3):
-                other = await workshop.client.start(flow, 0.0)
-                assert await other.result(4) == {"nap": 0.0}
+                other = await workshop.client.start(flow, 3)
+                assert await other.result(PATIENCE) == {"work": 3}
             holder.rollback()
-        for run in held:
-            assert await run.result(5) == {"nap": 0.3}
+        for number, run in enumerate(runs):
+            assert await run.result(PATIENCE) == {"work": number}
     assert workshop.rows("select count(*) from pgflow.attempts") == [(0,)]
 
 
@@ -74,7 +77,7 @@ async def test_a_short_lock_timeout_refuses_no_outcome(workshop: Workshop) -> No
             await serving.events.first(OutcomeHeld)
             await asyncio.sleep(1.5)
             holder.rollback()
-        assert await run.result(5) == {"work": 42}
+        assert await run.result(PATIENCE) == {"work": 42}
     assert workshop.rows("select count(*) from pgflow.attempts") == [(0,)]
 
 
@@ -83,7 +86,7 @@ async def test_a_step_added_in_sql_stops_no_worker(workshop: Workshop) -> None:
     async with workshop.worker(flow, other) as serving:
         workshop.rows("select * from pgflow.add_step('grown', 'extra', array['work'])")
         grown = await workshop.client.start("grown", 1)
-        assert await (await workshop.client.start(other, 2)).result(5) == {"work": 2}
+        assert await (await workshop.client.start(other, 2)).result(PATIENCE) == {"work": 2}
         assert not serving.task.done()
         assert (await grown.info()).status == "started"  # nobody has code for it
 
@@ -98,15 +101,15 @@ async def test_a_step_added_to_a_version_with_runs_makes_a_version(workshop: Wor
     )
     assert counts == [(1, 1), (2, 2)]
     async with workshop.worker(flow):
-        assert await run.result(5) == {"work": 1}
+        assert await run.result(PATIENCE) == {"work": 1}
 
 
 async def test_a_changed_queue_leaves_no_run_behind(workshop: Workshop) -> None:
     before = await workshop.client.start(single("moved"), 1)
     async with workshop.worker(single("moved", queue="fast")):
-        assert await before.result(5) == {"work": 1}
+        assert await before.result(PATIENCE) == {"work": 1}
         after = await workshop.client.start(single("moved", queue="fast"), 2)
-        assert await after.result(5) == {"work": 2}
+        assert await after.result(PATIENCE) == {"work": 2}
     queues = workshop.rows("select queue from pgflow.step_tasks order by message_id")
     assert queues == [("moved",), ("fast",)]
 
@@ -138,20 +141,26 @@ async def test_new_code_gets_the_input_of_old_runs(workshop: Workshop) -> None:
 
     run = await workshop.client.start(old, {"n": 41})
     async with workshop.worker(new):
-        assert await run.result(5) == {"second": 42}
+        assert await run.result(PATIENCE) == {"second": 42}
 
 
 async def test_every_element_that_failed_is_on_record(workshop: Workshop) -> None:
     flow = Flow[list[int], Any]("sixfold", max_attempts=2, base_delay=0)
 
+    all_failed = asyncio.Event()
+
     @flow.map
-    async def each(n: int) -> int:
+    async def each(n: int, ctx: Context) -> int:
+        if ctx.last_attempt:
+            await all_failed.wait()  # else one of them ends the run before the others have failed
         raise ValueError(f"no {n}")
 
     run = await workshop.client.start(flow, list(range(6)))
     async with workshop.worker(flow, concurrency=20):
+        await workshop.until("select 1 from pgflow.attempts having count(distinct task_index) = 6")
+        all_failed.set()
         with pytest.raises(RunFailed, match="ValueError: no"):
-            await run.result(5)
+            await run.result(PATIENCE)
     tried = workshop.rows("select task_index, count(*) from pgflow.attempts group by 1")
     assert len(tried) == 6
     assert all(count >= 1 for _, count in tried)
@@ -175,6 +184,6 @@ async def test_a_type_violation_is_an_attempt_of_its_own(workshop: Workshop) -> 
     run = await workshop.client.start(flow, 1)
     async with workshop.worker(flow):
         with pytest.raises(RunFailed, match="TypeViolation"):
-            await run.result(5)
+            await run.result(PATIENCE)
     types = workshop.rows("select error_type from pgflow.attempts order by attempt_id")
     assert types == [("ValueError",), ("TypeViolation",)]

@@ -69,7 +69,7 @@ async def test_lost_answers_lose_no_outcome_and_repeat_no_body(workshop: Worksho
         async with workshop.worker(flow, dsn=proxy.dsn, lease=30.0) as serving:
             runs = await workshop.client.start_many(flow, range(100))
             for number, run in enumerate(runs):
-                assert await run.result(15) == expected(number)
+                assert await run.result(45) == expected(number)
             assert proxy.cuts > 5
             assert serving.events.of(CommitFailed) == []
         print(f"{proxy.cuts} answers lost")
@@ -90,8 +90,8 @@ async def test_terminated_connections_come_back(workshop: Workshop) -> None:
                 " where datname = current_database() and pid <> pg_backend_pid()"
             )
         for number, run in enumerate(runs):
-            assert await run.result(15) == expected(number)
-        assert serving.events.of(DatabaseLost) != []
+            assert await run.result(45) == expected(number)
+        await serving.events.first(DatabaseLost)
     assert set(bodies.values()) == {1}
 
 
@@ -148,13 +148,15 @@ async def test_a_worker_that_lost_its_lease_begins_anew(workshop: Workshop) -> N
             return -1
         return len(attempts)
 
-    async with workshop.worker(flow, lease=1.8) as serving:
+    async with workshop.worker(flow, lease=6.0) as serving:
         run = await workshop.client.start(flow, 1)
         while not attempts:
             await asyncio.sleep(0.01)
-        workshop.rows("update pgflow.workers set last_heartbeat_at = now() - interval '1 hour'")
-        workshop.rows("select * from pgflow.reclaim_tasks()")
-        assert (await run.result(10))["work"] >= 2
+        workshop.rows(  # in one transaction: no heartbeat comes in between
+            "update pgflow.workers set last_heartbeat_at = now() - interval '1 hour';"
+            " do $$ begin perform pgflow.reclaim_tasks(); end $$"
+        )
+        assert (await run.result(15))["work"] >= 2
         await serving.events.first(OutcomeDropped)
         await serving.events.first(WorkerLapsed)
         await serving.events.first(WorkerStarted, 2)

@@ -56,13 +56,13 @@ async def test_fifty_running_tasks_end_and_are_written(workshop: Workshop) -> No
         await go.wait()
         return flow_input
 
-    async with workshop.worker(flow, concurrency=50) as serving:
+    async with workshop.worker(flow, concurrency=50, grace=15.0) as serving:
         runs = await workshop.client.start_many(flow, range(60))
         await serving.events.first(TaskStarted, 50)
         serving.stop()
         await serving.events.first(WorkerStopping)
         go.set()
-        await serving.stopped(5)
+        await serving.stopped()
         assert serving.events.of(WorkerStopped)[0].released == 0
     statuses = [(await run.info()).status for run in runs]
     assert (statuses.count("completed"), statuses.count("started")) == (50, 10)
@@ -96,7 +96,7 @@ async def test_what_outlasts_the_grace_goes_back_uncounted(workshop: Workshop) -
         await serving.events.first(TaskStarted, 2)
         began = time.monotonic()
         serving.stop()
-        await serving.stopped(5)
+        await serving.stopped()
         assert 0.3 <= time.monotonic() - began < 2
         assert len(serving.events.of(TaskReleased)) == 2
     assert stages(workshop) == UNCOUNTED * 2
@@ -117,7 +117,7 @@ async def test_stopping_at_once_does_not_wait_for_the_grace(workshop: Workshop) 
         await asyncio.sleep(0.2)
         assert not serving.task.done()
         serving.stop(now=True)
-        await serving.stopped(5)
+        await serving.stopped()
         assert time.monotonic() - began < 2
 
 
@@ -137,7 +137,7 @@ async def test_a_handler_that_swallows_its_cancellation_is_left_behind(workshop:
         await serving.events.first(TaskStarted)
         began = time.monotonic()
         serving.stop()
-        await serving.stopped(5)
+        await serving.stopped()
         assert time.monotonic() - began < 3
     assert stages(workshop) == UNCOUNTED
     end.set()
@@ -152,13 +152,13 @@ async def test_a_worker_is_drained_from_outside(workshop: Workshop) -> None:
     async def wait(flow_input: bool) -> None:
         await go.wait()
 
-    async with workshop.worker(flow, lease=2.0) as serving:
+    async with workshop.worker(flow, lease=6.0, grace=15.0) as serving:
         run = await workshop.client.start(flow, True)
         await serving.events.first(TaskStarted)
         workshop.rows("update pgflow.workers set deprecated_at = now()")
         await serving.events.first(WorkerStopping)
         go.set()
-        await serving.stopped(5)
+        await serving.stopped()
         assert (await run.info()).status == "completed"
 
 
@@ -189,12 +189,12 @@ async def test_cancelling_a_run_reaches_its_bodies(workshop: Workshop) -> None:
             told.append("stubborn")
         return "done anyway"
 
-    async with workshop.worker(flow, lease=1.8) as serving:
+    async with workshop.worker(flow, lease=6.0) as serving:
         run = await workshop.client.start(flow, True)
         await serving.events.first(TaskStarted, 3)
         assert await run.cancel("changed our mind")
         with pytest.raises(RunCancelled, match="changed our mind"):
-            await run.result(5)
+            await run.result(15)
         await serving.events.first(OutcomeDropped)
         while len(told) < 3:
             await asyncio.sleep(0.02)
@@ -223,7 +223,7 @@ async def test_what_a_stopping_worker_claims_last_is_not_begun(workshop: Worksho
             )
             serving.stop()
             await serving.events.first(WorkerStopping)
-        await serving.stopped(5)
+        await serving.stopped()
         assert not any(event.claimed for event in serving.events.of(BatchCommitted))
     assert begun == []
     assert stages(workshop) == UNCOUNTED
@@ -264,6 +264,6 @@ async def test_stopping_works_while_the_database_is_away(
             await serving.events.first(DatabaseLost)
             began = time.monotonic()
             serving.stop()
-            await serving.stopped(5)
+            await serving.stopped()
             assert time.monotonic() - began < 3
     assert workshop.rows("select stage from pgflow.step_tasks") == [("running",)]
