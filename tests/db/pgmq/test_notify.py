@@ -8,7 +8,7 @@ import pytest
 from tests.db.conftest import Connect
 from tests.db.hands import Hands
 from tests.db.shapes import single
-from tests.db.waiting import transaction, waits_for_none
+from tests.db.waiting import PATIENCE, held_up, transaction, waits_for_none
 
 from .queues import Queues
 
@@ -96,6 +96,49 @@ def test_who_enables_again_does_not_wait_for_who_sends(connect: Connect, listene
         waits_for_none(
             lambda: second.rows("select pgmq.enable_notify_insert('tasks')"), second.conn
         )
+
+
+def test_who_takes_an_announcement_back_leaves_the_next_one_to_others(
+    connect: Connect, listener: Queues
+) -> None:
+    """What was sent meanwhile is not announced by itself: listeners look now and then."""
+    listener.rows("select pgmq.enable_notify_insert('tasks', 60000)")
+    first, second = Queues(connect()), Queues(connect())
+    with first.conn.transaction(force_rollback=True):
+        first.send("tasks", 1)
+        waits_for_none(lambda: second.send("tasks", 2), second.conn)
+    assert heard(listener) == []
+    assert [message for (message,) in listener.rows("select message from pgmq.q_tasks")] == [2]
+    second.send("tasks", 3)
+    assert heard(listener) == [(CHANNEL, "")]
+
+
+def test_a_queue_that_is_not_there_is_named(listener: Queues) -> None:
+    with pytest.raises(psycopg.errors.UndefinedTable, match="There is no queue 'nobody'"):
+        listener.rows("select pgmq.enable_notify_insert('nobody')")
+    listener.rows("select pgmq.disable_notify_insert('nobody')")
+
+
+def test_a_queue_that_is_dropped_meanwhile_is_not_there(connect: Connect, listener: Queues) -> None:
+    first, second = Queues(connect()), Queues(connect())
+    with transaction(first.conn):
+        first.rows("select pgmq.drop_queue('tasks')")
+        late = held_up(
+            lambda: second.rows("select pgmq.enable_notify_insert('tasks')"),
+            second.conn,
+            first.conn,
+        )
+    with pytest.raises(psycopg.errors.UndefinedTable, match="There is no queue 'tasks'"):
+        late.result(PATIENCE)
+    with transaction(first.conn):
+        first.rows("select pgmq.create('tasks')")
+        late = held_up(
+            lambda: second.rows("select pgmq.enable_notify_insert('tasks')"),
+            second.conn,
+            first.conn,
+        )
+    late.result(PATIENCE)
+    assert listener.rows("select queue_name from pgmq.notify_insert_throttle") == [("tasks",)]
 
 
 def test_an_interval_below_zero_is_refused(listener: Queues) -> None:

@@ -2,25 +2,31 @@
 -- interval. Who is told reads until nothing is left, and looks again after the interval: what was sent meanwhile had no
 -- notification of its own.
 
--- Of several callers the shortest interval counts.
+-- Of several callers the shortest interval counts. Who drops the queue, or makes it, comes before or after.
 create or replace function pgmq.enable_notify_insert(queue_name text, throttle_interval_ms int default 250) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-  queue constant pgmq.meta := pgmq.queue_named(enable_notify_insert.queue_name);
-  relation constant text := pgmq.format_table_name(enable_notify_insert.queue_name, 'q');
+  queue pgmq.meta;
 begin
   if throttle_interval_ms < 0 then
     perform pgflow.raise('PF422', format('throttle_interval_ms is 0 or more, unlike %s', throttle_interval_ms));
   end if;
-  perform pgflow.hold_queue(queue.queue_name);
+  queue := pgmq.queue_named(enable_notify_insert.queue_name);
+  perform pgflow.hold_queue(coalesce(queue.queue_name, enable_notify_insert.queue_name));
+  queue := pgmq.queue_named(enable_notify_insert.queue_name);
+  if queue.queue_name is null then
+    raise undefined_table using              -- as with all else that is asked of an unknown queue
+      message = format('relation "pgmq.%s" does not exist', pgmq.format_table_name(enable_notify_insert.queue_name, 'q')),
+      hint = format('There is no queue %L: make it first with pgmq.create().', enable_notify_insert.queue_name);
+  end if;
   if queue.flow_slug is not null then
     insert into pgflow.announced (flow_slug) values (queue.flow_slug) on conflict do nothing;
   elsif not exists (
-    select from pg_catalog.pg_trigger t where t.tgrelid = format('pgmq.%I', relation)::regclass and t.tgname = 'notify_insert')
+    select from pg_catalog.pg_trigger t where t.tgrelid = format('pgmq.%I', 'q_' || queue.relation)::regclass and t.tgname = 'notify_insert')
   then                                       -- not again: it would wait for who is sending
     execute format(
       'create trigger notify_insert after insert on pgmq.%I for each statement execute function pgmq.notify_insert(%L)',
-      relation, queue.queue_name);
+      'q_' || queue.relation, queue.queue_name);
   end if;
   insert into pgmq.notify_insert_throttle as n (queue_name, throttle_interval_ms)
   values (queue.queue_name, enable_notify_insert.throttle_interval_ms)
@@ -58,7 +64,9 @@ begin
 end
 $$;
 
--- Who finds the row of a queue locked leaves it: somebody announces that queue in this moment.
+-- Who finds the row of a queue locked leaves it: somebody announces that queue in this moment, or goes back on it. Then the row is
+-- as it was, and the next insert is announced; what was left to it until then is found by who looks now and then, as all must: what
+-- is sent within the interval and committed long after it is announced by nobody.
 create or replace function pgmq.announce(names text[]) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
