@@ -9,6 +9,8 @@ import psycopg
 import pytest
 
 from stepwell import Context, Flow, RunFailed
+from stepwell.db.call import Call
+from stepwell.db.link import Link
 from stepwell.observe.events import OutcomeHeld
 
 from .workshop import PATIENCE, Workshop
@@ -89,6 +91,42 @@ async def test_a_step_added_in_sql_stops_no_worker(workshop: Workshop) -> None:
         assert await (await workshop.client.start(other, 2)).result(PATIENCE) == {"work": 2}
         assert not serving.task.done()
         assert (await grown.info()).status == "started"  # nobody has code for it
+
+
+async def test_what_was_claimed_with_a_step_without_code_does_not_wait_for_it(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would have no place yet and be known to nobody: another turn would take its place, and one
+    that looks for claims of lost answers would give it back while it begins."""
+    flow = Flow[int, Any]("mixed")
+    begun, giving_back, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    run_call = Link.run
+
+    async def held_up(link: Link, call: Call[Any]) -> list[Any]:
+        if "release_tasks" in call.sql:
+            giving_back.set()
+            await go_on.wait()
+        return await run_call(link, call)
+
+    @flow.step
+    async def work(flow_input: int) -> int:
+        begun.set()
+        return flow_input
+
+    monkeypatch.setattr(Link, "run", held_up)
+    async with workshop.worker(flow):
+        workshop.rows("select * from pgflow.add_step('mixed', 'extra')")  # a root too
+        await workshop.client.start("mixed", 1)
+        async with asyncio.timeout(PATIENCE):
+            await giving_back.wait()
+            await begun.wait()
+        go_on.set()
+        await workshop.until(
+            "select 1 from pgflow.step_states where step_slug = 'work' and status = 'completed'"
+        )
+        await workshop.until(
+            "select 1 from pgflow.step_tasks where step_slug = 'extra' and stage = 'ready'"
+        )
 
 
 async def test_a_step_added_to_a_version_with_runs_makes_a_version(workshop: Workshop) -> None:

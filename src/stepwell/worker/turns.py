@@ -143,15 +143,16 @@ class Turns:
         if strange:  # somebody added a step to a version that we serve
             self._lanes.forget({task.version_id for task in strange})
         unwanted = turn.tasks if desk.closing else strange
+        wanted = tuple(task for task in turn.tasks if task not in unwanted)
+        # before anything is awaited: else the other loop takes their places, or gives them back
+        self._settle(batch, replace(turn, tasks=wanted), ask, time.perf_counter() - began)
         if unwanted:
-            turn = await self._give_back(link, turn, unwanted)
-        self._settle(batch, turn, ask, time.perf_counter() - began)
+            await self._give_back(link, unwanted)
 
-    async def _give_back(self, link: Link, turn: Turn, tasks: Sequence[Task]) -> Turn:
+    async def _give_back(self, link: Link, tasks: Sequence[Task]) -> None:
         """What was claimed while the worker was told to stop, or has no code here, is not begun."""
         tokens = [task.claim_token for task in tasks]
         await link.run(claim.release_tasks([task.message_id for task in tasks], tokens))
-        return replace(turn, tasks=tuple(t for t in turn.tasks if t.claim_token not in tokens))
 
     def _settle(self, batch: list[Ended], turn: Turn, ask: Ask, seconds: float) -> None:
         for ended in batch:
