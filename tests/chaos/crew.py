@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Self
 
 from .journal import rooms_of
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 ROOT = Path(__file__).parents[2]
 
 

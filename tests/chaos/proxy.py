@@ -31,6 +31,10 @@ class Proxy:
             writer.close()
             return
         both = {writer, server_writer}
+        if self.refusing:  # since just now, when there was nothing to cut yet
+            for end in both:
+                end.close()
+            return
         self._open |= both
         conversation = Conversation(self, writer, server_writer)
         relays = {

@@ -18,7 +18,7 @@ from tests.chaos.rolling import Parcel, Parcel2, greet, greet_2, sweep
 
 from .workshop import Workshop, workshop_on
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)  # programs, on a busy machine
 OLD = ["old pack", "old weigh", "old ship"]
 NEW = "new weigh, new pack, new insure, new ship"
 UNTOUCHED = """
@@ -64,7 +64,7 @@ async def send(workshop: Workshop, runs: list[Run[Any]]) -> None:
 
 
 async def outputs(runs: list[Run[Any]]) -> list[Any]:
-    return [await run.result(15) for run in runs]
+    return [await run.result(45) for run in runs]
 
 
 def ran(crew: Crew, *members: Member) -> set[str]:

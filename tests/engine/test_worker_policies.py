@@ -111,8 +111,8 @@ async def test_the_pause_is_what_the_error_says(workshop: Workshop) -> None:
         assert NEVER.total_seconds() - 3600 < delay <= NEVER.total_seconds()
 
         await serving.events.first(QueueOpened)
-        await client.send("tasks", "later")
-        await client.send("tasks", "final")
+        await client.send_batch("tasks", ["later", "final"])
+        await serving.events.first(MessageFailed, 2)
         await serving.events.first(MessageArchived)
         pauses = {(e.error_type, e.retry_in) for e in serving.events.of(MessageFailed)}
         assert pauses == {("RetryAfter", 1), ("KeyError", None)}
