@@ -14,7 +14,7 @@ from stepwell.cli.main import run
 from tests.dev.conftest import new_home as new_home
 from tests.engine.cli_programs import Program, environment, working, write_program
 
-pytestmark = pytest.mark.usefixtures("alone")
+pytestmark = [pytest.mark.usefixtures("alone"), pytest.mark.timeout(180)]
 Out = pytest.CaptureFixture[str]
 PROGRAM = 'from stepwell import Flow\nflow = Flow("f")\n@flow.step\ndef one() -> int: return 1\n'
 NOWHERE = "host=/nowhere user=nobody"
@@ -198,7 +198,6 @@ def registered(dsn: str) -> list[tuple[str, bool]]:
         return found.fetchall()
 
 
-@pytest.mark.timeout(120)
 def test_db_starts_keeps_names_and_stops_a_server(
     new_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
 ) -> None:

@@ -20,11 +20,11 @@ from stepwell.dev.postgres import EmbeddedPostgres
 from tests.engine.cli_programs import PATIENCE, Command, Program, environment, shared_home
 
 Out = pytest.CaptureFixture[str]
+pytestmark = pytest.mark.timeout(240)  # programs that start programs, on a busy machine
 alone = pytest.mark.usefixtures("alone")
 
 
 @alone
-@pytest.mark.timeout(240)
 def test_init_makes_a_project_whose_tests_pass_and_that_runs(tmp_path: Path, capsys: Out) -> None:
     assert run(["init", "my shop"]) == 0
     captured = capsys.readouterr()
@@ -68,7 +68,6 @@ def test_init_overwrites_nothing(tmp_path: Path, capsys: Out) -> None:
     assert "other/app.py" in json.loads(capsys.readouterr().out)
 
 
-@pytest.mark.timeout(240)
 def test_bench_measures_beside_the_floor_and_leaves_nothing(
     alone: None, dsn: str, capsys: Out
 ) -> None:
@@ -105,7 +104,6 @@ def test_psql_runs_what_stands_behind_the_dashes(dsn: str, tmp_path: Path) -> No
     assert (told.returncode, told.stdout) == (0, "42\n"), told.stderr
 
 
-@pytest.mark.timeout(120)
 def test_reset_asks_and_then_forgets_every_run(
     monkeypatch: pytest.MonkeyPatch, capsys: Out
 ) -> None:

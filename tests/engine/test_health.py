@@ -29,7 +29,8 @@ from tests.ports import free_ports
 
 from .workshop import Events, Serving, Workshop
 
-PATIENCE = 30.0
+pytestmark = pytest.mark.timeout(180)  # one of them starts a program, on a busy machine
+PATIENCE = 60.0
 SOON = Backoff(base=0.05, longest=0.4)
 HOST = "127.0.0.1"
 gates: list[asyncio.Event] = []

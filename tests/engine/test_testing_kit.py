@@ -540,7 +540,7 @@ filterwarnings = error
 """
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_the_fixtures_work_on_an_embedded_server_of_their_own(tmp_path: Path) -> None:
     tmp_path.joinpath("test_theirs.py").write_text(A_TEST_OF_THEIRS)
     tmp_path.joinpath("pytest.ini").write_text(THEIR_SETTINGS)
@@ -551,7 +551,7 @@ def test_the_fixtures_work_on_an_embedded_server_of_their_own(tmp_path: Path) ->
         env=environ | {"STEPWELL_HOME": os.environ["STEPWELL_TEST_HOME"]},
         capture_output=True,
         text=True,
-        timeout=55,
+        timeout=150,
     )
     assert "2 passed" in said.stdout, said.stdout + said.stderr
 
