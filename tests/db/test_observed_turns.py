@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from stepwell.db.commit import Entry, Turn, observed_turn, turn_of
-from stepwell.db.presence import leave, register_worker
 
 from .explain import explained
 from .hands import Hands, completed
@@ -102,70 +100,3 @@ def test_observing_takes_as_many_statements_for_one_task_as_for_many(hands: Hand
         counts.add(len(explained(hands.conn, lambda t=tasks: turn(hands, *map(completed, t)))))
         hands.drain()
     assert len(counts) == 1
-
-
-def test_measuring_reads_a_bounded_part_of_a_large_database(hands: Hands) -> None:
-    hands.define(single("single"))
-    with hands.conn.transaction(force_rollback=True):
-        hands.conn.execute(
-            "insert into pgflow.step_tasks (flow_slug, run_id, step_slug, version_id, queue,"
-            " queued_at, ready_at, stage) select 'single', gen_random_uuid(), 'only', version_id,"
-            " 'queue-' || n % 300, now(), now() - interval '1 minute', 'ready'"
-            " from pgflow.flows, generate_series(1, 30000) n"
-        )
-        hands.conn.execute("analyze pgflow.step_tasks")
-        sql = "select * from pgflow.measure(most_names => 20, most => 50)"
-        told = explained(hands.conn, lambda: hands.conn.execute(sql))
-        measured = hands.conn.execute(sql).fetchall()
-    read = [
-        scan.rows for statement in told for scan in statement.scans if scan.table == "step_tasks"
-    ]
-    assert read and sum(read) <= 20 * 50 + 100
-    ready = {label: value for metric, label, value in measured if metric == "queue_ready"}
-    assert len(ready) == 20 and set(ready.values()) == {50.0}
-    ages = [value for metric, _, value in measured if metric == "queue_oldest_seconds"]
-    assert len(ages) == 20 and min(ages) >= 60
-
-
-def test_what_was_done_to_runs_lately_is_measured(hands: Hands) -> None:
-    hands.define(single("flow"))
-    hands.define(machine("parent", "begin", "end"))
-    hands.define(job("child"))
-    nothing = {"cancel": 0, "retry": 0, "restart": 0, "delete": 0}
-    assert measured(hands, "runs_steered") == nothing
-    hands.conn.execute("set pgflow.now = '2030-01-01 00:00:00Z'")
-    family = hands.begin("parent")
-    [task] = turn(hands, want=1).tasks
-    turn(hands, says(task, "spawn", step="end", children=[child("child"), child("child")]))
-    runs = hands.start("flow", 1, 2, 3)
-    for run in (family, *runs):
-        hands.cancel(run)
-    hands.conn.execute("select pgflow.retry_run(%s)", (runs[0],))
-    hands.conn.execute("select pgflow.restart_run(%s)", (runs[1],))
-    hands.conn.execute("select pgflow.delete_run(%s)", (runs[2],))
-    hands.conn.execute("select pgflow.pause_queue('flow')")
-    assert measured(hands, "runs_steered") == {"cancel": 6, "retry": 1, "restart": 1, "delete": 1}
-    hands.conn.execute("set pgflow.now = '2030-01-01 00:10:00Z'")
-    hands.cancel(runs[0])
-    hands.conn.execute("set pgflow.now = '2030-01-01 00:16:00Z'")
-    assert measured(hands, "runs_steered") == nothing | {"cancel": 1}
-    hands.conn.execute("reset pgflow.now")
-
-
-def test_a_worker_that_went_without_a_word_is_measured_for_a_while(hands: Hands) -> None:
-    def there() -> dict[str, float]:
-        return {state: count for state, count in measured(hands, "workers").items() if count}
-
-    hands.conn.execute("set pgflow.now = '2030-01-01 00:00:00Z'")
-    lost, leaves = uuid4(), uuid4()
-    for worker in (lost, leaves):
-        register_worker(worker, "worker", ["mail"], 20.0, "here", 1).on_sync(hands.conn)
-    hands.conn.execute("set pgflow.now = '2030-01-01 00:00:10Z'")
-    leave(leaves).on_sync(hands.conn)
-    hands.conn.execute("set pgflow.now = '2030-01-01 00:00:25Z'")
-    assert there() == {"healthy": 1}  # nobody looked at its lease yet
-    hands.reclaim()
-    assert there() == {"lost": 1}
-    hands.conn.execute("set pgflow.now = '2030-01-01 00:16:00Z'")
-    assert there() == {}
-    hands.conn.execute("reset pgflow.now")

@@ -91,9 +91,11 @@ begin
 
   return query
   with held as (                             -- of a limit by key: of all keys together
-    select case split_part(s.gate, '/', 1) when 'limit' then 'concurrency' else split_part(s.gate, '/', 1) end as kind,
-      split_part(s.gate, '/', 2) as name, count(*) as slots
-    from (select s.gate from pgflow.slots s limit most) s group by 1, 2
+    select case k.kind when 'limit' then 'concurrency' else k.kind end as kind,
+      case k.kind when 'limit' then split_part(s.gate, '/', 2) else substr(s.gate, length(k.kind) + 2) end as name,
+      count(*) as slots
+    from (select s.gate from pgflow.slots s limit most) s
+    cross join lateral (select split_part(s.gate, '/', 1) as kind) k group by 1, 2
   )
   select v.metric, l.kind || '/' || l.name, v.value::float8
   from (select * from pgflow.limits l where l.kind <> 'rate' order by l.kind, l.name limit most_names) l
