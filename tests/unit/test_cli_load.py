@@ -11,7 +11,7 @@ import pytest
 
 from stepwell.cli.exits import LoadError, UsageError
 from stepwell.cli.load import load_app, load_definition, load_flow, parse
-from stepwell.client.definition import slug_of
+from stepwell.define.definition import slug_of
 
 Write = Callable[[str], str]
 _number = itertools.count()

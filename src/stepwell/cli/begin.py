@@ -17,9 +17,9 @@ from stepwell.cli.load import load_definition
 from stepwell.cli.output import complain, note, print_json
 from stepwell.cli.stuck import saying_why
 from stepwell.client.client import Client
-from stepwell.client.definition import Definition
 from stepwell.client.options import StartChoices
 from stepwell.client.run import Run
+from stepwell.define.definition import Definition
 from stepwell.define.flow import Flow
 from stepwell.define.job import Job
 from stepwell.define.payload import decoder

@@ -12,8 +12,8 @@ from types import ModuleType
 from typing import Any, TypeVar, cast
 
 from stepwell.cli.exits import LoadError, UsageError
-from stepwell.client.definition import AnyFlow, Definition, slug_of
 from stepwell.define.app import Stepwell
+from stepwell.define.definition import AnyFlow, Definition, slug_of
 from stepwell.define.flow import Flow
 from stepwell.define.handler import PatternHandler
 from stepwell.define.job import Job

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, cast
 from uuid import UUID
 
-from stepwell.client.definition import Definition, parts_of, slug_of, written_input, written_inputs
+from stepwell.client.definition import parts_of, written_input, written_inputs
 from stepwell.client.identity import checked_key
 from stepwell.client.options import (
     Choices,
@@ -22,6 +22,7 @@ from stepwell.client.reading import Read, reader_of
 from stepwell.client.wakes import Wake
 from stepwell.db.call import Call
 from stepwell.db.start import Started, start_runs
+from stepwell.define.definition import Definition, slug_of
 from stepwell.define.flow import Flow
 from stepwell.define.ids import new_run_id
 from stepwell.define.payload import check_size

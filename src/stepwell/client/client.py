@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Self, TypeVar, overload
 from uuid import UUID
 
-from stepwell.client.definition import AnyFlow, AnyJob
 from stepwell.client.feed import Feed
 from stepwell.client.finding import Finding
 from stepwell.client.following import Following
@@ -26,6 +25,7 @@ from stepwell.client.wakes import Wakes
 from stepwell.db.explain import Reason
 from stepwell.db.pool import Pool
 from stepwell.db.steer import AuditEntry, audit_of
+from stepwell.define.definition import AnyFlow, AnyJob
 from stepwell.define.flow import Flow
 from stepwell.observe.traces import Traces
 from stepwell.settings import Settings

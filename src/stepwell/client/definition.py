@@ -9,23 +9,13 @@ from stepwell.compile.flows import compile_flow
 from stepwell.compile.jobs import compile_job
 from stepwell.compile.machines import compile_machine
 from stepwell.define.calls import called
+from stepwell.define.definition import Definition, slug_of
 from stepwell.define.flow import Flow, FlowCall
 from stepwell.define.job import Job, JobCall
-from stepwell.define.machine import Machine, machine_of
 from stepwell.define.payload import encode
 from stepwell.define.results import result_of
 from stepwell.define.startable import Startable
 from stepwell.errors import PayloadError
-
-AnyFlow = Flow[Any, Any]
-AnyJob = Job[..., Any, ...]
-Definition = AnyFlow | AnyJob | type[Machine]
-
-
-def slug_of(definition: Definition | str) -> str:
-    if isinstance(definition, type):
-        return machine_of(definition).slug
-    return definition if isinstance(definition, str) else definition.slug
 
 
 def shape_of(definition: Definition, *, archive: bool = False) -> str:

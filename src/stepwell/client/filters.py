@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypedDict, cast, get_args
 from uuid import UUID
 
-from stepwell.client.definition import Definition, slug_of
 from stepwell.client.identity import Handle, checked, run_id_of
 from stepwell.client.reading import LONGEST_LIST, checked_limit
 from stepwell.db.call import Call
 from stepwell.db.inspect import RunSummary, search_runs
+from stepwell.define.definition import Definition, slug_of
 from stepwell.define.labels import Metadata, checked_metadata, checked_tags
 from stepwell.define.payload import encode
 from stepwell.define.slug import meant

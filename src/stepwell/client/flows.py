@@ -9,7 +9,6 @@ from typing import Any, TypeVar, Unpack, overload
 from uuid import UUID
 
 from stepwell.client.batch import batch_of_one
-from stepwell.client.definition import AnyFlow, Definition
 from stepwell.client.enqueuing import Enqueuing
 from stepwell.client.flow_run import (
     LONGEST_WAIT,
@@ -41,6 +40,7 @@ from stepwell.client.waiter import LONGEST
 from stepwell.db.inspect import run_steps
 from stepwell.db.states import get_run, get_run_with_states
 from stepwell.db.theirs import Theirs
+from stepwell.define.definition import AnyFlow, Definition
 from stepwell.define.duration import Duration
 from stepwell.define.flow import Flow
 from stepwell.errors import RunTimeout

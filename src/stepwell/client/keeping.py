@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from stepwell.client.archiving import archived_by
-from stepwell.client.definition import Definition
 from stepwell.client.prunes import Hand, pruning
 from stepwell.client.session import Session
 from stepwell.db.call import Call
 from stepwell.db.workers import WorkerInfo, drain_workers, is_served, worker_health
 from stepwell.define.archive import Archive
+from stepwell.define.definition import Definition
 
 Out = TypeVar("Out")
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from stepwell.client.definition import Definition, slug_of
 from stepwell.db.archive import forget_archived, runs_to_archive
 from stepwell.db.call import Call
 from stepwell.db.prune import Retention, kept_runs, note_pruned, prune_runs
 from stepwell.db.schedule import moment
 from stepwell.define.archive import ArchivedRun
+from stepwell.define.definition import Definition, slug_of
 from stepwell.define.slug import meant
 from stepwell.errors import Conflict, NotFound, PayloadError
 from stepwell.observe.emit import emit

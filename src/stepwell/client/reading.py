@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from stepwell.client.definition import Definition, output_type_of
+from stepwell.client.definition import output_type_of
 from stepwell.db.call import Call
 from stepwell.db.children import ChildRow, children_of
 from stepwell.db.inspect import (
@@ -20,6 +20,7 @@ from stepwell.db.inspect import (
 )
 from stepwell.db.steer import Labels, label_run
 from stepwell.define.context import ChildInfo
+from stepwell.define.definition import Definition
 from stepwell.define.labels import Metadata, checked_metadata, checked_tags
 from stepwell.define.payload import decoder, encode
 from stepwell.errors import (

@@ -14,7 +14,6 @@ from stepwell.client.batch import (
     begun,
     wakes_of,
 )
-from stepwell.client.definition import Definition
 from stepwell.client.options import Choices, StartChoices
 from stepwell.client.run import Run
 from stepwell.client.sending import answered, sending
@@ -24,6 +23,7 @@ from stepwell.client.wakes import Wake, wake_calls
 from stepwell.db.call import Call
 from stepwell.db.their_commit import after_commit
 from stepwell.db.theirs import Theirs
+from stepwell.define.definition import Definition
 from stepwell.define.flow import Flow, FlowCall
 from stepwell.define.job import JobCall
 from stepwell.define.machine import Machine

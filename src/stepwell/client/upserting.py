@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
-from stepwell.client.definition import Definition, slug_of
 from stepwell.client.wakes import Wake
 from stepwell.compile.diff import changed, differences
 from stepwell.compile.from_data import checked_slug, shape_from_data
@@ -14,6 +13,7 @@ from stepwell.compile.shape import Shape
 from stepwell.db.call import Call
 from stepwell.db.upsert import Exists, delete_flow, flow_exists, upsert_flow
 from stepwell.db.upsert import Upserted as Row
+from stepwell.define.definition import Definition, slug_of
 from stepwell.define.duration import Days, WholeDuration
 from stepwell.define.flow import Flow
 from stepwell.define.job import Job

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from weakref import WeakKeyDictionary
 
-from stepwell.client.definition import Definition, shape_of
+from stepwell.client.definition import shape_of
 from stepwell.db.call import Call
 from stepwell.db.define import Ensured, ensure_flow
+from stepwell.define.definition import Definition
 from stepwell.define.flow import Flow
 
 

@@ -16,13 +16,12 @@ from stepwell.db.call import Call, one
 from stepwell.db.define import Ensured, ensure_flow, ensure_limits
 from stepwell.db.inspect import VersionRow, versions_of
 from stepwell.define.app import Stepwell
-from stepwell.define.flow import Flow
+from stepwell.define.definition import AnyFlow
 from stepwell.define.limits import Limit
 from stepwell.define.registry import Registry
 from stepwell.define.slug import JOB_STEP
 
 Row = TypeVar("Row")
-AnyFlow = Flow[Any, Any]
 Served = Stepwell | Iterable[AnyFlow]
 
 

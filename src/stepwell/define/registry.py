@@ -8,8 +8,7 @@ from threading import Lock
 from types import MappingProxyType
 from typing import Any
 
-from stepwell.define.flow import Flow
-from stepwell.define.job import Job
+from stepwell.define.definition import AnyFlow, AnyJob
 from stepwell.define.loaded import loaded
 from stepwell.define.machine import Machine, MachineDef, machine_of
 from stepwell.define.registered import Registered, entry_of
@@ -17,8 +16,6 @@ from stepwell.define.slug import meant
 from stepwell.define.step import Step
 from stepwell.errors import DefinitionError, InvalidDefinition, NotFound
 
-AnyFlow = Flow[Any, Any]
-AnyJob = Job[..., Any, ...]
 Key = tuple[str, str, int]  # kind, slug, version
 KINDS = ("flow", "machine", "job")
 

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from stepwell.compile.adopt import Adopted
 from stepwell.db.claim import Task
 from stepwell.define.app import Stepwell
-from stepwell.define.flow import Flow
+from stepwell.define.definition import AnyFlow
 from stepwell.define.job import Job
 from stepwell.define.limited import Limits
 from stepwell.define.machine import MachineDef
@@ -21,8 +21,6 @@ from stepwell.worker.flow_step import FlowStep, Wait
 from stepwell.worker.job_call import JobCall
 from stepwell.worker.machine_step import MachineBody, UnknownStep
 from stepwell.worker.process_body import ProcessBody
-
-AnyFlow = Flow[Any, Any]
 
 
 class Bindings:

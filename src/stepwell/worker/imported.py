@@ -5,16 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any, cast
+from typing import cast
 
 from stepwell.define.app import Stepwell
+from stepwell.define.definition import Definition, slug_of
 from stepwell.define.flow import Flow
 from stepwell.define.job import Job
 from stepwell.define.loaded import loaded
-from stepwell.define.machine import Machine, machine_of
+from stepwell.define.machine import machine_of
 from stepwell.errors import DefinitionError
-
-Definition = Flow[Any, Any] | type[Machine] | Job[..., Any, ...]
 
 
 def path_of(definition: Definition) -> str:
@@ -67,10 +66,6 @@ def needs_process(definition: Definition) -> bool:
         return definition.process
     steps = definition.steps if isinstance(definition, Flow) else machine_of(definition).steps
     return any(step.process for step in steps.values())
-
-
-def slug_of(definition: Definition) -> str:
-    return machine_of(definition).slug if isinstance(definition, type) else definition.slug
 
 
 def home_of(definition: Definition) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from stepwell.client.definition import Definition, slug_of
+from stepwell.define.definition import Definition, slug_of
 
 ModuleType = Literal["flow", "machine", "job"]
 ModuleStatus = Literal["pending", "retrying", "succeeded", "failed_permanent"]

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from stepwell.db.claim import Task
+from stepwell.define.definition import Definition
 from stepwell.define.outcome import Completed, Failed, Moved, Outcome
 from stepwell.define.payload import decoder
 from stepwell.worker.body import Body, Hands
@@ -14,7 +15,7 @@ from stepwell.worker.context import TaskContext
 from stepwell.worker.failure import FailedElsewhere
 from stepwell.worker.flow_step import FlowStep
 from stepwell.worker.guard import Handler, Raised, Returned
-from stepwell.worker.imported import Definition, path_of
+from stepwell.worker.imported import path_of
 from stepwell.worker.middleware import call
 from stepwell.worker.policy import UNSAID
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from stepwell.client.definition import Definition
 from stepwell.client.flow_run import timeout_of
+from stepwell.define.definition import Definition
 from stepwell.define.duration import Duration
 from stepwell.errors import NotReady
 from stepwell.observe.emit import emit

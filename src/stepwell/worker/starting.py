@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import AsyncConnection
 
-from stepwell.client.definition import Definition, shape_of
+from stepwell.client.definition import shape_of
 from stepwell.compile.deploy import deploy_limits, deploy_shapes
 from stepwell.compile.schedules import deploy_schedules
 from stepwell.db import migrate
@@ -18,6 +18,7 @@ from stepwell.db.call import Call
 from stepwell.db.connect import raise_if_hopeless
 from stepwell.db.pool import Pool
 from stepwell.define.app import Stepwell
+from stepwell.define.definition import Definition
 from stepwell.define.limited import limits_of
 from stepwell.errors import DatabaseUnavailable, SchemaError, StepwellError
 from stepwell.settings import Settings

@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import Any, Self, TypeVar, overload
 from uuid import UUID
 
-from stepwell.client.definition import AnyFlow, AnyJob
 from stepwell.client.identity import Target, actor_of, run_id_of, settings_of
 from stepwell.client.reading import LONGEST_LIST, RunInfo, checked_limit, reader_of
 from stepwell.client.sync.feed import SyncFeed
@@ -26,6 +25,7 @@ from stepwell.client.wakes import SyncWakes
 from stepwell.db.explain import Reason
 from stepwell.db.steer import AuditEntry, audit_of
 from stepwell.db.sync.pool import SyncPool
+from stepwell.define.definition import AnyFlow, AnyJob
 from stepwell.define.flow import Flow
 from stepwell.observe.traces import Traces
 from stepwell.settings import Settings

@@ -6,12 +6,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, TypeVar, Unpack, overload
 
-from stepwell.client.definition import AnyJob
 from stepwell.client.job_batch import Arguments, batch_of_job, delay_of, later, moment
 from stepwell.client.options import StartChoices
 from stepwell.client.sync.run import SyncRun
 from stepwell.client.sync.starting import SyncStarting
 from stepwell.db.theirs import TheirsSync
+from stepwell.define.definition import AnyJob
 from stepwell.define.duration import Duration
 from stepwell.define.job import JobCall
 

@@ -15,7 +15,6 @@ from stepwell.client.batch import (
     begun,
     wakes_of,
 )
-from stepwell.client.definition import Definition
 from stepwell.client.options import Choices, StartChoices
 from stepwell.client.sending import answered, sending
 from stepwell.client.sync.run import SyncRun
@@ -25,6 +24,7 @@ from stepwell.client.wakes import Wake, wake_calls
 from stepwell.db.call import Call
 from stepwell.db.their_commit import after_commit
 from stepwell.db.theirs import TheirsSync
+from stepwell.define.definition import Definition
 from stepwell.define.flow import Flow, FlowCall
 from stepwell.define.job import JobCall
 from stepwell.define.machine import Machine
