@@ -30,12 +30,14 @@ $$;
 -- What was said of the runs of these tasks, of each run once; nothing of runs of which nothing was said.
 create or replace function pgflow.labels_of(ids bigint[]) returns table (run_id uuid, labels text)
 language sql stable as $$
-  select r.run_id, json_build_object('tags', r.tags, 'metadata', r.metadata)::text
-  from unnest(ids) i
-  cross join lateral (select t.run_id from pgflow.step_tasks t where t.message_id = i offset 0) t
-  join pgflow.runs r on r.run_id = any (array[t.run_id])
-  where r.tags is not null or r.metadata is not null
-  group by r.run_id;
+  select l.run_id, json_build_object('tags', l.tags, 'metadata', l.metadata)::text
+  from (
+    select distinct on (r.run_id) r.run_id, r.tags, r.metadata
+    from unnest(ids) i
+    cross join lateral (select t.run_id from pgflow.step_tasks t where t.message_id = i offset 0) t
+    -- fenced: few runs have labels, and the planner would look through all of them in the order of their ids
+    cross join lateral (select r.run_id, r.tags, r.metadata from pgflow.runs r where r.run_id = t.run_id offset 0) r
+    where r.tags is not null or r.metadata is not null) l;
 $$;
 
 -- Add tags and take some away; metadata is written into what is there, and a null takes a name away. Answers with what
