@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,15 +24,21 @@ from stepwell import (
     Flow,
     Machine,
     MachineContext,
+    MessageContext,
     Next,
     PermanentError,
+    ProcessDied,
+    QueueWorker,
     Retry,
     RetryAfter,
+    RetryPolicy,
     RunLogHandler,
     Snooze,
     Stepwell,
     Stop,
+    handler,
     job,
+    queue_worker,
     step,
 )
 
@@ -175,9 +181,68 @@ class Sums(Machine, max_attempts=3, base_delay=0, timeout=5, backoff={Slow: Back
         return Retry()
 
 
+@dataclass
+class Order:
+    """A message for `handles`."""
+
+    what: str
+    path: str = ""
+
+
+@queue_worker(
+    "cpu",
+    process=True,
+    retry=RetryPolicy(limit=1),
+    no_retry=KeyError,
+    backoff={ZeroDivisionError: Backoff.fixed(1), ProcessDied: Backoff.fixed(1)},
+)
+def handles(order: Order, ctx: MessageContext) -> Any:
+    facts = (ctx.queue, ctx.msg_id, ctx.read_ct, ctx.last_attempt, ctx.headers, ctx.cancelled)
+    with Path(order.path).open("a") as file:
+        print(order.what, os.getpid(), *facts, file=file)
+    match order.what:
+        case "fails":
+            raise ZeroDivisionError(f"read {ctx.read_ct}")
+        case "never":
+            raise KeyError("no such thing")
+        case "dies" if ctx.read_ct == 1:
+            os._exit(3)
+        case "snoozes":
+            return Snooze(1)
+        case _:
+            return object()  # it means nothing, so it need not be JSON
+
+
+@queue_worker("spins", process=True, timeout=2, retry=RetryPolicy(limit=0))
+def spins_for(path: str) -> None:
+    Path(path).write_text(str(os.getpid()))
+    while True:
+        pass
+
+
+@queue_worker("holds", process=True, visibility_timeout=600)
+async def holds_for(path: str) -> None:
+    Path(path).write_text(str(os.getpid()))
+    await asyncio.sleep(600)
+
+
+def by_pattern(input: Any, ctx: Context) -> list[Any]:
+    return [ctx.flow, ctx.step, input, os.getpid()]
+
+
+queues = Stepwell(queues=[handles, spins_for, holds_for], name="cpu queues")
+patterns = Stepwell(handlers=[handler("cpu_*", by_pattern, process=["heavy", "each"])])
+
 app = Stepwell(
     flows=[numbers], machines=[Sums], jobs=[does, spins, holds, looks, cleans], name="cpu"
 )
+
+
+def a_worker_that_nobody_can_import() -> QueueWorker[..., Any]:
+    @queue_worker("hidden", process=True)
+    def hidden(number: int) -> None: ...
+
+    return hidden
 
 
 def a_flow_that_nobody_can_import() -> Flow[Any, Any]:

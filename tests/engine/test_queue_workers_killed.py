@@ -22,6 +22,7 @@ from .workshop import Workshop
 PATIENCE = 60.0
 PROGRAM = """
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -39,7 +40,14 @@ def die(number: int) -> None:
         os._exit(1)
     print(f"survived {number}", flush=True)
 
-app = Stepwell(queues=[handle, die])
+@queue_worker("ledger", transactional=True, visibility_timeout=3, retry=RetryPolicy(limit=0))
+def enter(number: int, ctx: MessageContext) -> None:
+    ctx.sync_connection.execute("insert into ledger values (%s)", (number,))
+    print(f"wrote {number}, read {ctx.read_ct}", flush=True)
+    if number == 13 and ctx.read_ct == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+app = Stepwell(queues=[handle, die, enter])
 """
 
 
@@ -102,6 +110,23 @@ async def test_a_message_that_kills_its_workers_becomes_a_dead_letter(
         "select message, read_ct, error_type from pgflow.dead_letters", patience=PATIENCE
     )
     assert rows == [(13, 5, "NeverFinished")]
+
+
+@pytest.mark.timeout(150)
+async def test_what_a_worker_wrote_that_is_killed_before_its_commit_is_there_once(
+    workshop: Workshop, crew: Crew
+) -> None:
+    workshop.rows("create table ledger (number int primary key)")
+    await workshop.client.create_queue("ledger")
+    await workshop.client.send("ledger", 13)
+    member = await asyncio.to_thread(crew.hire, "ledger")
+    assert await asyncio.to_thread(member.end) == -signal.SIGKILL
+    assert workshop.rows("select read_ct from pgmq.q_ledger") == [(1,)]
+    other = await asyncio.to_thread(crew.hire, "ledger")
+    await asyncio.to_thread(other.wait_for, "wrote 13, read")
+    await workshop.until("select 1 from pgmq.a_ledger", patience=PATIENCE)
+    assert workshop.rows("select number from ledger") == [(13,)]
+    assert workshop.rows("select 1 from pgflow.dead_letters") == []
 
 
 @pytest.mark.timeout(150)

@@ -8,10 +8,14 @@ from uuid import uuid4
 
 import pytest
 
-from stepwell import DefinitionError, RetryPolicy, Stepwell, Worker, queue_worker
+from stepwell import DefinitionError, RetryPolicy, Settings, Stepwell, Worker, queue_worker
 from stepwell.db.messages import Message
 from stepwell.observe.events import MessageReleased, QueueFailed, QueueOpened
+from stepwell.worker.binding import Bindings
+from stepwell.worker.bodies import hands_of
+from stepwell.worker.desk import Desk
 from stepwell.worker.queue_reader import QueueReader
+from stepwell.worker.transactions import unheard
 
 from .queue_hands import PATIENCE, archived, create, failed, send
 from .workshop import Workshop
@@ -150,7 +154,9 @@ async def test_a_handler_that_is_cut_off_before_it_began_gives_its_message_back(
     @queue_worker("tasks")
     async def handle(number: int) -> None: ...
 
-    reader = QueueReader(handle, uuid4(), 1.0, lambda: None)
+    settings, bindings = Settings(dsn="dbname=none"), Bindings(Stepwell(queues=[handle]))
+    hands = hands_of(settings, uuid4(), bindings, Desk(1), unheard)
+    reader = QueueReader(handle, hands, 1.0, lambda: None)
     now = datetime.now(UTC)
     reader._begin(Message(7, 1, now, now, "1", None))  # pyright: ignore[reportPrivateUsage]
     reader.close()

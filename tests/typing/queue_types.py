@@ -9,15 +9,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, assert_type
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, Connection
 
 from stepwell import (
+    Backoff,
     Client,
+    Context,
     MessageContext,
     QueueWorker,
     RetryPolicy,
     Stepwell,
     SyncClient,
+    handler,
     queue_worker,
 )
 from stepwell.client.letters import DeadLetter
@@ -37,6 +40,26 @@ async def send(mail: Mail, ctx: MessageContext) -> None:
 @queue_worker("tasks", max_concurrent=3, timeout=0.5)
 def handle(task: dict[str, Any], tries: int = 3) -> int:
     return tries
+
+
+@queue_worker("ledger", transactional=True, backoff={OSError: Backoff.fixed(60)})
+async def enter(amount: int, ctx: MessageContext) -> None:
+    assert_type(ctx.connection, AsyncConnection[Any])
+    assert_type(ctx.sync_connection, Connection[Any])
+    ctx.log("nowhere")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+
+
+@queue_worker("pictures", process=True, backoff=Backoff.linear(2))
+def measure(name: str) -> int:
+    return len(name)
+
+
+def by_pattern(input: Any, ctx: Context) -> None: ...
+
+
+queue_worker("ledger", transactional="yes")  # pyright: ignore[reportArgumentType]
+handler("acct_*", by_pattern, transactional=["pay"], process={"compute"})
+handler("acct_*", by_pattern, process=1)  # pyright: ignore[reportArgumentType]
 
 
 async def by_hand(ctx: MessageContext) -> None:

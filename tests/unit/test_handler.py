@@ -170,3 +170,59 @@ def test_an_app_has_one_handler_for_a_pattern() -> None:
     wrong: Any = anything
     with pytest.raises(DefinitionError, match="is no handler"):
         Stepwell(handlers=[wrong])
+
+
+# --- how its steps run ---
+
+
+def test_all_steps_or_some_run_in_transactions_or_in_processes() -> None:
+    code = {"a": anything, "b": anything, "c": anything}
+    some = handler("acct_*", code, transactional=["a"], process=("b", "c"))
+    all_of_them = handler("acct_*", anything, transactional=True)
+    named = handler("acct_*", anything, process={"b"})
+    structure = [stored("a"), stored("b", "a"), stored("c", "a"), stored("d", kind="sleep")]
+
+    def said(made: PatternHandler, name: str) -> list[str]:
+        return [s.slug for s in made.flow("acct_1", structure).steps.values() if getattr(s, name)]
+
+    assert (said(some, "transactional"), said(some, "process")) == (["a"], ["b", "c"])
+    assert said(all_of_them, "transactional") == ["a", "b", "c"]  # one that sleeps runs nothing
+    assert (said(named, "transactional"), said(named, "process")) == ([], ["b"])
+
+
+def test_it_can_be_said_to_an_app() -> None:
+    app = Stepwell()
+
+    @app.handler("acct_*", process=True)
+    def call(input: Any) -> Any: ...
+
+    app.handler("team_*", {"a": anything}, transactional=True)
+    assert [(each.process, each.transactional) for each in app.handlers] == [
+        (True, False),
+        (False, True),
+    ]
+    assert call(1) is None
+
+
+def no_context(input: Any) -> Any: ...
+
+
+@pytest.mark.parametrize(
+    ("code", "choices", "says"),
+    [
+        (anything, {"transactional": "yes"}, "transactional is 'yes'; .*or list the steps"),
+        (anything, {"process": 1}, "process is 1; it must be True or False, or list the steps"),
+        (anything, {"process": ["a b"]}, "process: 'a b' is no slug"),
+        ({"pay": anything}, {"process": ["pya"]}, "process has 'pya'.*did you mean 'pay'"),
+        (no_context, {"transactional": True}, "takes no context.*add a parameter ctx"),
+        (no_context, {"transactional": ["a"]}, "takes no context"),
+        ({"a": no_context, "b": anything}, {"transactional": ["a"]}, "step 'a'.*takes no context"),
+        (anything, {"transactional": True, "process": True}, "run in a process of its own"),
+        (anything, {"transactional": ["a"], "process": ["a", "b"]}, "run in a process of its own"),
+        (anything, {"transactional": True, "process": ["b"]}, "run in a process of its own"),
+        (anything, {"proces": True}, "no option 'proces'.*did you mean 'process'"),
+    ],
+)
+def test_what_no_step_could_say_is_refused(code: Any, choices: Any, says: str) -> None:
+    with pytest.raises(DefinitionError, match=rf"handler for 'acct_\*'.*{says}"):
+        handler("acct_*", code, **choices)

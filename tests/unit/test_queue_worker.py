@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from stepwell import (
+    Backoff,
     Context,
     DefinitionError,
     MachineContext,
@@ -55,6 +56,32 @@ def test_the_facts_of_a_queue_worker() -> None:
     assert repr(handle) == "<QueueWorker handle of 'tasks'>"
     assert (resize.visibility_timeout, resize.max_concurrent, resize.timeout) == (30, 4, 2.5)
     assert (resize.retry.base_delay, resize.is_async, resize.context_name) == (60, False, None)
+
+
+def test_how_a_queue_worker_runs() -> None:
+    by_error: Any = {ValueError: Backoff.fixed(60)}
+
+    @queue_worker("tasks", transactional=True, backoff=by_error)
+    def write(number: int, ctx: MessageContext) -> None: ...
+
+    @queue_worker("tasks", process=True, backoff=Backoff.linear(2), retry=RetryPolicy(limit=9))
+    def compute(number: int) -> None: ...
+
+    assert (write.transactional, write.process, write.timeout) == (True, False, 60)
+    assert (write.backoff, write.backoff_by) == (None, by_error)
+    assert (compute.transactional, compute.process, compute.timeout) == (False, True, None)
+    assert compute.backoff is not None and compute.backoff(3) == 6
+    assert (handle.transactional, handle.process, handle.backoff) == (False, False, None)
+
+
+def test_a_transaction_has_a_timeout_and_is_the_workers() -> None:
+    def write(number: int, ctx: MessageContext) -> None: ...
+
+    assert queue_worker("tasks", transactional=True, timeout=2)(write).timeout == 2
+    with pytest.raises(DefinitionError, match="say how long its transaction may take"):
+        queue_worker("tasks", transactional=True, timeout=None)(write)
+    with pytest.raises(DefinitionError, match="transactional and run in a process of its own"):
+        queue_worker("tasks", transactional=True, process=True)(write)
 
 
 async def test_calling_it_calls_the_function() -> None:
@@ -131,6 +158,16 @@ def test_a_function_that_cannot_handle_messages_is_refused(handler: Any, says: s
         ({"timeout": 0}, "timeout is 0; it must be more than 0"),
         ({"retry": 3}, "retry is 3; give a policy"),
         ({"retires": 3}, "no option 'retires'.*did you mean 'retry'"),
+        ({"transactional": True}, "takes no context.*add a parameter ctx"),
+        ({"transactional": "yes"}, "transactional is 'yes'; it must be True or False"),
+        ({"process": 1}, "process is 1; it must be True or False"),
+        ({"backoff": "fixed"}, "backoff is 'fixed'; give a Backoff"),
+        ({"backoff": {ValueError: 3}}, "backoff after ValueError is 3"),
+        ({"backoff": {3: Backoff.fixed(3)}}, "3 in it is no class of errors"),
+        (
+            {"backoff": Backoff.fixed(3), "retry": RetryPolicy("fixed")},
+            r"keep only its limit: retry=RetryPolicy\(limit=5\)",
+        ),
     ],
 )
 def test_a_choice_that_makes_no_sense_is_refused(choices: Any, says: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -34,17 +34,21 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A version as it was with so many steps. `flow` is None: no handler has code for it."""
+    """A version as it was with so many steps, the flow with its code, and whose code that is. None:
+    no handler has code for it."""
 
     steps: int
     flow: Flow[Any, Any] | None
+    handler: PatternHandler | None = None
 
 
 class Adopted:
     """The flows that handlers serve, by version. A version is bound when it is first seen, again
-    when it has grown a step, and forgotten when it is deleted."""
+    when it has grown a step, and forgotten when it is deleted. `check` raises DefinitionError for
+    a handler that could not run here."""
 
-    def __init__(self) -> None:
+    def __init__(self, check: Callable[[PatternHandler], None] | None = None) -> None:
+        self._check = check
         self._seen: dict[int, Seen] = {}
         self._handlers: tuple[PatternHandler, ...] = ()
 
@@ -52,6 +56,11 @@ class Adopted:
         """The flow of a version with its code; None: no handler serves it."""
         seen = self._seen.get(version_id)
         return None if seen is None else seen.flow
+
+    def handler(self, version_id: int) -> PatternHandler | None:
+        """Whose code that is."""
+        seen = self._seen.get(version_id)
+        return None if seen is None else seen.handler
 
     @property
     def slugs(self) -> set[str]:
@@ -85,7 +94,10 @@ class Adopted:
         for each in self._handlers:
             if each.matches(row.flow_slug):
                 try:
-                    return Seen(len(structure), each.flow(row.flow_slug, structure))
+                    flow = each.flow(row.flow_slug, structure)
+                    if self._check is not None:
+                        self._check(each)
+                    return Seen(len(structure), flow, each)
                 except DefinitionError as error:
                     refusals.append(str(error))
         emit(FlowNotServed(row.flow_slug, row.version, "; ".join(refusals)))

@@ -63,6 +63,13 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageState:
+    """'held' by its reader, 'archived' by it, or 'lost' to somebody else."""
+
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ending:
     """How the handling of one message ended: 'archived', 'retry' or 'dead'."""
 
@@ -172,6 +179,16 @@ def close_messages(
             worker,
         ),
         Closed,
+    )
+
+
+def message_state(queue: str, msg_id: int, read_ct: int) -> Call[MessageState]:
+    """What became of a reading, once nobody is about to change that."""
+    return Call(
+        "select pgflow.message_state(queue => %s, msg_id => %s::bigint, read_ct => %s::int)"
+        " as state",
+        (queue, msg_id, read_ct),
+        MessageState,
     )
 
 

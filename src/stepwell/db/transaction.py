@@ -40,7 +40,8 @@ class Trunk(AsyncConnection[Any]):
         """One that was cut may still be in a thread's hands; it is closed with the last of them."""
 
     async def begin(self, token: int, timeout: float) -> None:
-        """Begin the transaction of a claim. A worker that hangs does not keep it open."""
+        """Begin the transaction of a claim, or of a message by its id. A worker that hangs does not
+        keep it open."""
         await self.execute(beginning(token, timeout, self.info.server_version))
 
     @property
@@ -147,6 +148,23 @@ def commit_transactional(
         " error_message => %s, traceback => %s)",
         (worker, message_id, token, outcome, output, error_type, error_message, traceback),
         Verdict,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """Whether the message was still its reader's."""
+
+    archived: bool
+
+
+def archive_transactional(queue: str, msg_id: int, read_ct: int) -> Call[Archived]:
+    """Inside the transaction that the message's handler wrote in."""
+    return Call(
+        "select pgflow.archive_transactional(queue => %s, msg_id => %s::bigint,"
+        " read_ct => %s::int) as archived",
+        (queue, msg_id, read_ct),
+        Archived,
     )
 
 

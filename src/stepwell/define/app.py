@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 from stepwell.define.archive import Archive, checked_archive
 from stepwell.define.flow import Flow
 from stepwell.define.function import names_above
 from stepwell.define.handler import Code, PatternHandler
+from stepwell.define.handler_choices import HandlerChoices
 from stepwell.define.job import Job
 from stepwell.define.limited import Limits, limits_of
 from stepwell.define.limits import Limit
@@ -147,16 +148,20 @@ class Stepwell:
         return hook
 
     @overload
-    def handler(self, pattern: str, code: Code) -> None: ...
+    def handler(self, pattern: str, code: Code, **choices: Unpack[HandlerChoices]) -> None: ...
     @overload
-    def handler(self, pattern: str) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
-    def handler(self, pattern: str, code: Code | None = None) -> Any:
+    def handler(
+        self, pattern: str, **choices: Unpack[HandlerChoices]
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+    def handler(
+        self, pattern: str, code: Code | None = None, **choices: Unpack[HandlerChoices]
+    ) -> Any:
         """Serve every flow whose slug matches a pattern, as `stepwell.handler` says; workers that
         run already do so soon. `@app.handler("acct_*")` leaves the function as it is."""
         names = names_above()
 
         def add(code: Any) -> Any:
-            made = PatternHandler(pattern, code, names)
+            made = PatternHandler(pattern, code, names, **choices)
             self._handlers = with_handler(self._handlers, made)
             return code
 

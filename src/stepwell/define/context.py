@@ -216,4 +216,15 @@ class MessageContext(Protocol):
         ...
 
     @property
+    def connection(self) -> AsyncConnection[Any]:
+        """What a transactional async handler writes through: it commits with the end of the
+        message, or not at all."""
+        ...
+
+    @property
+    def sync_connection(self) -> Connection[Any]:
+        """The same for a sync handler."""
+        ...
+
+    @property
     def worker_id(self) -> UUID: ...

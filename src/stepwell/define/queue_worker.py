@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack
+from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, cast
 
 from stepwell.define.annotations import hints_of, is_context
-from stepwell.define.backoff import ErrorClasses, no_retry_of
-from stepwell.define.choices import check_known
+from stepwell.define.backoff import BackoffLike, ByError, ErrorClasses, no_retry_of, spread
+from stepwell.define.choices import check_known, process_of, transactional_of
 from stepwell.define.context import Context, MachineContext, MessageContext
 from stepwell.define.duration import Duration, WholeDuration, seconds, whole_seconds
 from stepwell.define.function import (
@@ -29,6 +29,7 @@ P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
 
 _LARGEST = 2**31 - 1
+_TRANSACTION = 60  # seconds, as any step has
 
 
 class QueueChoices(TypedDict, total=False):
@@ -36,9 +37,12 @@ class QueueChoices(TypedDict, total=False):
 
     retry: RetryPolicy
     no_retry: ErrorClasses
+    backoff: BackoffLike
     visibility_timeout: WholeDuration
     max_concurrent: int
     timeout: Duration | None
+    transactional: bool
+    process: bool
 
 
 class QueueWorker(Generic[P, R]):
@@ -66,15 +70,17 @@ class QueueWorker(Generic[P, R]):
         self.handler = handler
         self.retry = _policy(choices.get("retry", RetryPolicy()), what)
         self.no_retry = no_retry_of(choices.get("no_retry", ()), what)
+        self.backoff, self.backoff_by = _backoff(choices.get("backoff"), self.retry, what)
         vt = whole_seconds(choices.get("visibility_timeout", 10))
         self.visibility_timeout = _whole("visibility_timeout", vt, what)
         self.max_concurrent = _whole("max_concurrent", choices.get("max_concurrent", 10), what)
-        timeout = choices.get("timeout")
-        self.timeout: float | None = (
-            None if timeout is None else seconds(timeout, f"{what}: timeout", positive=True)
-        )
         hints = hints_of(handler, names)
         self.message_name, self.context_name = _roles(handler, hints.parameters, what)
+        self.transactional = transactional_of(
+            choices, what, has_context=self.context_name is not None
+        )
+        self.process = process_of(choices, what)
+        self.timeout = _timeout(choices, what)
         self.message_type: Any = hints.parameters.get(self.message_name, Any)
         check_readable(self.message_name, self.message_type, what)
         self.__doc__ = handler.__doc__
@@ -115,8 +121,10 @@ def queue_worker(queue: str, /, **choices: Unpack[QueueChoices]) -> Declare:
     and what runs out of tries becomes a dead letter.
 
     A message that is handled stays hidden from others for `visibility_timeout` seconds at a time,
-    for as long as the function runs; `timeout` says how long that may be. One process handles
-    `max_concurrent` messages at once.
+    for as long as the function runs; `timeout` says how long that may be. One worker handles
+    `max_concurrent` messages at once. What a `transactional` function writes through
+    `ctx.connection` commits together with the end of its message, or not at all; with `process` it
+    runs in a child process.
     """
     if callable(queue):
         raise DefinitionError('a queue worker needs a queue; write @queue_worker("tasks")')
@@ -136,6 +144,43 @@ def _policy(given: object, what: str) -> RetryPolicy:
             f"{what}: retry is {given!r}; give a policy, as RetryPolicy('fixed', limit=3)"
         )
     return given
+
+
+def _backoff(
+    given: object, retry: RetryPolicy, what: str
+) -> tuple[Callable[[int], Any] | None, ByError | None]:
+    """A pause after any error, or after errors of some classes. Growth is what `retry` says."""
+    if given is None:
+        return None, None
+    if isinstance(given, str) or not (callable(given) or isinstance(given, Mapping)):
+        raise DefinitionError(
+            f"{what}: backoff is {given!r}; give a Backoff, a function from the try to a delay, or "
+            "a mapping from classes of errors to those"
+        )
+    said = spread({"backoff": given}, {}, what)
+    if "backoff_by" in said:
+        return None, said["backoff_by"]
+    if retry != RetryPolicy(limit=retry.limit):
+        raise DefinitionError(
+            f"{what}: retry says how long to pause, and so does backoff; keep only its limit: "
+            f"retry=RetryPolicy(limit={retry.limit})"
+        )
+    return cast("Callable[[int], Any]", given), None
+
+
+def _timeout(choices: Mapping[str, Any], what: str) -> float | None:
+    """None: as long as it takes. A transaction is held to one, or a worker that hangs would keep
+    it, and all that it has locked."""
+    transactional = bool(choices.get("transactional"))
+    timeout = choices.get("timeout", _TRANSACTION if transactional else None)
+    if timeout is not None:
+        return seconds(timeout, f"{what}: timeout", positive=True)
+    if transactional:
+        raise DefinitionError(
+            f"{what}: it is transactional, and timeout is None; say how long its transaction may "
+            "take"
+        )
+    return None
 
 
 def _whole(name: str, value: object, what: str) -> int:

@@ -379,6 +379,18 @@ class MessageFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class MessageRepeated(Event):
+    """Postgres rolled a message's transactional handler back for others' sake (a deadlock), or its
+    connection broke: it runs again, within the same try."""
+
+    queue: str
+    msg_id: int
+    read_ct: int
+    error_type: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class MessageReleased(Event):
     """The worker stopped before the handler ended; another one reads the message again."""
 

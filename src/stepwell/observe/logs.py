@@ -27,6 +27,7 @@ LEVELS: dict[type[Event], int] = {
     events.MeasuringFailed: logging.WARNING,
     events.DatabaseBack: logging.INFO,
     events.MessageFailed: logging.WARNING,
+    events.MessageRepeated: logging.WARNING,
     events.MessageLost: logging.WARNING,
     events.QueueFailed: logging.WARNING,
     events.QueueOpened: logging.INFO,

@@ -67,8 +67,8 @@ class Drain:
             pool.run, lines=settings.log_lines, size=settings.log_bytes, now=lambda: 0.0
         )
         self._traces = Traces(settings.traces)
-        self._transactions = Transactions(settings, self.worker_id, prepare=prepare)
-        self._hands = Hands(
+        self._transactions = Transactions(settings, prepare=prepare)
+        self.hands = Hands(
             self.worker_id,
             self._threads,
             self._asking,
@@ -141,7 +141,7 @@ class Drain:
 
     async def _outcome(self, task: Task, body: Body, context: TaskContext) -> Outcome:
         """In a task of its own, so that a handler that cancels itself cancels nobody else."""
-        running = asyncio.create_task(execute(task, body, context, self._hands))
+        running = asyncio.create_task(execute(task, body, context, self.hands))
         try:
             await asyncio.wait({running})
         finally:

@@ -153,15 +153,12 @@ class Kit(Asking):
             self._timers = Timers(self._pool, self.clock)
             self.client = ClockClient(settings, self._pool)
             self._drain = Drain(self._app, self._pool, settings, self._pool.tell)
-            self._messages = Messages(self._app, self._pool, self._drain.worker_id)
+            self._messages = Messages(self._app, self._pool, self._drain.hands)
             self._sweeping = Sweeping(self._app, self._pool, self._drain)
             async with self.client:
                 await self._deploy()
                 async with self._drain:
-                    try:
-                        yield
-                    finally:
-                        self._messages.close()
+                    yield
 
     async def _deploy(self) -> None:
         async with self._pool.connection() as conn:

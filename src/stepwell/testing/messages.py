@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import datetime
-from uuid import UUID
 
 from stepwell.db.messages import (
     Message,
@@ -17,27 +16,23 @@ from stepwell.db.messages import (
 from stepwell.db.pool import Pool
 from stepwell.define.app import Stepwell
 from stepwell.testing.tally import NeverQuiet, Tally, tally_of_message
-from stepwell.worker.queue_message import AnyQueueWorker, Handled, Held, back, handle
-from stepwell.worker.threads import Threads
+from stepwell.worker.body import Hands
+from stepwell.worker.queue_attempt import handle
+from stepwell.worker.queue_message import AnyQueueWorker, Handled, Held, back
 
 
 class Messages:
     """The queues of an app. Nothing of it runs but in `run`."""
 
-    def __init__(self, app: Stepwell, pool: Pool, worker_id: UUID) -> None:
+    def __init__(self, app: Stepwell, pool: Pool, hands: Hands) -> None:
         self._workers = {each.queue: each for each in app.queues}
-        self._middleware = app.middleware
         self._pool = pool
-        self._worker_id = worker_id
-        self._threads = Threads(1, lambda _token, _change: None)
+        self._hands = hands
 
     async def open(self) -> None:
         """Make the queues that are not there."""
         for queue in self._workers:
             await self._pool.run(ensure_queue(queue))
-
-    def close(self) -> None:
-        self._threads.close()
 
     def has(self, queue: str | None) -> bool:
         return queue in self._workers
@@ -65,12 +60,12 @@ class Messages:
     async def _read(self, worker: AnyQueueWorker) -> Held | None:
         call = read_messages(worker.queue, worker.visibility_timeout, 1)
         messages: list[Message] = await self._pool.run(call)
-        return Held(worker, messages[0], self._worker_id) if messages else None
+        return Held(worker, messages[0], self._hands.worker_id) if messages else None
 
     async def _handled(self, held: Held) -> Handled:
         """In a task of its own, as handlers of steps are."""
         began = time.perf_counter()
-        running = asyncio.create_task(handle(held, self._threads, self._middleware))
+        running = asyncio.create_task(handle(held, self._hands))
         try:
             await asyncio.wait({running})
         finally:
@@ -84,6 +79,8 @@ class Messages:
     async def _write(self, handled: Handled) -> bool:
         """Answers whether the message was somebody else's, or gone."""
         held = handled.held
-        call = close_messages(held.queue, [handled.ending], self._worker_id)
+        if held.settled or held.gone:
+            return not held.settled
+        call = close_messages(held.queue, [handled.ending], self._hands.worker_id)
         [closed] = await self._pool.run(call)
         return held.msg_id in closed.lost

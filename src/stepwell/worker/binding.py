@@ -10,6 +10,7 @@ from stepwell.compile.adopt import Adopted
 from stepwell.db.claim import Task
 from stepwell.define.app import Stepwell
 from stepwell.define.definition import AnyFlow
+from stepwell.define.handler import PatternHandler
 from stepwell.define.job import Job
 from stepwell.define.limited import Limits
 from stepwell.define.machine import MachineDef
@@ -21,6 +22,7 @@ from stepwell.worker.flow_step import FlowStep, Wait
 from stepwell.worker.job_call import JobCall
 from stepwell.worker.machine_step import MachineBody, UnknownStep
 from stepwell.worker.process_body import ProcessBody
+from stepwell.worker.process_wire import Bound
 
 
 class Bindings:
@@ -86,22 +88,30 @@ class Bindings:
         if task.kind == "job":
             return self._jobs.get(task.flow_slug)
         if (flow := self._adopted.flow(task.version_id)) is not None:
-            return self._of_adopted(flow).get(task.step_slug)
+            handler = self._adopted.handler(task.version_id)
+            return self._of_adopted(flow, handler).get(task.step_slug)
         return self._steps.get((task.flow_slug, task.step_slug))
 
-    def _of_adopted(self, flow: AnyFlow) -> dict[str, Body]:
+    def _of_adopted(self, flow: AnyFlow, handler: PatternHandler | None) -> dict[str, Body]:
         if flow not in self._bodies:
             self._bodies[flow] = {
-                slug: body_of(flow, step, self._limits) for slug, step in flow.steps.items()
+                slug: body_of(flow, step, self._limits, handler)
+                for slug, step in flow.steps.items()
             }
         return self._bodies[flow]
 
 
-def body_of(flow: AnyFlow, step: Step[..., Any], limits: Limits) -> Body:
+def body_of(
+    flow: AnyFlow, step: Step[..., Any], limits: Limits, handler: PatternHandler | None = None
+) -> Body:
     if step.kind in ("signal", "sleep"):
         return Wait(step)
     body = FlowStep(flow, step, limits)
-    return ProcessBody(flow, body) if step.process else body
+    if not step.process:
+        return body
+    if handler is None:
+        return ProcessBody(flow, body)
+    return ProcessBody(handler, body, Bound(handler.pattern, step.kind, step.dependencies))
 
 
 def step_of(machine: MachineDef, step: MachineStep[Any, Any, Any], limits: Limits) -> Body:

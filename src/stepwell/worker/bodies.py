@@ -96,8 +96,9 @@ def hands_of(
         Asking(settings),
         traces,
         observes=partial(observes, traces, settings.metrics),
-        transactions=Transactions(settings, worker, written=written),
+        transactions=Transactions(settings, written=written),
         max_payload=settings.max_payload,
         middleware=bindings.middleware,
-        processes=Processes(settings.body_processes, settings, desk.linger),
+        processes=Processes(settings.body_processes, settings),
+        linger=desk.linger,
     )

@@ -15,14 +15,19 @@ from stepwell.settings import MAX_PAYLOAD
 from stepwell.worker.asking import Asking
 from stepwell.worker.context import TaskContext
 from stepwell.worker.policy import Policy
-from stepwell.worker.processes import Processes
+from stepwell.worker.processes import Lingering, Processes
 from stepwell.worker.threads import Threads
 from stepwell.worker.transactions import Transactions
 
 
+def alone(_token: int, _change: int) -> None:
+    """Nobody counts what goes on after it was given up."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hands:
-    """What a worker has for the bodies it runs."""
+    """What a worker has for the bodies it runs. `linger` hears whose body goes on after it was
+    given up (+1), and when it is over (-1)."""
 
     worker_id: UUID
     threads: Threads
@@ -32,6 +37,7 @@ class Hands:
     observes: Callable[[], bool] = field(default=lambda: False, kw_only=True)
     max_payload: int = field(default=MAX_PAYLOAD, kw_only=True)
     processes: Processes | None = field(default=None, kw_only=True)
+    linger: Lingering = field(default=alone, kw_only=True)
     middleware: tuple[Middleware, ...] = field(default=(), kw_only=True)
 
     async def close(self) -> None:

@@ -13,10 +13,12 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import Any, NoReturn
+from uuid import UUID
 
 from stepwell.db.claim import Task
+from stepwell.define.flow import flow_of
 from stepwell.define.machine import machine_of
-from stepwell.define.outcome import Outcome
+from stepwell.define.outcome import Completed, Outcome
 from stepwell.observe.capture import speaking
 from stepwell.observe.traces import Traces, resumed
 from stepwell.settings import Settings
@@ -31,6 +33,7 @@ from stepwell.worker.machine_step import MachineBody
 from stepwell.worker.notes import Notes, Page
 from stepwell.worker.process_wire import (
     Began,
+    Handle,
     Message,
     Note,
     Run,
@@ -40,6 +43,8 @@ from stepwell.worker.process_wire import (
     read,
     written,
 )
+from stepwell.worker.queue_attempt import attempt, policy_of
+from stepwell.worker.queue_message import Held
 from stepwell.worker.threads import Threads
 from stepwell.worker.transactions import Transactions
 
@@ -75,7 +80,7 @@ async def serve(pipe: socket.socket) -> NoReturn:
         keeping = asyncio.create_task(bench.notes.run())
         while (message := await read(reader)) is not None:
             match message:
-                case Run():
+                case Run() | Handle():
                     bench.begin(message)
                 case Stop(late):
                     bench.stop(late=late)
@@ -106,11 +111,11 @@ class Bench:
         self._threads = Threads(1, self._linger)
         self._lingering = 0
         self._stopping = False
-        self._context: ChildContext | None = None
+        self._context: ChildContext | ChildHeld | None = None
         self._running: asyncio.Task[None] | None = None
 
-    def begin(self, run: Run) -> None:
-        self._running = asyncio.create_task(self._run(run))
+    def begin(self, asked: Run | Handle) -> None:
+        self._running = asyncio.create_task(self._run(asked))
 
     def stop(self, *, late: bool) -> None:
         """Nobody wants the outcome: leave as soon as the body has."""
@@ -123,8 +128,12 @@ class Bench:
         self._running.cancel()
         self._running.add_done_callback(lambda _: self._leave_if_done())
 
-    async def _run(self, run: Run) -> None:
-        outcome = await self._outcome(run)
+    async def _run(self, asked: Run | Handle) -> None:
+        try:
+            handles = isinstance(asked, Handle)
+            outcome = await (self._handled(asked) if handles else self._outcome(asked))
+        except Exception as error:
+            outcome = failed(error)
         if self._stopping:
             return
         self._send(ended(outcome))
@@ -134,25 +143,34 @@ class Bench:
 
     async def _outcome(self, run: Run) -> Outcome:
         task = run.task
-        try:
-            body = body_at(run.path, task)
-            context = ChildContext(
-                task, run.worker_id, self._asking, run.flow_input, body.input_type, notes=self.notes
-            )
-            self._context = context.telling(self._send)
-            transactions = Transactions(self._settings, run.worker_id)
-            hands = Hands(
-                run.worker_id, self._threads, self._asking, Traces("off"), transactions=transactions
-            )
-            speaking.set(context)
-            with resumed(run.trace):
-                self._send(Began())
-                answer = await body.attempt(task, context, hands)
-            outcome = body.policy.judged(answer, task.attempt)
-            await context.noted()
-            return outcome
-        except Exception as error:
-            return failed(error)
+        body = body_at(run, task)
+        context = ChildContext(
+            task, run.worker_id, self._asking, run.flow_input, body.input_type, notes=self.notes
+        )
+        self._context = context.telling(self._send)
+        speaking.set(context)
+        with resumed(run.trace):
+            self._send(Began())
+            answer = await body.attempt(task, context, self._hands(run.worker_id))
+        outcome = body.policy.judged(answer, task.attempt)
+        await context.noted()
+        return outcome
+
+    async def _handled(self, asked: Handle) -> Outcome:
+        """What its handler returned is nobody's business."""
+        definition: Any = definition_at(asked.path, "message", asked.queue)
+        held = ChildHeld(definition, asked.message, asked.worker_id)
+        self._context = held
+        with resumed(asked.trace):
+            self._send(Began())
+            failure = await attempt(held, self._hands(asked.worker_id))
+        if failure is None:
+            return Completed(b"null")
+        return policy_of(definition).judged(failure, held.read_ct)
+
+    def _hands(self, worker: UUID) -> Hands:
+        transactions = Transactions(self._settings)
+        return Hands(worker, self._threads, self._asking, Traces("off"), transactions=transactions)
 
     def _linger(self, _token: int, change: int) -> None:
         self._lingering += change
@@ -182,6 +200,13 @@ class ChildContext(TaskContext):
         return super().after()
 
 
+class ChildHeld(Held):
+    """The worker holds the handler to its timeout."""
+
+    def begins(self) -> None:
+        self.timeout = inf
+
+
 class PipedNotes(Notes):
     """What a body says goes to the worker, which keeps it with what all its bodies say."""
 
@@ -202,9 +227,13 @@ class PipedNotes(Notes):
             self._written(page, "written")
 
 
-def body_at(path: str, task: Task) -> Body:
+def body_at(run: Run, task: Task) -> Body:
     """What runs for a task, out of the definition that is imported."""
-    definition: Any = definition_at(path, task.kind, task.flow_slug, task.version)
+    if (bound := run.bound) is not None:
+        handler: Any = definition_at(run.path, "handler", bound.pattern)
+        step = handler.step(task.flow_slug, task.step_slug, bound.kind, bound.dependencies)
+        return FlowStep(flow_of(task.flow_slug, [step]), step, None)
+    definition: Any = definition_at(run.path, task.kind, task.flow_slug, task.version)
     match task.kind:
         case "flow":
             return FlowStep(definition, definition.steps[task.step_slug], None)

@@ -82,7 +82,7 @@ class Incarnation:
             most=settings.most_of,
             observes=self._hands.observes,
         )
-        self._queues = Queues(bindings.queues, self.id, settings, outage, bindings.middleware)
+        self._queues = Queues(bindings.queues, self._hands, settings, outage)
         self._stop = asyncio.Event()
         self._now = asyncio.Event()
         self._cut_off = 0

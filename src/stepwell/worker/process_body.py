@@ -7,17 +7,18 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from stepwell.db.claim import Task
-from stepwell.define.definition import Definition
 from stepwell.define.outcome import Completed, Failed, Moved, Outcome
 from stepwell.define.payload import decoder
+from stepwell.observe.traces import carried
 from stepwell.worker.body import Body, Hands
 from stepwell.worker.context import TaskContext
 from stepwell.worker.failure import FailedElsewhere
 from stepwell.worker.flow_step import FlowStep
 from stepwell.worker.guard import Handler, Raised, Returned
-from stepwell.worker.imported import path_of
+from stepwell.worker.imported import Importable, path_of
 from stepwell.worker.middleware import call
 from stepwell.worker.policy import UNSAID
+from stepwell.worker.process_wire import Bound, Run
 
 _plain = decoder(Any)
 
@@ -39,8 +40,9 @@ class ProcessBody:
     transactional = False
     policy = UNSAID  # it is applied where the error is at hand
 
-    def __init__(self, definition: Definition, here: Here) -> None:
+    def __init__(self, definition: Importable, here: Here, bound: Bound | None = None) -> None:
         self._definition = definition
+        self._bound = bound
         self._here = here
         self.takes_input = here.takes_input
         self.input_type = here.input_type
@@ -56,7 +58,9 @@ class ProcessBody:
         processes, path, seen = hands.processes, self._path, bool(hands.middleware)
 
         async def run(begins: Callable[[], None]) -> object:
-            outcome = await processes.run(path, task, context, begins)
+            given = (context.flow_input_json, context.worker_id, carried())
+            asked = Run(path, task, *given, self._bound)
+            outcome = await processes.run(asked, context, begins, hands.linger)
             if isinstance(outcome, Failed):
                 raise FailedElsewhere(outcome)
             if seen and isinstance(outcome, Completed):

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from stepwell.db.claim import Task
+from stepwell.db.messages import Message as QueueMessage
 from stepwell.define.outcome import Completed, Failed, Moved, Outcome
 
 LENGTH = 4  # bytes in front of a message
@@ -24,12 +25,31 @@ class Settle(msgspec.Struct, tag=True, frozen=True):
     log_bytes: int
 
 
+class Bound(msgspec.Struct, frozen=True):
+    """A step that a handler serves by a pattern: what its flow says of it."""
+
+    pattern: str
+    kind: str
+    dependencies: tuple[str, ...]
+
+
 class Run(msgspec.Struct, tag=True, frozen=True):
     """To a child: make this attempt, with the definition of that import path."""
 
     path: str
     task: Task
     flow_input: str | None
+    worker_id: UUID
+    trace: str | None
+    bound: Bound | None = None
+
+
+class Handle(msgspec.Struct, tag=True, frozen=True):
+    """To a child: handle this message, with the queue worker of that import path."""
+
+    path: str
+    queue: str
+    message: QueueMessage
     worker_id: UUID
     trace: str | None
 
@@ -62,7 +82,7 @@ class Ended(msgspec.Struct, tag=True, frozen=True):
     facts: dict[str, Any]
 
 
-Message = Settle | Run | Stop | Began | Note | Ended
+Message = Settle | Run | Handle | Stop | Began | Note | Ended
 _decode = msgspec.msgpack.Decoder(Message).decode
 _encode = msgspec.msgpack.Encoder().encode
 _KINDS: dict[str, Any] = {"completed": Completed, "failed": Failed, "moved": Moved}

@@ -14,19 +14,20 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
-from stepwell.db.claim import Task
 from stepwell.define.outcome import Outcome
 from stepwell.errors import ProcessDied
-from stepwell.observe.traces import carried
 from stepwell.settings import Settings
-from stepwell.worker.context import TaskContext
+from stepwell.worker.guard import Bounds
 from stepwell.worker.process_wire import (
     Began,
     Ended,
+    Handle,
     Message,
     Note,
     Run,
@@ -43,6 +44,23 @@ BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[3]); "
     "from stepwell.worker.child import main; main(int(sys.argv[1]), int(sys.argv[2]))"
 )
+
+
+Lingering = Callable[[int, int], None]
+Lingers = Callable[[int], None]
+
+
+class Hears(Bounds, Protocol):
+    """The context of a body that runs in a child."""
+
+    def heard(
+        self,
+        share: tuple[float | None, str | None, float] | None,
+        lines: Sequence[tuple[float, str, str]],
+        dropped: int,
+    ) -> None:
+        """What the body said there."""
+        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -75,38 +93,36 @@ class Child:
 
 class Processes:
     """At most `limit` children (0: as many as there are cores). Whoever finds none free waits for
-    one. A body that was given up occupies its place until its child is gone: `lingering` is told
-    whose it is and +1, and -1 when it is over."""
+    one. A body that was given up occupies its place until its child is gone."""
 
-    def __init__(
-        self, limit: int, settings: Settings, lingering: Callable[[int, int], None]
-    ) -> None:
+    def __init__(self, limit: int, settings: Settings) -> None:
         self._free = asyncio.Semaphore(limit or cores())
         self._settle = Settle(
             settings.dsn, settings.connect_timeout, settings.log_lines, settings.log_bytes
         )
-        self._lingering = lingering
         self._children: set[Child] = set()
         self._resting: list[Child] = []
         self._ending: set[asyncio.Task[None]] = set()
         self._sweep: asyncio.TimerHandle | None = None
 
     async def run(
-        self, path: str, task: Task, context: TaskContext, begins: Callable[[], None]
+        self, asked: Run | Handle, context: Hears, begins: Callable[[], None], lingering: Lingering
     ) -> Outcome:
-        """Make an attempt with the definition of that path. `begins` is told when the time of the
-        handler begins. ProcessDied: its child did."""
-        run = Run(path, task, context.flow_input_json, context.worker_id, carried())
+        """Have a child make an attempt. `begins` is told when the time of the handler begins;
+        `lingering` of one that was given up, whose it is and +1, and -1 when its child is gone.
+        ProcessDied: its child did."""
         await self._free.acquire()
         child: Child | None = None
         try:
             child = await self._taken()
-            while (outcome := await self._attempt(child, run, context, begins)) is None:
+            while (outcome := await self._attempt(child, asked, context, begins)) is None:
                 self._children.discard(child)
                 child = await self._started()
         except BaseException as error:
-            token = task.claim_token if isinstance(error, asyncio.CancelledError) else None
-            self._give_up(child, token, late=not context.lost)
+            lingers = None
+            if isinstance(error, asyncio.CancelledError):
+                lingers = partial(lingering, context.token)
+            self._give_up(child, lingers, late=not context.lost)
             raise
         self._rest(child)
         self._free.release()
@@ -122,11 +138,11 @@ class Processes:
         self._children.clear()
 
     async def _attempt(
-        self, child: Child, run: Run, context: TaskContext, begins: Callable[[], None]
+        self, child: Child, asked: Run | Handle, context: Hears, begins: Callable[[], None]
     ) -> Outcome | None:
         """None: the child had died before it was asked."""
         begun = False
-        await child.tell(run)
+        await child.tell(asked)
         while (message := await read(child.reader)) is not None:
             match message:
                 case Began(timeout):
@@ -195,23 +211,23 @@ class Processes:
             next_look = self._resting[0].rests_since + LONGEST_REST
             self._sweep = loop.call_at(next_look, self._end_rested)
 
-    def _give_up(self, child: Child | None, token: int | None, *, late: bool) -> None:
+    def _give_up(self, child: Child | None, lingers: Lingers | None, *, late: bool) -> None:
         if child is None:
             self._free.release()
             return
-        if token is not None:
-            self._lingering(token, +1)
-        self._end(child, token, Stop(late), slot=True)
+        if lingers is not None:
+            lingers(+1)
+        self._end(child, lingers, Stop(late), slot=True)
 
     def _end(
-        self, child: Child, token: int | None, last_word: Stop | None, *, slot: bool = False
+        self, child: Child, lingers: Lingers | None, last_word: Stop | None, *, slot: bool = False
     ) -> None:
-        ending = asyncio.create_task(self._ended(child, token, last_word, slot))
+        ending = asyncio.create_task(self._ended(child, lingers, last_word, slot))
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
 
     async def _ended(
-        self, child: Child, token: int | None, last_word: Stop | None, slot: bool
+        self, child: Child, lingers: Lingers | None, last_word: Stop | None, slot: bool
     ) -> None:
         try:
             if last_word is not None and child.process.returncode is None:
@@ -223,8 +239,8 @@ class Processes:
             self._children.discard(child)
             if slot:
                 self._free.release()
-            if token is not None:
-                self._lingering(token, -1)
+            if lingers is not None:
+                lingers(-1)
 
 
 def died(pid: int, code: int, begun: bool) -> str:

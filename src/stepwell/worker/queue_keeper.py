@@ -59,7 +59,8 @@ class Keeper:
             conn.close()
 
     def _extend(self, conn: psycopg.Connection[Any], reader: QueueReader) -> None:
-        held = [each for each in list(reader.holding.values()) if not each.gone]
+        holding = list(reader.holding.values())
+        held = [each for each in holding if not (each.gone or each.closing or each.settled)]
         if not held:
             return
         call = extend_messages(

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from functools import cached_property, partial
-from math import ceil, inf
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from math import inf, isfinite
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from stepwell.db.messages import Ending, Message
-from stepwell.define.middleware import Attempt, Middleware
-from stepwell.define.outcome import Await, Cancel, Done, Failed, Next, Retry, Snooze, Spawn, Stop
 from stepwell.define.payload import decoder
 from stepwell.define.queue_worker import QueueWorker
-from stepwell.errors import PayloadError
-from stepwell.worker.failure import described, failed, failed_as
-from stepwell.worker.guard import Handler, Raised, guarded
-from stepwell.worker.middleware import around
-from stepwell.worker.policy import Policy
-from stepwell.worker.threads import Threads
+from stepwell.errors import TransactionError
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection, Connection
+
+    from stepwell.worker.transaction import Transaction
 
 AnyQueueWorker = QueueWorker[..., Any]
 
-# a message may be read so often more than its policy allows: its worker was lost, or told to stop
-UNFINISHED = 3
-OUTCOMES = (Await, Cancel, Done, Next, Retry, Snooze, Spawn, Stop)
+NEVER = datetime.max.replace(tzinfo=UTC)
+NO_RUN = (
+    "ctx.{name}: a message is no run, so nothing keeps what its handler says; use Python's logging"
+)
 
 _headers = decoder(Any)
 
@@ -40,9 +40,13 @@ class Held:
         self.worker_id = worker_id
         self.visible_at = message.visible_at  # as far as we know; others see it from then on
         self.timeout = inf if definition.timeout is None else definition.timeout
+        self.deadline = NEVER
         self.late = False
         self.gone = False  # it is somebody else's now
         self.over = False  # its handler has ended
+        self.closing = False  # its transaction is about to commit
+        self.settled = False  # it is archived, with what its handler wrote
+        self.transaction: Transaction | None = None
         self.body: asyncio.Task[None] | None = None
         self._released = False
 
@@ -69,7 +73,17 @@ class Held:
         return self.gone or self._released
 
     def begins(self) -> None:
-        """Nothing is to be told."""
+        """The handler starts now; before, it may have waited for a free thread or process."""
+        if isfinite(self.timeout):
+            self.deadline = datetime.now(UTC) + timedelta(seconds=self.timeout)
+
+    def heard(
+        self,
+        share: tuple[float | None, str | None, float] | None,
+        lines: Sequence[tuple[float, str, str]],
+        dropped: int,
+    ) -> None:
+        """A child process keeps nothing of a message either."""
 
     @property
     def queue(self) -> str:
@@ -99,6 +113,29 @@ class Held:
     def cancelled(self) -> bool:
         return self.late or self.lost
 
+    @property
+    def connection(self) -> AsyncConnection[Any]:
+        return self._transaction_of("connection").connection
+
+    @property
+    def sync_connection(self) -> Connection[Any]:
+        return self._transaction_of("sync_connection").sync_connection
+
+    def _transaction_of(self, name: str) -> Transaction:
+        if self.transaction is None:
+            raise TransactionError(
+                f"ctx.{name}: {self.what} is not transactional; say transactional=True where it is "
+                "defined"
+            )
+        return self.transaction
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name in ("log", "progress"):
+                raise AttributeError(NO_RUN.format(name=name))
+            raise AttributeError(f"the context of a message has no {name!r}")
+
     def _cancel(self) -> None:
         if self.body is not None:
             self.body.cancel()
@@ -113,73 +150,8 @@ class Handled:
     seconds: float
 
 
-async def handle(held: Held, threads: Threads, middleware: tuple[Middleware, ...] = ()) -> Ending:
-    """One try. Only a message that is lost or goes back ends it with an exception."""
-    try:
-        failure = await attempt(held, threads, middleware)
-    except Exception as error:  # a mistake of ours harms this message and not the worker
-        failure = failed(error)
-    name = (held.msg_id, held.read_ct)
-    if failure is None:
-        return Ending(*name, "archived")
-    said = (failure.error_type, failure.message, failure.traceback or None)
-    final, asked = verdict(failure, held.definition)
-    if final or held.last_attempt:
-        return Ending(*name, "dead", 0, *said)
-    pause = held.definition.retry.delay(held.read_ct) if asked is None else asked
-    return Ending(*name, "retry", pause, *said)
-
-
-def verdict(failure: Failed, definition: AnyQueueWorker) -> tuple[bool, int | None]:
-    """Whether no retry can help, and the pause that the error itself asked for."""
-    judged = Policy(definition.no_retry).judged(failure, attempt=1)
-    assert isinstance(judged, Failed)
-    return judged.permanent, None if judged.delay is None else ceil(judged.delay)
-
-
-async def attempt(
-    held: Held, threads: Threads, middleware: tuple[Middleware, ...]
-) -> Failed | None:
-    """Call the handler; None: it returned."""
-    definition = held.definition
-    if held.read_ct > definition.retry.tries + UNFINISHED:
-        said = (
-            f"it was read {held.read_ct} times, and its last tries came to no end: "
-            "their workers were lost, or told to stop"
-        )
-        return failed_as("NeverFinished", said, permanent=True)
-    try:
-        value = definition.read(held.message.message or "null")
-    except Exception as error:  # a type of theirs may refuse in any way; PayloadError is final
-        return failed(error, permanent=isinstance(error, PayloadError))
-    arguments: dict[str, Any] = {definition.message_name: value}
-    if definition.context_name:
-        arguments[definition.context_name] = held
-    handler = Handler(partial(definition.handler, **arguments), definition.is_async)
-    inner = partial(guarded, handler, held, threads)
-    ended = await (around(middleware, attempt_of(held), held, inner) if middleware else inner())
-    if isinstance(ended, Raised):
-        return ended.failed
-    if isinstance(ended.value, OUTCOMES):
-        said = (
-            f"{held.what} returned {described(ended.value)}, which means nothing for a message; "
-            "return to archive it, or raise to try again"
-        )
-        return failed_as("BadOutcome", said, permanent=True)
-    return None
-
-
-def attempt_of(held: Held) -> Attempt:
-    return Attempt(
-        kind="message",
-        name=held.queue,
-        step=None,
-        task_index=0,
-        number=held.read_ct,
-        last=held.last_attempt,
-        run_id=None,
-        context=held,
-    )
+def archived(held: Held) -> Ending:
+    return Ending(held.msg_id, held.read_ct, "archived")
 
 
 def back(held: Held) -> Ending:

@@ -7,17 +7,16 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
-from uuid import UUID
 
 import psycopg
 
 from stepwell.db.call import Call
 from stepwell.db.link import Link
 from stepwell.db.messages import Message, close_messages, ensure_queue, read_messages
-from stepwell.define.middleware import Middleware
-from stepwell.errors import DatabaseUnavailable, StepwellError
+from stepwell.errors import DatabaseUnavailable, DefinitionError, StepwellError
 from stepwell.observe.emit import emit
 from stepwell.observe.events import (
     MessageArchived,
@@ -27,9 +26,11 @@ from stepwell.observe.events import (
     QueueFailed,
     QueueOpened,
 )
-from stepwell.observe.traces import Traces
+from stepwell.worker.body import Hands
 from stepwell.worker.message_span import handled, message_span
-from stepwell.worker.queue_message import AnyQueueWorker, Handled, Held, back, handle
+from stepwell.worker.queue_attempt import handle
+from stepwell.worker.queue_message import AnyQueueWorker, Handled, Held, archived, back
+from stepwell.worker.queue_process import path_of_worker
 from stepwell.worker.threads import Threads
 
 LARGEST = 500
@@ -46,24 +47,20 @@ class QueueReader:
     def __init__(
         self,
         definition: AnyQueueWorker,
-        worker_id: UUID,
+        hands: Hands,
         poll: float,
         opened: Callable[[], None],
-        middleware: tuple[Middleware, ...] = (),
-        traces: Traces | None = None,
     ) -> None:
         self.definition = definition
         self.channel: str | None = None
         self.holding: dict[int, Held] = {}  # by the message's id
         self.bodies: set[asyncio.Task[None]] = set()
         self.released = 0
-        self._worker_id = worker_id
         self._poll = poll
         self._opened = opened
-        self._middleware = middleware
-        self._traces = traces or Traces("off")
         self._threads = Threads(definition.max_concurrent, self._linger)
-        self._lingering = 0  # threads whose handler was given up
+        self._hands = replace(hands, threads=self._threads, linger=self._linger)
+        self._lingering = 0  # threads and child processes whose handler was given up
         self._ended: list[Handled] = []
         self._changed = asyncio.Event()
         self._look = True
@@ -104,7 +101,8 @@ class QueueReader:
     def lose(self, lost: list[Held]) -> None:
         """These are somebody else's by now."""
         for held in lost:
-            if self.holding.get(held.msg_id) is held and not held.over:
+            done = held.over or held.closing  # and perhaps gone because it is archived
+            if self.holding.get(held.msg_id) is held and not done:
                 held.lose()
 
     async def run(self, link: Link) -> None:
@@ -122,13 +120,24 @@ class QueueReader:
         """Make the queue, however long that takes: somebody may still have to mend what is wrong
         with it."""
         while not self._closing:
-            if rows := await self._tried(link, ensure_queue(self.queue)):
+            rows = await self._tried(link, ensure_queue(self.queue)) if self._findable() else None
+            if rows:
                 self.channel = rows[0].channel
                 self._opened()
                 emit(QueueOpened(self.queue, rows[0].created))
                 self._pause = FIRST_PAUSE
                 return
             await self._rest()
+
+    def _findable(self) -> bool:
+        """Whether a child process would find what is to run in one."""
+        try:
+            if self.definition.process:
+                path_of_worker(self.definition)
+            return True
+        except DefinitionError as error:
+            emit(QueueFailed(self.queue, str(error)))
+            return False
 
     async def _something_to_do(self) -> None:
         while not (
@@ -160,7 +169,7 @@ class QueueReader:
             self._begin(message)
 
     def _begin(self, message: Message) -> None:
-        held = Held(self.definition, message, self._worker_id)
+        held = Held(self.definition, message, self._hands.worker_id)
         if (before := self.holding.get(message.msg_id)) and not before.over:
             before.lose()  # its time was over before we could extend it
         self.holding[message.msg_id] = held
@@ -175,10 +184,11 @@ class QueueReader:
         began = time.perf_counter()
         ending = back(held)
         try:
-            with message_span(held, self._traces) as span:
-                ending = await handle(held, self._threads, self._middleware)
+            with message_span(held, self._hands.traces) as span:
+                ending = await handle(held, self._hands)
                 handled(span, ending)
         finally:
+            ending = archived(held) if held.settled else ending
             self._end(Handled(held, ending, time.perf_counter() - began))
 
     def _over(self, held: Held, body: asyncio.Task[None]) -> None:
@@ -193,8 +203,9 @@ class QueueReader:
 
     async def _write(self, link: Link) -> None:
         ended, self._ended = self._ended, []
-        batch = [each for each in ended if not each.held.gone]
-        lost = {each.held.msg_id for each in ended if each.held.gone}
+        open_ones = [each for each in ended if not each.held.settled]
+        batch = [each for each in open_ones if not each.held.gone]
+        lost = {each.held.msg_id for each in open_ones if each.held.gone}
         if batch:
             lost |= await self._closed(link, batch)
         for each in ended:
@@ -207,7 +218,8 @@ class QueueReader:
     async def _closed(self, link: Link, batch: list[Handled]) -> set[int]:
         """Write endings; answers with those that were no longer ours. What cannot be written is
         given up: the messages are seen again when their time is over."""
-        call = close_messages(self.queue, [each.ending for each in batch], self._worker_id)
+        endings = [each.ending for each in batch]
+        call = close_messages(self.queue, endings, self._hands.worker_id)
         pause = FIRST_PAUSE
         for _ in range(TRIES):
             if rows := await self._tried(link, call):

@@ -6,15 +6,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager, suppress
-from uuid import UUID
 
 import psycopg
 
 from stepwell.db.link import LONGEST_PAUSE, Link, Outage
 from stepwell.db.messages import announced
-from stepwell.define.middleware import Middleware
-from stepwell.observe.traces import Traces
 from stepwell.settings import Settings
+from stepwell.worker.body import Hands
 from stepwell.worker.queue_keeper import Keeper
 from stepwell.worker.queue_message import AnyQueueWorker
 from stepwell.worker.queue_reader import QueueReader
@@ -26,17 +24,15 @@ class Queues:
     def __init__(
         self,
         workers: Iterable[AnyQueueWorker],
-        worker_id: UUID,
+        hands: Hands,
         settings: Settings,
         outage: Outage,
-        middleware: tuple[Middleware, ...] = (),
     ) -> None:
         self._settings = settings
         self._outage = outage
         self._opened = asyncio.Event()
-        traces = Traces(settings.traces)
         self._readers = [
-            QueueReader(each, worker_id, settings.poll, self._opened.set, middleware, traces)
+            QueueReader(each, hands, settings.poll, self._opened.set)
             for each in workers
             if settings.serves(each.queue)
         ]

@@ -22,7 +22,7 @@ from stepwell.define.definition import Definition
 from stepwell.define.limited import limits_of
 from stepwell.errors import DatabaseUnavailable, SchemaError, StepwellError
 from stepwell.settings import Settings
-from stepwell.worker.imported import needs_process, path_of
+from stepwell.worker.imported import check_findable
 from stepwell.worker.modules import ErrorClass, Module, Phase
 from stepwell.worker.wake import Ears
 
@@ -106,8 +106,7 @@ class Starting:
             for each in module.definitions
         ]
         for each in module.definitions:
-            if needs_process(each):
-                path_of(each)  # or else its bodies could not be found
+            check_findable(each)
 
     async def _deploy(self, module: Module) -> None:
         """The database knows it, and this worker claims of it."""

@@ -6,13 +6,11 @@ import asyncio
 from collections.abc import Coroutine
 from contextlib import nullcontext, suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from stepwell.db.call import Call
-from stepwell.db.commit import Entry, RunEnd
 from stepwell.db.connect import ROLLED_BACK
 from stepwell.db.transaction import (
     COMMIT,
@@ -20,7 +18,6 @@ from stepwell.db.transaction import (
     AsyncLent,
     Lent,
     Trunk,
-    commit_transactional,
 )
 from stepwell.define.outcome import Failed
 from stepwell.errors import StepwellError, TransactionError
@@ -53,17 +50,25 @@ NOT_SYNC = "ctx.connection is for async handlers; in a sync one it is ctx.sync_c
 NOT_ASYNC = "ctx.sync_connection is for sync handlers; in an async one it is ctx.connection"
 
 
+class End(Protocol):
+    """What a transaction ends with: how its handler ended, written under its claim."""
+
+    async def write(self, trunk: Trunk) -> bool:
+        """False: the claim is gone, and nothing is to be committed."""
+        ...
+
+    async def held(self, pool: Transactions) -> bool:
+        """Whether the claim is still ours; asked when the answer to the commit was lost."""
+        ...
+
+
 class Transaction:
     """That of one try. `passing`: what ended it was no fault of the handler."""
 
-    def __init__(
-        self, pool: Transactions, token: int, *, last: bool, ends: Call[RunEnd] | None = None
-    ) -> None:
-        self.ended: list[RunEnd] = []  # the run, if the outcome ended it, and `ends` asks
-        self._ends = ends
+    def __init__(self, pool: Transactions, token: int, *, last: bool) -> None:
         self.returned = False  # the handler did, and did not raise
         self.written = False
-        self.ready: list[str] = []
+        self.stale = False  # the claim was gone
         self.passing: BaseException | None = None
         self._pool = pool
         self._token = token
@@ -174,27 +179,28 @@ class Transaction:
         self._late = True
         trunk.cut()
 
-    async def commit(self, entry: Entry, left: float) -> Failed | None:
+    async def commit(self, end: End, left: float) -> Failed | None:
         """Write the outcome, and commit. A claim that is gone writes nothing here; the outcome is
         then dropped like any other. Answers with the failure that it has become, if it has.
         `left`: of the handler's time."""
         if self._over:
             return None  # rolled back already: what the handler said was not to be
         try:
-            await surely(self._commit(entry, left + LONGEST_COMMIT))
+            await surely(self._commit(end, left + LONGEST_COMMIT))
         except asyncio.CancelledError:
             if not self.written:
                 raise
         except (psycopg.Error, StepwellError, TimeoutError) as error:
-            return await self._not_written(error)
+            return await self._not_written(end, error)
         return None
 
-    async def _not_written(self, error: Exception) -> Failed | None:
+    async def _not_written(self, end: End, error: Exception) -> Failed | None:
         trunk = self._trunk
         assert trunk is not None
         if trunk.closed or isinstance(error, TimeoutError):
-            if self._sent and not await self._pool.holds(self._token):
-                return None  # it was written, or it was too late anyway: the token says which
+            if self._sent and not await end.held(self._pool):
+                self.stale = True
+                return None  # it was written, or it was too late anyway: the claim says which
             self.passing = error
         elif (getattr(error, "sqlstate", None) or "").startswith(PASSING):
             self.passing = error
@@ -205,7 +211,7 @@ class Transaction:
             return failed_as("OutputRefused", f"Postgres refused the outcome: {error}")
         return failed(error, says=says)
 
-    async def _commit(self, entry: Entry, longest: float) -> None:
+    async def _commit(self, end: End, longest: float) -> None:
         trunk = self._trunk
         assert trunk is not None
         async with asyncio.timeout(longest):
@@ -215,26 +221,13 @@ class Transaction:
                 raise psycopg.errors.InFailedSqlTransaction(ABORTED)
             if trunk.status == TransactionStatus.IDLE:
                 raise TransactionError(ENDED)
-            written = commit_transactional(
-                self._pool.worker,
-                entry.message_id,
-                entry.token,
-                entry.outcome,
-                entry.output,
-                entry.error_type,
-                entry.error_message,
-                entry.traceback,
-            )
             self._asked = True
-            rows = await written.on(trunk)
-            if any(row.verdict == "stale" for row in rows):
+            if not await end.write(trunk):
+                self.stale = True
                 return
-            ended = [] if self._ends is None else await self._ends.on(trunk)
             self._sent = True
             await trunk.execute(COMMIT)
         self.written = True
-        self.ended = ended
-        self.ready = [row.queue for row in rows if row.queue is not None]
 
     async def roll_back(self) -> None:
         """Undo what was written, unless it is committed. Who still uses the connection is cut

@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
-from uuid import UUID
+from typing import Any, TypeVar
 
 import psycopg
 
+from stepwell.db.call import Call
 from stepwell.db.connect import connect_options, raise_if_hopeless
 from stepwell.db.link import LONGEST_PAUSE
-from stepwell.db.presence import heartbeat
 from stepwell.db.transaction import Trunk
 from stepwell.settings import Settings
 
 LONGEST_REST = 60.0  # seconds until a connection that nobody needs is closed
 FIRST_PAUSE = 0.05
 
+Row = TypeVar("Row")
 Written = Callable[[Sequence[str], bool], None]
 Prepare = Callable[[Trunk], Awaitable[None]]
 
@@ -41,12 +41,10 @@ class Transactions:
     def __init__(
         self,
         settings: Settings,
-        worker: UUID,
         *,
         written: Written = unheard,
         prepare: Prepare | None = None,
     ) -> None:
-        self.worker = worker
         self.written = written
         self._prepare = prepare
         self._options: dict[str, Any] = connect_options(
@@ -80,14 +78,14 @@ class Transactions:
             if self._sweep is None:
                 self._sweep = loop.call_later(LONGEST_REST, self._close_rested)
 
-    async def holds(self, token: int) -> bool:
-        """Whether a claim is still our worker's."""
+    async def ask(self, call: Call[Row]) -> list[Row]:
+        """Run a call that may be repeated, however long the database is away."""
         while True:
             trunk = await self.take()
             try:
-                [beat] = await heartbeat(self.worker).on(trunk)
+                rows = await call.on(trunk)
                 await self.give_back(trunk)
-                return token in beat.held
+                return rows
             except psycopg.OperationalError:
                 await trunk.close()
             await asyncio.sleep(FIRST_PAUSE)

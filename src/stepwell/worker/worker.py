@@ -19,6 +19,7 @@ from stepwell.observe.events import SettingUnused
 from stepwell.settings import Settings
 from stepwell.worker.binding import Bindings
 from stepwell.worker.health import endpoint
+from stepwell.worker.imported import check_findable
 from stepwell.worker.incarnation import Incarnation
 from stepwell.worker.lanes import Lanes
 from stepwell.worker.measuring import Measuring
@@ -59,7 +60,7 @@ class Worker:
         named = name or self._app.name or self._settings.name
         self._name = named if number is None else f"{named}-{number}"
         self._lanes = Lanes()
-        self._adopted = Adopted()
+        self._adopted = Adopted(check_findable)
         self._stopping = asyncio.Event()
         self._has_run = False
         self._complained = False

@@ -469,6 +469,10 @@ CREATE TABLE pgflow.limits (
 --
 
 --
+-- Name: archive_transactional(text, bigint, integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: arm_jobs(pgflow.entry[], timestamp with time zone); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -605,6 +609,10 @@ WITH (fillfactor='80');
 
 --
 -- Name: check_step_is_there(pgflow.runs); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: check_transaction(bigint); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -1346,6 +1354,10 @@ WITH (fillfactor='50');
 
 --
 -- Name: message_queues(integer); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
+-- Name: message_state(text, bigint, integer); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --

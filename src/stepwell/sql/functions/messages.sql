@@ -123,6 +123,22 @@ begin
 end
 $$;
 
+-- What became of a reading: 'held' by its reader still, 'archived', or 'lost'. It waits for who is just closing the message, so a
+-- commit whose answer was lost has happened by then, or never will.
+create or replace function pgflow.message_state(queue text, msg_id bigint, read_ct int) returns text
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  archived boolean;
+begin
+  if cardinality(pgflow.lock_messages(message_state.queue, array[msg_id], array[read_ct])) = 1 then
+    return 'held';
+  end if;
+  execute format('select exists (select from pgmq.%I m where m.msg_id = $1 and m.read_ct = $2)',
+    pgmq.format_table_name(message_state.queue, 'a')) into archived using msg_id, read_ct;
+  return case when archived then 'archived' else 'lost' end;
+end
+$$;
+
 -- Queues of messages, as list_queues tells of queues: `running` counts those in hand or between two tries. What the role may
 -- not read is left out.
 create or replace function pgflow.message_queues(most int default 10000)
