@@ -14,6 +14,7 @@ from stepwell.compile.adopt import Adopted
 from stepwell.db.pool import Pool
 from stepwell.observe.events import FlowNotServed, TaskStarted, WorkerStarted
 from stepwell.testing import Kit
+from stepwell.worker import worker
 
 from .workshop import Workshop
 
@@ -131,7 +132,10 @@ async def test_what_no_handler_has_code_for_is_told_and_left_to_others(workshop:
         assert list(await other.result(PATIENCE)) == ["known", "unknown"]
 
 
-async def test_code_for_one_flow_goes_before_code_for_many(workshop: Workshop) -> None:
+async def test_code_for_one_flow_goes_before_code_for_many(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "TOGETHER", PATIENCE)  # it tells of both when it starts
     special = Flow("acct_special")
 
     @special.step

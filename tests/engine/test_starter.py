@@ -4,6 +4,7 @@ definitions that cannot come up."""
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -25,6 +26,7 @@ from stepwell import (
     job,
     step,
 )
+from stepwell.compile import deploy
 from stepwell.errors import Conflict, InvalidArgument, SchemaError
 from stepwell.observe.emit import subscribed
 from stepwell.observe.events import (
@@ -38,7 +40,7 @@ from stepwell.observe.events import (
     WorkerStarted,
 )
 from stepwell.worker.modules import Backoff
-from stepwell.worker.worker import Worker
+from stepwell.worker.worker import TOGETHER, Worker
 from tests.chaos.proxy import proxied
 
 from .workshop import Events, Serving, Workshop
@@ -154,6 +156,31 @@ async def test_a_database_that_is_down_at_start_comes_up_and_goes_away_again(
             assert await run.result(PATIENCE) == 5
             assert len(events.of(StarterReady)) == 1
             assert not served.task.done()
+
+
+async def test_a_worker_that_says_that_it_serves_has_something_to_serve(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A definition comes up during the first look at what there is, which is without it; the second
+    look takes its time."""
+    served_lanes, looks = deploy.served_lanes, itertools.count(1)
+
+    async def slowly(*arguments: Any, **more: Any) -> Any:
+        if (look := next(looks)) == 1:
+            async with asyncio.timeout(PATIENCE):
+                while not deployed():
+                    await asyncio.sleep(0.01)
+        elif look == 2:
+            await asyncio.sleep(3 * TOGETHER)
+        return await served_lanes(*arguments, **more)
+
+    def deployed() -> bool:
+        return bool(served.worker._starting.started)  # pyright: ignore[reportPrivateUsage]
+
+    monkeypatch.setattr(deploy, "served_lanes", slowly)
+    async with serving(workshop, Stepwell(jobs=[echo])) as served:
+        started = await served.events.first(WorkerStarted)
+        assert started.flows == ("echo",)
 
 
 async def test_a_database_that_comes_back_ends_every_pause(workshop: Workshop) -> None:

@@ -87,12 +87,12 @@ class Starting:
         return waiting
 
     def seen(self, waiting: Iterable[asyncio.Future[None]]) -> None:
-        """They are served now."""
+        """They are served now. Who began to wait since is not: that look was without them."""
+        waiting, app = list(waiting), self._app
         for each in waiting:
             if not each.done():
                 each.set_result(None)
-        app = self._app
-        if self.started or app.handlers or app.queues or not app.registry.slugs:
+        if waiting or app.handlers or app.queues or not app.registry.slugs:
             self.some.set()
 
     async def close(self) -> None:
