@@ -1541,6 +1541,10 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: ready_lanes(text[], integer[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: ready_queues(uuid); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -3873,6 +3877,13 @@ REVOKE ALL ON FUNCTION pgflow.queue_for_flow(slug text) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION pgflow.raise(code text, message text, hint text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION ready_lanes(lane_queues text[], lane_versions integer[], OUT queues text[], OUT versions integer[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.ready_lanes(lane_queues text[], lane_versions integer[], OUT queues text[], OUT versions integer[]) FROM PUBLIC;
 
 
 --

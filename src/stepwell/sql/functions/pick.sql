@@ -10,6 +10,11 @@ create or replace function pgflow.pick_tasks(
 declare
   lanes record;
 begin
+  if cardinality(lane_queues) >= 64 then     -- asking first costs less
+    lanes := pgflow.ready_lanes(lane_queues, lane_versions);
+    lane_queues := lanes.queues;
+    lane_versions := lanes.versions;
+  end if;
   if exists (select from pgflow.pauses) or exists (select from pgflow.limits l where l.kind = any (array['flow', 'queue']))
     or exists (select from pgflow.fair_queues f where f.queue = any (lane_queues))
   then
@@ -51,6 +56,40 @@ begin
     where t.queue = q.queue and t.version_id = q.version_id and t.stage = 'ready' and t.fairness_key = ''
     order by t.queue, t.version_id, t.fairness_key, t.priority, t.ready_at, t.message_id
     limit q.tasks for update skip locked) p;
+end
+$$;
+
+-- Of many lanes, those in which something is ready: one step in the index for each lane of anybody that has something, so that old
+-- versions and flows at rest cost nothing. Where these are too many it is all of ours. What becomes ready behind this look is
+-- announced behind it too, as it is behind the look into the lanes.
+create or replace function pgflow.ready_lanes(lane_queues text[], lane_versions int[], out queues text[], out versions int[])
+language plpgsql as $$
+declare
+  most constant int := cardinality(lane_queues) / 16;
+  steps int;
+begin
+  with recursive found (step, queue, version_id) as (
+    (select 1, t.queue, t.version_id from pgflow.step_tasks t where t.stage = 'ready' order by t.queue, t.version_id limit 1)
+    union all
+    select f.step + 1, t.queue, t.version_id
+    from found f
+    cross join lateral (
+      select t.queue, t.version_id from pgflow.step_tasks t
+      where t.stage = 'ready' and (t.queue, t.version_id) > (f.queue, f.version_id)
+      order by t.queue, t.version_id limit 1) t
+    where f.step <= most
+  )
+  select coalesce(max(f.step), 0), coalesce(array_agg(f.queue) filter (where o.is_ours), '{}'),
+    coalesce(array_agg(f.version_id) filter (where o.is_ours), '{}')
+  into steps, queues, versions
+  from found f
+  cross join lateral (
+    select coalesce(bool_or(lane_queues[p.place] = f.queue), false) as is_ours
+    from unnest(array_positions(lane_versions, f.version_id)) p (place)) o;
+  if steps > most then
+    queues := lane_queues;
+    versions := lane_versions;
+  end if;
 end
 $$;
 
