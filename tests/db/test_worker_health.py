@@ -75,6 +75,7 @@ def test_a_long_lease_may_be_renewed_seldom(fleet: Hands) -> None:
 
 def test_one_that_stopped_is_dead_and_shown_for_as_long_as_asked(fleet: Hands) -> None:
     fleet.leave()
+    fleet.at("1 second")
     assert fleet.id not in health(fleet)
     fleet.at("10 minutes")
     assert fleet.id not in health(fleet, timedelta(minutes=5))
