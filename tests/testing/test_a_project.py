@@ -134,7 +134,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_project_of_somebody_else_s(project: Path, server: DatabaseServer) -> None:
     environ = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
     said = subprocess.run(
@@ -143,7 +143,7 @@ def test_a_project_of_somebody_else_s(project: Path, server: DatabaseServer) -> 
         env=environ | {"STEPWELL_TEST_DSN": server.maintenance},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=280,
     )
     out = said.stdout
     assert "1 failed, 6 passed" in out, out + said.stderr
