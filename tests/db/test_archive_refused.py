@@ -94,7 +94,7 @@ def test_a_document_that_is_too_large_is_refused_with_its_size(hands: Hands) -> 
     later(hands, 40)
     found = page(hands, "one", 20_000)
     assert (sorted(found.run_ids), found.refused) == (sorted([small, other]), [large])
-    assert "its document would be larger than 20 kB" in found.reasons[0]
+    assert "its document would be larger than 20000 bytes" in found.reasons[0]
     assert page(hands, "one", 200_000).refused == []  # by hand it is tried at once
     assert page(hands, "one", 200).refused == [small, large, other]
     unreadable(hands, small)

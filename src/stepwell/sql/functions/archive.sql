@@ -131,7 +131,7 @@ begin
     bytes := octet_length(document::text);
   end if;
   if document is null or bytes > largest then
-    reason := format('its document would be larger than %s (%s in the tables)', pg_size_pretty(largest::bigint), pg_size_pretty(stored));
+    reason := format('its document would be larger than %s bytes (%s in the tables)', largest, pg_size_pretty(stored));
     document := null;
   end if;
 exception when others then                   -- a value of Postgres cannot be so large, or there is no memory for it
