@@ -13,6 +13,7 @@ from stepwell.cli.load import load_app
 from stepwell.cli.main import run
 from tests.dev.conftest import new_home as new_home
 from tests.engine.cli_programs import Program, environment, working, write_program
+from tests.unbuilt import LEFT, STEPS, UNBUILD
 
 pytestmark = [pytest.mark.usefixtures("alone"), pytest.mark.timeout(180)]
 Out = pytest.CaptureFixture[str]
@@ -58,6 +59,28 @@ def test_old_functions_are_behind_too(dsn: str, capsys: Out) -> None:
     assert "functions are those of 0.0" in capsys.readouterr().out
     assert run(["migrate", "--dsn", dsn]) == 0
     assert "functions of" in capsys.readouterr().out
+
+
+def test_what_is_to_be_built_beside_the_work_is_said_and_may_wait(dsn: str, capsys: Out) -> None:
+    with psycopg.connect(dsn) as connection:
+        connection.execute(UNBUILD)
+    assert run(["migrate", "--status", "--dsn", dsn]) == Exit.SCHEMA
+    said = capsys.readouterr().out
+    assert f"missing {LEFT}\n" in said
+    assert "to do beside the work of others: index idx_runs_failed\n" in said
+    assert "of this version need not wait for it\n" in said
+    assert run(["migrate", "--status", "--dsn", dsn, "--json"]) == Exit.SCHEMA
+    found = json.loads(capsys.readouterr().out)
+    assert (found["missing"], found["to_build"], found["building"]) == ([LEFT], STEPS, [])
+    assert run(["runs", "list", "--dsn", dsn]) == 0
+    capsys.readouterr()
+    assert run(["migrate", "--skip-builds", "--dsn", dsn]) == 0
+    assert "left to build: index idx_step_tasks_parked, " in capsys.readouterr().err
+    assert run(["migrate", "--dsn", dsn]) == 0
+    done = capsys.readouterr()
+    assert done.out == f"applied {LEFT}\n"
+    assert "index idx_runs_failed: begun\n" in done.err
+    assert run(["migrate", "--status", "--dsn", dsn]) == 0
 
 
 def test_without_a_schema_commands_exit_with_4_and_name_the_remedy(

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import psycopg
 import pytest
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 
 from stepwell import (
     Await,
@@ -26,6 +26,7 @@ from stepwell import (
 from stepwell.db.migrate import migrate
 from tests.pooler import POOL, Pooler, pooled
 from tests.servers import DatabaseServer
+from tests.unbuilt import LEFT, UNBUILD
 
 from .workshop import Workshop, workshop_on
 
@@ -82,6 +83,33 @@ def fresh() -> None:
 def pooler(server: DatabaseServer) -> Generator[Pooler]:
     with pooled(server.maintenance) as found:
         yield found
+
+
+async def test_what_is_built_beside_the_work_is_built_once(pooler: Pooler, dsn: str) -> None:
+    """And no session of the pooler keeps a setting or a lock of it."""
+    with psycopg.connect(dsn, autocommit=True) as direct:
+        direct.execute(UNBUILD)
+        name = direct.info.dbname
+        direct.execute(
+            sql.SQL("alter database {} set statement_timeout = '50s'").format(sql.Identifier(name))
+        )
+    through = pooler.dsn(dsn)
+    conns = [
+        await AsyncConnection.connect(through, autocommit=True, prepare_threshold=None)
+        for _ in range(2)
+    ]
+    built = await asyncio.gather(*map(migrate, conns))
+    assert sorted(built) == [[], [LEFT]]
+    async with conns[0].transaction(), conns[1].transaction():
+        for conn in conns:
+            row = await (await conn.execute("show statement_timeout")).fetchone()
+            assert row == ("50s",)
+            row = await (
+                await conn.execute("select count(*) from pg_locks where locktype = 'advisory'")
+            ).fetchone()
+            assert row == (0,)
+    for conn in conns:
+        await conn.close()
 
 
 async def test_migrating_starting_working_and_waiting(pooler: Pooler, empty_dsn: str) -> None:

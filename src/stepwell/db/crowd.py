@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, LiteralString, TypeVar
 
 from psycopg import AsyncConnection
@@ -13,10 +13,17 @@ from stepwell.errors import SchemaError
 
 Answer = TypeVar("Answer")
 
-TRIES = 20
+TRIES = 40
 PAUSE = 1.0  # seconds in which those who queued behind a try get on
 # who asks for the lock of a whole table stands before all who come later, so not for long
-BRIEFLY: LiteralString = "set local lock_timeout = '2s'"
+BRIEFLY: LiteralString = "set local lock_timeout = '500ms'"
+TABLES: LiteralString = """
+    select format('lock table %%s in access exclusive mode', string_agg(c.oid::regclass::text, ', '
+      order by c.relname))
+    from pg_class c
+    where c.relnamespace = to_regnamespace('pgflow') and c.relkind = 'r' and c.relname = any (%s)
+    having count(*) > 0
+"""
 HOLDERS: LiteralString = """
     select format('process %s (%s)', a.pid, concat_ws(', ', 'role ' || a.usename,
       nullif(a.application_name, ''), a.state, 'its transaction began ' || a.xact_start))
@@ -45,3 +52,10 @@ async def patiently(work: Callable[[], Awaitable[Answer]], conn: AsyncConnection
             f"changed{said}. End what is old (`stepwell doctor` lists it), then run "
             "`stepwell migrate` again; running workers may stay"
         ) from error
+
+
+async def take(conn: AsyncConnection[Any], tables: Iterable[str]) -> None:
+    """The locks of those that exist, all of them at first. Taken one by one, each as it is changed,
+    they would meet those of workers in another order, and be in time for none."""
+    for (lock,) in await (await conn.execute(TABLES, [sorted(tables)])).fetchall():
+        await conn.execute(lock)

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from psycopg.sql import SQL, Literal
 
+from stepwell.db.files import Script
 from stepwell.db.migrate import (
     GUEST,
     LEDGER,
     LIBRARY,
     QUEUES,
-    Script,
     functions,
     functions_digest,
     migrations,
@@ -53,7 +53,7 @@ def dump() -> str:
 def parts() -> Iterator[str]:
     yield from (HEAD, REFUSE, LEDGER)
     for script in migrations():
-        yield script.text
+        yield script.plain
         facts = map(Literal, (script.name, script.checksum, script.breaking))
         yield APPLIED.format(*facts).as_string(None)
     yield "set local check_function_bodies = off;\n"

@@ -1,4 +1,5 @@
-"""Bring a database to this version: new migrations once, then every function again."""
+"""Bring a database to this version: new migrations once, then every function again, then what is
+built beside the work."""
 
 from __future__ import annotations
 
@@ -7,16 +8,16 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from importlib.metadata import version as installed_version
-from importlib.resources import files
 from typing import Any, LiteralString, cast
 
 from psycopg import AsyncConnection
 
-from stepwell.db.crowd import BRIEFLY, patiently
+from stepwell.db.build import Told, builder, steps_of
+from stepwell.db.crowd import BRIEFLY, patiently, take
+from stepwell.db.files import SQL, Script, read_folder
 from stepwell.db.foreign import FILLED, OURS, not_ours
 from stepwell.errors import SchemaError
 
-SQL = files("stepwell") / "sql"
 LIBRARY = installed_version("stepwell")
 QUEUES = "select pgflow.expose_flows()"
 GUEST = """
@@ -32,6 +33,10 @@ LACKING = """
     where to_regnamespace(name) is null
       and not has_database_privilege(current_database(), 'create')
 """
+APPLIED = (
+    "insert into pgflow.stepwell_migrations (name, checksum, breaking) values (%s, %s, %s)"
+    " on conflict (name) do nothing"
+)
 LEDGER = """
     do $$ begin
       if to_regnamespace('pgflow') is null then  -- `if not exists` asks for the right all the same
@@ -51,23 +56,6 @@ LEDGER = """
       migrated_at timestamptz not null default now()
     );
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """One file of SQL. A migration is applied once; a change of its text is refused."""
-
-    name: str
-    text: str
-
-    @property
-    def checksum(self) -> str:
-        return sha256(self.text.encode()).hexdigest()
-
-    @property
-    def breaking(self) -> bool:
-        """A migration that older code cannot live with says so in its first line."""
-        return self.text.startswith("-- breaking")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +102,6 @@ def functions_digest() -> str:
     return sha256("".join(s.checksum for s in scripts).encode()).hexdigest()
 
 
-def read_folder(folder: str) -> list[Script]:
-    found = (f for f in (SQL / folder).iterdir() if f.name.endswith(".sql"))
-    return [Script(f.name, f.read_text()) for f in sorted(found, key=lambda f: f.name)]
-
-
 async def read_schema(conn: AsyncConnection[Any]) -> Schema:
     """Look at a database without changing it."""
     row = await (
@@ -143,15 +126,23 @@ async def read_schema(conn: AsyncConnection[Any]) -> Schema:
     return Schema(True, True, tuple(applied), library, digest, queues)
 
 
-async def migrate(conn: AsyncConnection[Any]) -> list[str]:
+async def migrate(
+    conn: AsyncConnection[Any], told: Told = lambda _: None, *, builds: bool = True
+) -> list[str]:
     """Apply what is missing and return its names. Safe to run from many processes at once, and
     while workers run: who has a table in use is waited for, but never for long at a time.
 
-    All or nothing: one transaction. A database that is up to date is not touched.
+    All or nothing: one transaction. A database that is up to date is not touched. What takes long
+    on large tables comes after it, beside the work, and `told` how far that is; without `builds` it
+    is left to another migrate.
     """
-    if pending(await read_schema(conn)) == [] and await is_current(conn):
-        return []
-    return await patiently(partial(apply_all, conn), conn)
+    schema = await read_schema(conn)
+    applied: list[str] = []
+    if not (all(script.concurrent for script in pending(schema)) and schema.current):
+        applied = await patiently(partial(apply_all, conn), conn)
+    if builds and await to_build(conn):
+        applied += await build_all(conn, told)
+    return applied
 
 
 async def apply_all(conn: AsyncConnection[Any]) -> list[str]:
@@ -159,21 +150,18 @@ async def apply_all(conn: AsyncConnection[Any]) -> list[str]:
         await conn.execute(LOCK)
         await conn.execute(BRIEFLY)
         schema = await read_schema(conn)
-        missing = pending(schema)
+        fresh = not schema.migrations
+        missing = [script for script in pending(schema) if fresh or not script.concurrent]
         if not missing and schema.current:
             return []  # another process was faster
         await check_rights(conn)
         await conn.execute(LEDGER)
+        await take(conn, {table for script in missing for table in script.tables})
         for script in missing:
-            await apply(conn, script)
-            await conn.execute(
-                "insert into pgflow.stepwell_migrations (name, checksum, breaking)"
-                " values (%s, %s, %s)",
-                (script.name, script.checksum, script.breaking),
-            )
+            await conn.execute(cast(LiteralString, script.plain))
+            await conn.execute(APPLIED, (script.name, script.checksum, script.breaking))
         await conn.execute("set local check_function_bodies = off")
-        for script in functions():
-            await apply(conn, script)
+        await apply(conn, functions())
         await apply_queues(conn)
         await conn.execute(
             "insert into pgflow.stepwell_schema (library, functions) values (%s, %s)"
@@ -182,6 +170,23 @@ async def apply_all(conn: AsyncConnection[Any]) -> list[str]:
             (LIBRARY, functions_digest()),
         )
     return [script.name for script in missing]
+
+
+async def to_build(conn: AsyncConnection[Any]) -> list[Script]:
+    """The migrations that run beside the work and have not, or not to their end."""
+    done = (await read_schema(conn)).checksums
+    return [script for script in migrations() if script.concurrent and script.name not in done]
+
+
+async def build_all(conn: AsyncConnection[Any], told: Told) -> list[str]:
+    built: list[str] = []
+    async with builder(conn, told) as build:
+        for script in await to_build(conn):
+            for step in steps_of(script):
+                await build.do(step)
+            await build.conn.execute(APPLIED, (script.name, script.checksum, script.breaking))
+            built.append(script.name)
+    return built
 
 
 async def check_rights(conn: AsyncConnection[Any]) -> None:
@@ -195,16 +200,16 @@ async def check_rights(conn: AsyncConnection[Any]) -> None:
         )
 
 
-async def apply(conn: AsyncConnection[Any], script: Script) -> None:
-    await conn.execute(cast(LiteralString, script.text))
+async def apply(conn: AsyncConnection[Any], scripts: list[Script]) -> None:
+    """In one round trip: meanwhile others wait."""
+    await conn.execute(cast(LiteralString, "\n".join(script.text for script in scripts)))
 
 
 async def apply_queues(conn: AsyncConnection[Any]) -> None:
     """Our pgmq, unless the schema is somebody else's: then only the views of our flows in it."""
     row = await (await conn.execute(GUEST)).fetchone()
     if row is None:
-        for script in queue_functions():
-            await apply(conn, script)
+        await apply(conn, queue_functions())
     await conn.execute(QUEUES)
 
 
@@ -242,13 +247,16 @@ def release(version: str) -> tuple[int, ...]:
 
 
 def check(schema: Schema) -> None:
-    """Refuse to work on a schema that this code does not fit, naming the command that helps."""
+    """Refuse to work on a schema that this code does not fit, naming the command that helps. What
+    is built beside the work may still be missing."""
     if not schema.exists:
         raise SchemaError("this database has no Stepwell schema yet: run `stepwell migrate`")
     if not schema.ours:
         raise not_ours()
-    known = {script.name for script in migrations()}
-    if missing := known - schema.checksums.keys():
+    scripts = migrations()
+    known = {script.name for script in scripts}
+    needed = {script.name for script in scripts if not script.concurrent}
+    if missing := needed - schema.checksums.keys():
         raise SchemaError(
             f"the schema of this database is older than this code (it lacks {min(missing)}): "
             "run `stepwell migrate`"

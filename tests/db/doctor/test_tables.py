@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import LiteralString, cast
 
 import psycopg
@@ -11,9 +13,12 @@ from psycopg import AsyncConnection
 
 from stepwell.db.doctor.examine import Finding
 from stepwell.db.doctor.tables import expected
+from stepwell.db.files import SQL
 from stepwell.db.migrate import migrate
+from tests.db.conftest import Connect
 from tests.db.hands import Hands
 from tests.db.shapes import single
+from tests.unbuilt import LEFT, STEPS, UNBUILD
 
 from .patient import Plant, found_in, limits, only, sql
 
@@ -64,6 +69,41 @@ def test_a_table_or_index_that_is_not_as_it_was_made_is_found_and_mended(
     assert finding.remedies[0].startswith(remedy)
     shop.conn.execute(cast(LiteralString, finding.remedies[0]))
     assert found_in(dsn, thresholds) == []
+
+
+def test_what_a_migration_has_still_to_build_is_found(shop: Hands, dsn: str) -> None:
+    shop.conn.execute(UNBUILD)
+    finding = only(dsn)
+    assert (finding.check, finding.severity, finding.remedies) == (
+        "unbuilt",
+        "warning",
+        ("stepwell migrate",),
+    )
+    assert finding.facts == {"left": STEPS, "now": []}
+    again(dsn, shop, finding)
+    assert found_in(dsn) == []
+
+
+def test_what_is_being_built_is_no_fault(shop: Hands, dsn: str, connect: Connect) -> None:
+    shop.conn.execute(UNBUILD)
+    writer, builder = connect(), connect()
+    with writer.transaction():
+        writer.execute("lock table pgflow.step_tasks in row exclusive mode")
+        with ThreadPoolExecutor(1) as thread:
+            [parked, *_] = re.findall(
+                "create index concurrently [^;]*", (SQL / "migrations" / LEFT).read_text()
+            )
+            building = thread.submit(builder.execute, parked)
+            try:
+                while not shop.rows(
+                    "select from pg_stat_progress_create_index where index_relid > 0"
+                ):
+                    assert not building.done()
+                finding = only(dsn)
+            finally:
+                writer.execute("rollback")
+    assert (finding.check, finding.severity) == ("unbuilt", "info")
+    assert "; building index idx_step_tasks_parked: 0%" in finding.what
 
 
 def test_a_key_that_was_dropped_comes_back_by_what_is_said(shop: Hands, dsn: str) -> None:

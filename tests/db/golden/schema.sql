@@ -3209,10 +3209,10 @@ CREATE UNIQUE INDEX idx_runs_key ON pgflow.runs USING btree (key_guard) WHERE (k
 
 
 --
--- Name: idx_runs_key_history; Type: INDEX; Schema: pgflow; Owner: -
+-- Name: idx_runs_keys; Type: INDEX; Schema: pgflow; Owner: -
 --
 
-CREATE INDEX idx_runs_key_history ON pgflow.runs USING btree (key text_pattern_ops, started_at) WHERE (key IS NOT NULL);
+CREATE INDEX idx_runs_keys ON pgflow.runs USING btree (key text_pattern_ops, started_at) WHERE (key IS NOT NULL);
 
 
 --

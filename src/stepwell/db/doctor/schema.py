@@ -35,13 +35,13 @@ async def schema(look: Examination) -> tuple[list[Finding], bool]:
     if problem := unusable(found):
         return [problem], False
     try:
-        missing = [script.name for script in pending(found)]
+        scripts = pending(found)
     except SchemaError as error:
         ahead = "newer" in str(error)
         code = "schema_ahead" if ahead else "migration_changed"
         what, _, remedy = str(error).rpartition(". ")
         return [Finding(code, "error", what, USELESS, (remedy,))], ahead
-    if missing:
+    if missing := [script.name for script in scripts if not script.concurrent]:
         what = f"the schema is behind this code: it lacks {', '.join(missing)}"
         return [Finding("schema_behind", "error", what, USELESS, (MIGRATE,))], False
     if not found.queues:

@@ -2,4 +2,4 @@
 
 alter table pgflow.runs
   add column trace jsonb,                    -- {"traceparent": "00-…", …}; null: nobody traced the start
-  add constraint trace_is_small check (trace is null or jsonb_typeof(trace) = 'object' and pg_column_size(trace) <= 16384);
+  add constraint trace_is_small check (trace is null or jsonb_typeof(trace) = 'object' and pg_column_size(trace) <= 16384) not valid;   -- validated by 0025
