@@ -194,7 +194,7 @@ SERVE = """
 import asyncio, sys
 from stepwell import Settings, Worker
 from tests.engine.cpu_programs import app
-asyncio.run(Worker(app, Settings(dsn=sys.argv[1], lease=2.0)).run())
+asyncio.run(Worker(app, Settings(dsn=sys.argv[1])).run())
 """
 
 
