@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from stepwell import DefinitionError, RetryPolicy, Settings, Stepwell, Worker, queue_worker
+from stepwell import (
+    DefinitionError,
+    QueueWorker,
+    RetryPolicy,
+    Settings,
+    Stepwell,
+    Worker,
+    queue_worker,
+)
 from stepwell.db.messages import Message
 from stepwell.observe.events import MessageReleased, QueueFailed, QueueOpened
 from stepwell.worker.binding import Bindings
 from stepwell.worker.bodies import hands_of
 from stepwell.worker.desk import Desk
+from stepwell.worker.queue_message import Held
 from stepwell.worker.queue_reader import QueueReader
 from stepwell.worker.transactions import unheard
 
@@ -150,18 +160,48 @@ def test_an_app_with_nothing_to_run_is_refused() -> None:
         Worker(Stepwell())
 
 
+def reader_of(definition: QueueWorker[..., Any]) -> QueueReader:
+    """One that reads nothing by itself."""
+    settings, bindings = Settings(dsn="dbname=none"), Bindings(Stepwell(queues=[definition]))
+    hands = hands_of(settings, uuid4(), bindings, Desk(1), unheard)
+    return QueueReader(definition, hands, 1.0, lambda: None)
+
+
+def came(reader: QueueReader, msg_id: int) -> Held:
+    now = datetime.now(UTC)
+    reader._begin(Message(msg_id, 1, now, now, "1", None))  # pyright: ignore[reportPrivateUsage]
+    return reader.holding[msg_id]
+
+
 async def test_a_handler_that_is_cut_off_before_it_began_gives_its_message_back() -> None:
     @queue_worker("tasks")
     async def handle(number: int) -> None: ...
 
-    settings, bindings = Settings(dsn="dbname=none"), Bindings(Stepwell(queues=[handle]))
-    hands = hands_of(settings, uuid4(), bindings, Desk(1), unheard)
-    reader = QueueReader(handle, hands, 1.0, lambda: None)
-    now = datetime.now(UTC)
-    reader._begin(Message(7, 1, now, now, "1", None))  # pyright: ignore[reportPrivateUsage]
+    reader = reader_of(handle)
+    came(reader, 7)
     reader.close()
     reader.cut_off()
     await asyncio.wait(reader.bodies)
     await asyncio.sleep(0)
     [ended] = reader._ended  # pyright: ignore[reportPrivateUsage]
     assert (ended.ending.outcome, ended.ending.delay, reader.bodies) == ("retry", 0, set())
+
+
+async def test_a_message_that_is_gone_because_it_commits_is_not_lost() -> None:
+    """Who extends the others looked for it just then, and did not find it any more."""
+
+    @queue_worker("tasks")
+    async def handle(number: int) -> None:
+        await asyncio.Event().wait()
+
+    reader = reader_of(handle)
+    held = came(reader, 7)
+    held.closing = True
+    reader.lose([held])
+    held.closing, held.settled = False, True
+    reader.lose([held])
+    assert not held.gone
+    held.settled = False  # it could not commit, so somebody else may have it
+    reader.lose([held])
+    assert held.gone
+    await asyncio.wait(reader.bodies)

@@ -101,7 +101,7 @@ class QueueReader:
     def lose(self, lost: list[Held]) -> None:
         """These are somebody else's by now."""
         for held in lost:
-            done = held.over or held.closing  # and perhaps gone because it is archived
+            done = held.over or held.closing or held.settled  # gone because it is archived, perhaps
             if self.holding.get(held.msg_id) is held and not done:
                 held.lose()
 
