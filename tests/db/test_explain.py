@@ -1,74 +1,28 @@
-"""Why a run is not moving: each state of a run has its reason, and the reason is true."""
+"""Why a run is not moving: each state of a run has its reason."""
 
 from __future__ import annotations
 
-import random
-from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import psycopg
 import pytest
 
-from stepwell.db.claim import Task
-from stepwell.db.explain import Reason, explain_run
-from stepwell.db.presence import serve_lanes
 from stepwell.db.steer import (
     pause_flow,
     pause_queue,
     pause_run,
     resume_flow,
     resume_queue,
-    resume_run,
 )
 from stepwell.db.workers import drain_workers
 from stepwell.errors import NotFound
-from tests.servers import DatabaseServer
 
 from .hands import Hands
 from .kinds import child, id_of, job, machine, says
+from .reasons import at, only, reasons, tell, words
+from .reasons import fleet as fleet
+from .reasons import server as server
 from .shapes import chain, flow, single, spread, step
-
-START = datetime.now(UTC) + timedelta(hours=1)
-
-
-@pytest.fixture(scope="session")
-def server(any_server: DatabaseServer) -> DatabaseServer:
-    return any_server
-
-
-def reasons(hands: Hands, run_id: UUID) -> list[Reason]:
-    return explain_run(run_id).on_sync(hands.conn)
-
-
-def words(hands: Hands, run_id: UUID) -> list[tuple[str, str]]:
-    return [(each.reason, each.state) for each in reasons(hands, run_id)]
-
-
-def only(hands: Hands, run_id: UUID) -> Reason:
-    [reason] = reasons(hands, run_id)
-    return reason
-
-
-def at(hands: Hands, seconds: float) -> None:
-    """Time stands still, so that a slow machine tells the same."""
-    moment = START + timedelta(seconds=seconds)
-    hands.conn.execute("select set_config('pgflow.now', %s, false)", (moment.isoformat(),))
-
-
-def tell(hands: Hands, concurrency: int = 10) -> None:
-    """What a worker of ours tells of itself."""
-    queues, versions = [q for q, _ in hands.lanes], [v for _, v in hands.lanes]
-    call = serve_lanes(hands.id, queues, queues, versions, concurrency, datetime.now(UTC))
-    call.on_sync(hands.conn)
-
-
-@pytest.fixture
-def fleet(hands: Hands) -> Hands:
-    at(hands, 0)
-    hands.define(single("orders"))
-    hands.register(lease=15)
-    tell(hands)
-    return hands
 
 
 def test_no_run_no_reason(hands: Hands) -> None:
@@ -119,54 +73,6 @@ def test_a_version_whose_code_nobody_has_is_told_from_a_queue_that_nobody_serves
     assert "no worker has the code of version 1 of orders" in reason.message
     assert fleet.claim() == []
     assert words(fleet, fleet.begin("orders")) == [("ready", "moving")]
-
-
-def test_what_is_ready_is_what_the_next_claim_takes(fleet: Hands) -> None:
-    first, second, third = (fleet.begin("orders") for _ in range(3))
-    assert [only(fleet, run).facts["before"] for run in (first, second, third)] == [0, 1, 2]
-    assert words(fleet, third) == [("in_line", "moving")]
-    for run in (first, second, third):
-        told = only(fleet, run)
-        assert (told.reason == "ready") == (told.facts["before"] == 0)
-        [task] = fleet.claim(1)
-        assert task.run_id == run
-        assert words(fleet, run) == [("running", "moving")]
-
-
-def test_what_free_hands_do_not_take_is_told_from_what_they_are_about_to(fleet: Hands) -> None:
-    run = fleet.begin("orders")
-    fleet.beat()
-    at(fleet, 30)
-    fleet.beat()
-    told = only(fleet, run)
-    assert (told.reason, told.state) == ("not_taken", "moving")
-    assert "and hands, with free hands, did not take it on" in told.message
-
-
-def test_full_hands_are_a_reason(fleet: Hands) -> None:
-    tell(fleet, concurrency=2)
-    *_, third = [fleet.begin("orders") for _ in range(3)]
-    fleet.claim(2)
-    busy = only(fleet, third)
-    assert (busy.reason, busy.state) == ("workers_busy", "moving")
-    assert busy.message == "step s0: hands, which serves queue orders, has its hands full"
-
-
-def test_hands_are_counted_of_whoever_serves_that_lane(hands: Hands) -> None:
-    at(hands, 0)
-    hands.define(single("orders", queue="here, there"))
-    hands.register(lease=15)
-    tell(hands, concurrency=1)
-    *_, second = [hands.begin("orders") for _ in range(2)]
-    hands.claim(1)
-    assert "hands, which serves queue here, there, has" in only(hands, second).message
-    plain = hands.define(single("plain"))
-    tell(hands, concurrency=1)
-    run = hands.begin("plain")
-    assert words(hands, run) == [("workers_busy", "moving")]
-    Hands(hands.conn, lanes=[("plain", plain)]).register(lease=15)  # how much it can do is unknown
-    assert words(hands, run) == [("ready", "moving")]
-    assert words(hands, second) == [("workers_busy", "moving")]
 
 
 def test_who_runs_it_is_named_with_how_they_are(fleet: Hands) -> None:
@@ -318,63 +224,6 @@ def test_steps_of_a_map_are_told_together(fleet: Hands) -> None:
     assert told["running"].tasks == 1
     assert told["ready"].tasks == 3
     assert told["ready"].message.startswith("3 tasks of step each: ")
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_what_explain_says_is_what_a_claim_does(fleet: Hands, seed: int) -> None:
-    """After each of many things that happen: what waits or is stuck is not claimed, and when
-    something is said to be ready something is."""
-    dice = random.Random(seed)
-    fleet.define(job("mail"))
-    fleet.limit("concurrency", "api", 2)
-    tell(fleet)
-    live: list[UUID] = []
-    held: list[Task] = []
-    seen: set[str] = set()
-    for _ in range(40):
-        happens(fleet, dice, live, held)
-        told = {run: {each.reason for each in reasons(fleet, run)} for run in live}
-        with fleet.conn.transaction(force_rollback=True):
-            taken = {task.run_id for task in fleet.claim(1)}
-        for run in taken:
-            assert told[run] <= {"ready", "in_line"}, (seed, told[run])
-        if any(said == {"ready"} for said in told.values()):
-            assert taken, (seed, told)
-        seen |= {reason for said in told.values() for reason in said}
-    assert len(seen) > 4, seen
-
-
-def happens(fleet: Hands, dice: random.Random, live: list[UUID], held: list[Task]) -> None:
-    gate = dice.choice(["key/a", "limit/api/x", None])
-    options = {"concurrency": gate} if gate else {}
-    match dice.randrange(8):
-        case 0 | 1 | 2:
-            live.append(fleet.begin("mail", priority=dice.randrange(3), **options))
-        case 3:
-            live.append(fleet.begin("orders", delay=dice.choice([0, 3600])))
-        case 4 | 5 if not held or dice.random() < 0.6:
-            held.extend(fleet.claim(1))
-        case 4 | 5:
-            task = held.pop()
-            fleet.complete([task])
-            live.remove(task.run_id)
-        case 6:
-            pauses(fleet, dice.choice(["mail", "orders"]), dice)
-        case _:
-            if live:
-                pauses_run(fleet, dice.choice(live))
-
-
-def pauses(fleet: Hands, lane: str, dice: random.Random) -> None:
-    (dice.choice([pause_queue, pause_flow]))(lane, None).on_sync(fleet.conn)
-    if dice.random() < 0.7:
-        resume_queue(lane, None).on_sync(fleet.conn)
-        resume_flow(lane, None).on_sync(fleet.conn)
-
-
-def pauses_run(fleet: Hands, run: UUID) -> None:
-    if not pause_run(run, None).on_sync(fleet.conn)[0].done:
-        resume_run(run, None).on_sync(fleet.conn)
 
 
 def test_a_wide_map_with_a_limit_for_each_element_is_told_in_short(dsn: str) -> None:

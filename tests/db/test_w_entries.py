@@ -250,7 +250,7 @@ def test_w13_the_slots_of_a_lost_worker_are_free_with_its_claims(shop: Hands) ->
 
 
 def test_w14_a_signal_is_never_taken_for_a_run_that_has_ended(shop: Hands) -> None:
-    """(While it ends: test_interleavings_machines.py.)"""
+    """(While it ends: test_interleavings_ends.py.)"""
     task = parked(shop)
     shop.send("k", "paid")
     [task] = shop.claim()
