@@ -41,6 +41,10 @@ WAITING: LiteralString = (  # for those who write; the index is in the catalogue
     "select pid from pg_stat_progress_create_index"
     " where datname = current_database() and phase = 'waiting for writers before build'"
 )
+HELD_UP: LiteralString = (
+    "select pid from pg_locks where not granted and locktype = 'relation'"
+    " and database = (select oid from pg_database where datname = current_database())"
+)
 INVALID: LiteralString = "select count(*) from pg_index where not indisvalid"
 DEFINED: LiteralString = """
     select coalesce(i.indexname, ''), coalesce(i.indexdef, '') from pg_indexes i
@@ -236,6 +240,6 @@ async def test_who_uses_tables_in_any_order_gets_on_while_both_are_changed(
         async with worker.transaction():
             await worker.execute(read[first])
             migrated = asyncio.create_task(migrate(conn))
-            await found(spy, "select pid from pg_locks where not granted")
+            await found(spy, HELD_UP)
             await worker.execute(read[then])
         assert await migrated == [BOTH.name]

@@ -105,7 +105,10 @@ async def test_what_is_built_beside_the_work_is_built_once(pooler: Pooler, dsn: 
             row = await (await conn.execute("show statement_timeout")).fetchone()
             assert row == ("50s",)
             row = await (
-                await conn.execute("select count(*) from pg_locks where locktype = 'advisory'")
+                await conn.execute(
+                    "select count(*) from pg_locks where locktype = 'advisory' and database ="
+                    " (select oid from pg_database where datname = current_database())"
+                )
             ).fetchone()
             assert row == (0,)
     for conn in conns:

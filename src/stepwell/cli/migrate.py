@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -87,7 +88,7 @@ def telling() -> Generator[Told]:
         if text == last:
             return
         last = text
-        if line.console.is_terminal:
+        if sys.stderr.isatty():
             line.update(Text(visible(text)))
             line.start()
         else:

@@ -95,9 +95,7 @@ def test_what_is_being_built_is_no_fault(shop: Hands, dsn: str, connect: Connect
             )
             building = thread.submit(builder.execute, parked)
             try:
-                while not shop.rows(
-                    "select from pg_stat_progress_create_index where index_relid > 0"
-                ):
+                while not shop.rows(BEING_BUILT):
                     assert not building.done()
                 finding = only(dsn)
             finally:
@@ -203,6 +201,10 @@ def test_functions_that_were_changed_by_hand_are_found_and_mended(shop: Hands, d
     assert found_in(dsn) == []
 
 
+BEING_BUILT: LiteralString = (
+    "select from pg_stat_progress_create_index"
+    " where datname = current_database() and index_relid > 0"
+)
 BEHIND: dict[str, LiteralString] = {
     "functions_differ": "update pgflow.stepwell_schema set functions = 'old', library = '0.0'",
     "schema_ahead": "insert into pgflow.stepwell_migrations values ('9999_later.sql', '', true)",
