@@ -67,7 +67,7 @@ async def test_messages_are_handled_in_child_processes(workshop: Workshop, tmp_p
         events = await failed(serving, 7)
         await archived(serving, 2)
         assert serving.events.of(MessageLost) == []
-        assert not lives(int(read(spun) or -1))
+        await until(lambda: not lives(int(read(spun) or -1)))
     tries = {(e.error_type, e.read_ct, e.retry_in) for e in events}
     assert tries == {
         ("ZeroDivisionError", 1, 1),
@@ -96,7 +96,7 @@ async def test_a_worker_that_stops_gives_back_what_a_child_had(
         serving.stop()
         await serving.stopped()
         assert len(serving.events.of(MessageReleased)) == 1
-    assert not lives(int(read(path)))
+    await until(lambda: not lives(int(read(path))))
     [(read_ct,)] = workshop.rows("select read_ct from pgmq.q_holds")
     assert read_ct == 1
 
