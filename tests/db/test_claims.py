@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -122,3 +123,22 @@ def test_a_release_puts_a_task_where_it_was(hands: Hands) -> None:
     hands.start("flow", "b")
     hands.release(hands.claim(1))
     assert inputs(hands.claim()) == ["a", "b"]
+
+
+def test_what_a_step_depends_on_is_the_text_of_one_document(hands: Hands) -> None:
+    said: dict[str, Any] = {
+        "b": None,
+        "aa": 'ä "\\\n',
+        "B": {"z": 1.5, "a": [1, {}]},
+        "a_long": [],
+        "skipped": 0,
+    }
+    parents = [step(slug, required={"never": 1} if slug == "skipped" else None) for slug in said]
+    hands.define(flow("flow", *parents, step("all", *said)))
+    hands.start("flow")
+    for task in hands.claim():
+        hands.complete([task], said[task.step_slug])
+    [task] = hands.claim()
+    assert json.loads(task.input or "") == {k: v for k, v in said.items() if k != "skipped"}
+    as_jsonb = "select pgflow.outputs_for(%s, %s, 'all')::text"
+    assert task.input == hands.value(as_jsonb, task.run_id, task.version_id)

@@ -116,11 +116,14 @@ language sql stable as $$
     case when f.kind = 'machine' then (select r.state::text from pgflow.runs r where r.run_id = t.run_id)
       when f.kind = 'job' then (select r.input::text from pgflow.runs r where r.run_id = t.run_id)
       when s.step_type = 'map' then t.input::text
-      when s.deps_count > 0 then (            -- as outputs_for, without the cost of a call per row
-        select coalesce(jsonb_object_agg(d.dep_slug, coalesce(o.output, 'null')), '{}')::text
-        from pgflow.deps d
-        join pgflow.step_states o on o.run_id = t.run_id and o.step_slug = d.dep_slug and o.status = 'completed'
-        where d.version_id = t.version_id and d.step_slug = t.step_slug) end,
+      when s.deps_count > 0 then (            -- as outputs_for, but as text: no call per row, and no jsonb made of jsonb
+        select '{' || coalesce(string_agg(to_json(o.dep_slug)::text || ': ' || coalesce(o.output::text, 'null'), ', '), '') || '}'
+        from (
+          select d.dep_slug, o.output
+          from pgflow.deps d
+          join pgflow.step_states o on o.run_id = t.run_id and o.step_slug = d.dep_slug and o.status = 'completed'
+          where d.version_id = t.version_id and d.step_slug = t.step_slug
+          order by octet_length(d.dep_slug), d.dep_slug collate "C" offset 0) o) end,
     case when f.kind = 'flow' and coalesce(s.takes_input, s.deps_count = 0 and s.step_type = 'single')
       and t.message_id = min(t.message_id) filter (
         where coalesce(s.takes_input, s.deps_count = 0 and s.step_type = 'single')) over (partition by t.run_id)
