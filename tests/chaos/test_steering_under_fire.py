@@ -20,7 +20,7 @@ from .dynasty import House
 
 LEASE = 12.0  # a busy machine keeps it, too
 LONG = [pytest.mark.chaos, pytest.mark.timeout(300)]
-SHORT = pytest.mark.timeout(180)
+SHORT = pytest.mark.timeout(300)
 # of the newest, those that failed more often than they are many
 SOME = """
   select run_id from (select run_id, status from pgflow.runs order by run_id desc limit 300) newest
@@ -123,6 +123,8 @@ async def test_whatever_is_done_to_runs_they_end_and_nothing_is_left(
                 done_by(people) != set(ACTIONS) and time.monotonic() < end + 60
             ):
                 await asyncio.sleep(chance.uniform(0.4, 1.2))
+                if len(crew.at_work()) < 2:
+                    continue  # else nobody might ever come to work
                 crew.replace(chance.choice(crew.members), concurrency=8, lease=LEASE)
                 assert workshop.broken() == []
             over.set()
@@ -130,7 +132,7 @@ async def test_whatever_is_done_to_runs_they_end_and_nothing_is_left(
         await workshop.until(
             "select 1 where not exists (select from pgflow.runs where status = 'started')"
             " and not exists (select from pgflow.slots)",
-            patience=60,
+            patience=120,
         )
         assert crew.wrote("crowded") == []
         assert crew.broken() == []
