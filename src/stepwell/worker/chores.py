@@ -18,7 +18,7 @@ from stepwell.observe.events import AuditPruned, RunsPruned, TasksReclaimed
 
 AT_ONCE = 1000
 SOONEST = 0.002
-RARELY = 20  # rounds
+SELDOM, RARELY = 4, 20  # rounds
 HELD = 0.05  # the first pause when what is due is in other hands
 BREATH = 0.02  # the least between two bits of one sweep, for everybody else
 
@@ -79,7 +79,7 @@ async def tidy(link: Link, every: float, due: Callable[[Sequence[str]], None]) -
         gate = stuck.last_gate or ""
         if stuck.queues:
             due(stuck.queues)
-        while (await link.run(prune_events()))[0].count:
+        while rounds % SELDOM == 0 and (await link.run(prune_events()))[0].count:
             pass
         if rounds % RARELY == 0:
             await link.run(maintain.forget_shares())

@@ -22,6 +22,7 @@ Row = TypeVar("Row")
 AT_ONCE = 50  # schedules of one transaction: each has a subtransaction, and 64 of those are cheap
 MOST_SLOTS = 1000  # of one schedule in one firing; the rest comes with the next
 LATE = timedelta(minutes=1)  # a slot that nobody fired for so long was missed
+WAITS = 0.5  # as next_schedule says of a slot that waits for the end of a run
 SOONEST = 0.002
 HELD = 0.05  # the first pause when what is due is in other hands
 
@@ -48,18 +49,24 @@ class Schedules:
         held = 0.0
         while True:
             self._sooner.clear()
-            fired = 0
-            async for batch in fire(link.run):
-                fired += len(batch)
-                flows = sorted({each.flow_slug for each in batch})
-                started([woken.queue for woken in await link.run(wake_flows(flows))])
             seconds = await next_due(link.run)
-            stuck = not fired and seconds == 0  # others have its row, or newer code wrote its times
+            if seconds is not None and seconds <= WAITS and await self._fire(link, started):
+                held = 0.0
+                continue
+            stuck = seconds == 0  # others have its row, or newer code wrote its times
             held = max(2 * held, HELD) if stuck else 0.0
             pause = self._longest if seconds is None else max(seconds, SOONEST, held)
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(pause, self._longest)):
                     await self._sooner.wait()
+
+    async def _fire(self, link: Link, started: Callable[[Sequence[str]], None]) -> int:
+        fired = 0
+        async for batch in fire(link.run):
+            fired += len(batch)
+            flows = sorted({each.flow_slug for each in batch})
+            started([woken.queue for woken in await link.run(wake_flows(flows))])
+        return fired
 
 
 async def fire_due(run_call: RunCall) -> int:
