@@ -138,17 +138,29 @@ def test_what_became_of_it_is_known_once_nobody_changes_it(
         assert state(other, message) == "lost"
 
 
-def test_an_extension_waits_for_an_end_that_is_rolled_back(
-    conn: Connection, connect: Connect
+@pytest.mark.parametrize("theirs", ["its end", "a time of its own"])
+def test_an_extension_of_others_does_not_wait_for_a_message_that_is_locked(
+    conn: Connection, connect: Connect, theirs: str
 ) -> None:
     other = connect()
-    message = read(conn)
-    call = extend_messages(QUEUE, [message.msg_id], [1], [message.visible_at], 600)
+    send_messages(QUEUE, ["2"]).on_sync(conn)
+    message, beside = read_messages(QUEUE, 60, 2).on_sync(conn)
+    ids, vts = [message.msg_id, beside.msg_id], [message.visible_at, beside.visible_at]
+    call = extend_messages(QUEUE, ids, [1, 1], vts, 600)
     with handling(conn, message):
-        assert archive(conn, message)
-        extending = held_up(lambda: call.on_sync(other), other, conn)
+        if theirs == "its end":
+            assert archive(conn, message)
+        else:
+            conn.execute("select pgmq.set_vt(%s, %s, 900)", (QUEUE, message.msg_id))
+        extended = {
+            row.msg_id: row.visible_at for row in waits_for_none(lambda: call.on_sync(other), other)
+        }
+        assert extended[message.msg_id] == message.visible_at  # not lost, and not extended
+        assert extended[beside.msg_id] > beside.visible_at
         conn.execute("rollback")
-    assert [row.msg_id for row in extending.result(timeout=60)] == [message.msg_id]
+    vts = [extended[each] for each in ids]
+    again = extend_messages(QUEUE, ids, [1, 1], vts, 600).on_sync(other)
+    assert {row.msg_id for row in again if row.visible_at > extended[row.msg_id]} == {*ids}
     assert ends(conn) == ([], [])
 
 

@@ -60,18 +60,26 @@ end
 $$;
 
 -- Hide messages from others for `vt` seconds from now, if they are still the reader's: it was the last to read them, and
--- nobody gave them a time of their own, sooner than it knows or later than now asked for. Answers with those.
+-- nobody gave them a time of their own, sooner than it knows or later than now asked for. Answers with those. One that somebody
+-- has locked is left as it is, with the time that it has: others wait for theirs, and whoever locked it decides what it becomes.
 create or replace function pgflow.extend_messages(
   queue text, msg_ids bigint[], read_cts int[], vts timestamptz[], vt int
 ) returns table (msg_id bigint, visible_at timestamptz)
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
-  ours constant bigint[] := pgflow.lock_messages(
-    extend_messages.queue, msg_ids, read_cts, vts, pgflow.now() + make_interval(secs => extend_messages.vt));
+  latest constant timestamptz := pgflow.now() + make_interval(secs => extend_messages.vt);
+  ours constant bigint[] := pgflow.lock_messages(extend_messages.queue, msg_ids, read_cts, vts, latest);
 begin
   return query select m.msg_id, m.vt
   from unnest(ours) o (id), lateral pgmq.set_vt(extend_messages.queue, o.id, extend_messages.vt) m;
+  if cardinality(ours) < cardinality(msg_ids) then
+    return query execute format($sql$
+      select m.msg_id, m.vt from unnest($1, $2, $3) w (id, read_ct, vt)
+      join pgmq.%I m on m.msg_id = any (array[w.id]) and m.read_ct = w.read_ct and m.vt between w.vt and $4
+      where w.id <> all ($5)
+    $sql$, pgmq.format_table_name(extend_messages.queue, 'q')) using msg_ids, read_cts, vts, latest, ours;
+  end if;
 end
 $$;
 
@@ -104,7 +112,8 @@ begin
 end
 $$;
 
--- Those that are still their reader's, locked. The relation is the one of that queue's name.
+-- Those that are still their reader's, locked; with their times, only those that nobody else has locked. The relation is the one
+-- of that queue's name.
 create or replace function pgflow.lock_messages(
   queue text, msg_ids bigint[], read_cts int[], vts timestamptz[] default null, latest timestamptz default 'infinity'
 ) returns bigint[]
@@ -117,8 +126,9 @@ begin
       select m.msg_id
       from unnest($1, $2, coalesce($3, array_fill('-infinity'::timestamptz, array[cardinality($1)]))) w (id, read_ct, vt)
       join pgmq.%I m on m.msg_id = any (array[w.id]) and m.read_ct = w.read_ct and m.vt between w.vt and $4
-      order by m.msg_id for update of m)
-  $sql$, pgmq.format_table_name(lock_messages.queue, 'q')) into ours using msg_ids, read_cts, vts, latest;
+      order by m.msg_id for update of m %s)
+  $sql$, pgmq.format_table_name(lock_messages.queue, 'q'), case when vts is not null then 'skip locked' end)
+  into ours using msg_ids, read_cts, vts, latest;
   return ours;
 end
 $$;
