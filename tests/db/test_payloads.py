@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from stepwell.db.start import start_runs
-from stepwell.errors import Conflict, NotFound, PayloadError
+from stepwell.errors import Conflict, DefinitionError, NotFound, PayloadError
 
 from .hands import Hands
 from .shapes import chain, flow, single, spread, step
@@ -122,6 +122,15 @@ def test_the_same_run_id_is_the_same_run(hands: Hands) -> None:
     assert [(row.run_id, row.created) for row in calls] == [(run, True), (run, False)]
     both = start_runs("flow", ["1", "2"], [twice := uuid4(), twice], [None, None])
     assert [row.created for row in both.on_sync(hands.conn)] == [True, False]
+
+
+@pytest.mark.parametrize("ids", [0, 2, 4])
+def test_no_input_is_left_out_for_want_of_a_run_id(hands: Hands, ids: int) -> None:
+    hands.define(single("flow"))
+    call = start_runs("flow", ["1", "2", "3"], [uuid4() for _ in range(ids)], [None] * 3)
+    with pytest.raises(DefinitionError, match=f"{ids} run ids are no ids for 3 inputs"):
+        call.on_sync(hands.conn)
+    assert hands.value("select count(*) from pgflow.runs") == 0
 
 
 def test_a_flow_that_nobody_deployed_is_named(hands: Hands) -> None:

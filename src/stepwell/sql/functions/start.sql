@@ -26,6 +26,10 @@ begin
     perform pgflow.raise('PF404', format('flow %L has no version with the id %s in this database', flow.flow_slug, shape),
       'Deploy it again.');
   end if;
+  if cardinality(ids) <> cardinality(inputs) then   -- inputs are found by the place of their id
+    perform pgflow.raise('PF422', format('%s run ids are no ids for %s inputs', cardinality(ids), cardinality(inputs)),
+      'Give one for each input, or none at all.');
+  end if;
   perform pgflow.check_inputs(flow.flow_slug, shape, inputs);
   if optional then
     if flow.kind = 'flow' and exists (select from unnest(options) o where o ?| array['queue', 'concurrency', 'rate', 'step']) then
