@@ -75,7 +75,7 @@ def prepare() -> None:
     with one_at_a_time():
         if is_ready(wanted):
             return
-        say("preparing .venv (only when the locked packages change)")
+        say("preparing .venv: a minute or more, and only when the locked packages change")
         if not is_usable():
             discard()
         install()

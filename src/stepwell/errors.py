@@ -122,7 +122,7 @@ class DatabaseUnavailable(StepwellError):
 
     remedy: ClassVar[str] = (
         "check DATABASE_URL and that the server runs and accepts connections "
-        "(`stepwell db start` starts one for development)"
+        "(for development: `stepwell db start`, then `export DATABASE_URL=$(stepwell db url)`)"
     )
 
     def __str__(self) -> str:

@@ -55,7 +55,7 @@ def test_runs_are_listed_by_what_they_are(command: Command, runs: list[str]) -> 
     ):
         assert listed(*words) == found, words
     code, out, err = command("runs", "list", "--limit", "2")
-    assert (code, "#vip" in out) == (Exit.OK, True)
+    assert (code, "#vip" in out, "orders v1" in out) == (Exit.OK, True, True)
     assert f"there may be more: add --before {runs[1]}" in err
     assert "no such runs" in command("runs", "list", "--tag", "none")[2]
     for nothing in ("oders", "no slug!"):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -56,6 +57,7 @@ def test_every_command_explains_its_options(capsys: Out, command: str, words: li
     said = capsys.readouterr().out.lower()
     assert [word for word in words if word.lower() not in said] == []
     assert "until-eof" not in said
+    assert re.search(r"default: (none|false|\(\))", said) is None
 
 
 @pytest.mark.parametrize(

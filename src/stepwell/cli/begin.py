@@ -34,7 +34,9 @@ class How:
     key: Annotated[str | None, Parameter(help="Same key, same run.")] = None
     unique: Annotated[
         Literal["live", "kept"],
-        Parameter(help="How long the key is taken: while the run is live, or as long as kept."),
+        Parameter(
+            help="How long the key is taken: while the run is live, or as long as it is stored."
+        ),
     ] = "live"
     priority: Annotated[
         int | None, Parameter(help="Lower goes first.", allow_leading_hyphen=True)

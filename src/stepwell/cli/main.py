@@ -6,8 +6,9 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from typing import Any
 
-from cyclopts import App, CycloptsError, UnusedCliTokensError
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from stepwell.cli.exits import MEANING, Exit, exit_of, message_of
 from stepwell.cli.output import complain
@@ -65,11 +66,17 @@ def make_app(chosen: str | None = None) -> App:
         help_epilogue=MEANING,
         help_format="plaintext",  # markdown would cost a third of a second
         version=lambda: version("stepwell"),
+        default_parameter=Parameter(show_default=default_of),
     )
     for order, (name, (path, help)) in enumerate(COMMANDS.items()):
         app.command(path, name=name, help=None if name == chosen else help, sort_key=order)
     app["--help"].group = app["--version"].group = "Options"
     return app
+
+
+def default_of(value: Any) -> str | None:
+    """What --help says of an option that is left out; nothing of what is off or empty then."""
+    return None if value is None or value is False or value == () else str(value)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -154,7 +154,9 @@ def status_of(run: RunSummary) -> str:
 
 
 def kind_of(run: RunSummary) -> list[tuple[str, str]]:
-    return [] if run.kind == "flow" else [(f" {run.kind}", "dim")]
+    """Its version, of which a job has but one, and what it is if that is no flow."""
+    version = [] if run.kind == "job" else [(f" v{run.version}", "dim")]
+    return version if run.kind == "flow" else [*version, (f" {run.kind}", "dim")]
 
 
 def listed(

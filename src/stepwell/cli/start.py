@@ -28,7 +28,7 @@ async def start(
     input: Annotated[
         str | None,
         Parameter(
-            help="JSON, @FILE, or - for stdin; else null, for a machine or job of the code {}.",
+            help="JSON, @FILE, or - for stdin. Else null, or {} for a machine or job of the code.",
             allow_leading_hyphen=True,
         ),
     ] = None,
