@@ -71,6 +71,9 @@ async def test_another_shape_stands_beside_the_one_before(workshop: Workshop) ->
     moved = await client.upsert_flow(SLUG, steps=STEPS, queue="acct")
     assert (moved.status, moved.version) == ("recompiled", 3)
     assert moved.differences == [f'queue "{SLUG}" -> "acct"']
+    await client.upsert_flow(SLUG, steps=STEPS)
+    named = await client.upsert_flow(SLUG, steps=MORE, queue=SLUG)  # as it would be anyway
+    assert named.differences == ["step 'create_contact' is new, depends on 'reshape'"]
 
 
 async def test_replacing_forgets_what_was_there(workshop: Workshop) -> None:

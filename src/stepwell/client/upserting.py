@@ -89,8 +89,8 @@ def upserted(shape: Shape, row: Row, *, replace: bool) -> UpsertedFlow:
     if row.status == "recompiled" and not replace:
         before = Shape.from_data({"slug": shape.slug, "steps": row.before or []})
         said = differences(shape, before)
-        if shape.options.queue != row.queue_before:
-            queue, was = (each or shape.slug for each in (shape.options.queue, row.queue_before))
+        queue, was = (each or shape.slug for each in (shape.options.queue, row.queue_before))
+        if queue != was:
             said.append(changed("queue", queue, was))
     return UpsertedFlow(row.status, said, row.version)
 
