@@ -217,6 +217,12 @@ def test_a_machine_keeps_its_version_and_grows(tmp_path: Path, capsys: Out) -> N
     )
     said = told(capsys, "deploy", machine(tmp_path, version=2))
     assert said.startswith("machine parcel: new version, version 2 (was 1)\n")
+    assert "a start by name" not in said
+    said = told(capsys, "deploy", machine(tmp_path, step="wrap"))  # rolled back
+    assert said.startswith(
+        "machine parcel: unchanged, version 1\n"
+        "  a start by name gets version 2, which this code does not have\n"
+    )
 
 
 def test_another_kind_under_a_name_is_refused(tmp_path: Path, capsys: Out) -> None:

@@ -68,9 +68,9 @@ def bench(
 ) -> int:
     """Measure what the engine does on this server with this machine.
 
-    One worker process runs tasks that do nothing, in a database that is made for it and dropped
-    at the end. The floor is bare SQL that claims and completes the same rows: the share of it
-    compares between machines, tasks per second do not.
+    One worker process runs tasks that do nothing, in a database that is made for
+    it and dropped at the end. The floor is bare SQL that claims and completes the
+    same rows: the share of it compares between machines, tasks per second do not.
     """
     if min(tasks, rounds, concurrency) < 1:
         raise StepwellError("--tasks, --rounds and --concurrency must be at least 1")

@@ -54,8 +54,11 @@ async def deploy(
     if json:
         print_json([as_data(change, apply_options, left) for change in changes])
         return Exit.OK
+    has = {(change.slug, change.version) for change in changes}
     for change in changes:
         tell(change, apply_options)
+        if (change.slug, change.current) not in has:
+            print(f"  a start by name gets version {change.current}, which this code does not have")
     for each in left:
         note(left_text(each))
     if not changes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -51,5 +52,6 @@ def init(
     for path in made:
         print(path)
     there = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
-    note(f"run it:  {there}stepwell dev app.py\ntest it: {there}pytest")
+    tools = "" if find_spec("pytest") else "pip install pytest pytest-asyncio && "
+    note(f"run it:  {there}stepwell dev app.py\ntest it: {tools}{there}pytest")
     return Exit.OK

@@ -44,8 +44,9 @@ async def migrate(
 ) -> int:
     """Bring the database's schema up to date.
 
-    One transaction, safe to run from many processes at once and while older workers run. Indexes of
-    tables that are in use are built after it, beside the work; new workers need not wait for them.
+    One transaction, safe to run from many processes at once and while older
+    workers run. Indexes of tables that are in use are built after it, beside the
+    work; new workers need not wait for them.
     """
     if dump_sql:
         print(dump())

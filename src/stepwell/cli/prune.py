@@ -42,9 +42,11 @@ async def prune(
 ) -> int:
     """Forget ended runs now, with all that they left; live ones stay.
 
-    Workers do this all the time with what is past its retention. With --older-than, what ended
-    longer ago goes, but for definitions whose runs are to be kept for ever: those only with --flow.
-    Runs of an app with an archive are left to its workers, unless --to says where to keep them.
+    Workers do this all the time with what is past its retention.
+    With --older-than, what ended longer ago goes, but for definitions whose
+    runs are to be kept for ever: those only with --flow.
+    Runs of an app with an archive are left to its workers, unless --to says
+    where to keep them.
     One that is too large to be archived stays; then the exit code is 1.
     """
     age = None if older_than is None else age_of(older_than)

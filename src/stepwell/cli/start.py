@@ -40,8 +40,10 @@ async def start(
 ) -> int:
     """Start a run and print its id.
 
-    The input of a machine is its first state, that of a job its arguments: a JSON object.
-    With --wait print the output instead, and exit 1 if the run fails or is cancelled.
+    The input of a machine is its first state, that of a job its arguments:
+    a JSON object.
+    With --wait print the output instead, and exit 1 if the run fails or is
+    cancelled.
     """
     wanted, given, how = meant(target), read(input), how or How()
     async with connected(dsn) as client:
@@ -69,7 +71,8 @@ async def enqueue(
 ) -> int:
     """Have a job done and print the id of its run.
 
-    With --wait print the output instead, and exit 1 if the run fails or is cancelled.
+    With --wait print the output instead, and exit 1 if the run fails or is
+    cancelled.
     """
     wanted, given, how = meant(job), read(arguments), how or How()
     if not isinstance(wanted, Job | str):

@@ -20,12 +20,14 @@ Status = Literal["new", "new version", "changed", "current again", "unchanged"]
 @dataclass(frozen=True, slots=True)
 class Change:
     """One definition: the version that its code has now, and the one before (None: the database
-    did not know it). `differences` says what became of the structure."""
+    did not know it). `current` is what a start by its name gets now: of a machine the highest there
+    is. `differences` says what became of the structure."""
 
     slug: str
     kind: str
     version: int
     previous: int | None
+    current: int
     status: Status
     differences: tuple[str, ...]
     drift: tuple[Drift, ...]
@@ -49,7 +51,11 @@ async def deploy_changes(runs: Runs, app: Stepwell, *, apply_tuned: bool = False
     if apply_tuned:
         for shape, made in zip(shapes, deployed, strict=True):
             await runs.run(apply_options(shape.to_json(), made.version_id))
-    return [_change(*each) for each in zip(shapes, deployed, before, strict=True)]
+    current = {row.slug: row.version for row in await runs.run(list_flows())}
+    return [
+        _change(shape, made, was, current[shape.slug])
+        for shape, made, was in zip(shapes, deployed, before, strict=True)
+    ]
 
 
 async def _before(runs: Runs, shapes: Sequence[Shape]) -> list[Before | None]:
@@ -69,9 +75,9 @@ async def _before(runs: Runs, shapes: Sequence[Shape]) -> list[Before | None]:
     return found
 
 
-def _change(shape: Shape, made: Deployed, before: Before | None) -> Change:
+def _change(shape: Shape, made: Deployed, before: Before | None, current: int) -> Change:
     if before is None:
-        return Change(shape.slug, shape.kind, made.version, None, "new", (), ())
+        return Change(shape.slug, shape.kind, made.version, None, current, "new", (), ())
     was = before.row
     said = differences(shape, _shape_of(was))
     queue = shape.options.queue or shape.slug
@@ -84,6 +90,7 @@ def _change(shape: Shape, made: Deployed, before: Before | None) -> Change:
         shape.kind,
         made.version,
         was.version,
+        current,
         status,
         tuple(said),
         tuple(drift(shape, before.options, new_version=is_new)),
