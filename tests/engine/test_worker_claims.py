@@ -105,6 +105,7 @@ async def test_no_more_than_concurrency_run_at_once(workshop: Workshop) -> None:
         change("sync", +1)
         while most["sync"] < 3:  # the first stay until there is a crowd
             time.sleep(0.005)
+        time.sleep(0.01)  # and the others long enough to be one too many
         change("sync", -1)
 
     @flow.step
@@ -112,6 +113,7 @@ async def test_no_more_than_concurrency_run_at_once(workshop: Workshop) -> None:
         change("async", +1)
         while most["all"] < 5:
             await asyncio.sleep(0.005)
+        await asyncio.sleep(0.01)
         change("async", -1)
 
     async with workshop.worker(flow, concurrency=7, threads=3):
