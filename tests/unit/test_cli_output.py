@@ -47,7 +47,7 @@ def test_help_names_every_command_and_the_exit_codes(capsys: Out) -> None:
         ("start", ["--input", "--key", "--wait", "--json", "@FILE"]),
         ("runs list", ["--flow", "--status", "--limit", "--json"]),
         ("runs show", ["--attempts", "--watch", "--json"]),
-        ("runs cancel", ["--reason"]),
+        ("runs cancel", ["--reason", "what they return is dropped"]),
         ("runs retry", ["--json"]),
         ("db start", ["--json"]),
     ],

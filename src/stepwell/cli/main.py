@@ -58,8 +58,8 @@ COMMANDS = {
 }
 
 
-def make_app(chosen: str | None = None) -> App:
-    """All commands; the chosen one shows its own docstring instead of its line in the list."""
+def make_app() -> App:
+    """All commands, each with its line in the list."""
     app = App(
         name="stepwell",
         help="Durable workflows for Python that need nothing but Postgres.",
@@ -69,7 +69,7 @@ def make_app(chosen: str | None = None) -> App:
         default_parameter=Parameter(show_default=default_of),
     )
     for order, (name, (path, help)) in enumerate(COMMANDS.items()):
-        app.command(path, name=name, help=None if name == chosen else help, sort_key=order)
+        app.command(path, name=name, help=help, sort_key=order)
     app["--help"].group = app["--version"].group = "Options"
     return app
 
@@ -81,9 +81,11 @@ def default_of(value: Any) -> str | None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and answer its exit code. Errors of known kinds are printed."""
-    app = make_app(*arguments[:1])
+    app = make_app()
     app.suppress_keyboard_interrupt = False
     try:
+        if not {"--help", "-h"}.isdisjoint(arguments):
+            explain(app, arguments)
         result = app(
             arguments, exit_on_error=False, print_error=False, result_action="return_value"
         )
@@ -102,6 +104,14 @@ def run(arguments: Sequence[str]) -> int:
             complain(message_of(error))
         return code
     return result if isinstance(result, int) else Exit.OK
+
+
+def explain(app: App, arguments: Sequence[str]) -> None:
+    """Of a command that is asked for help show all of its docstring, not its line in the list."""
+    words = [each for each in arguments if not each.startswith("-")]
+    chosen = app.parse_commands(words)[1][-1]
+    if chosen.default_command is not None:
+        chosen.help = None
 
 
 def said(error: CycloptsError) -> str:

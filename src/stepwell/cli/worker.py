@@ -80,6 +80,7 @@ def worker(
     The first SIGTERM or Ctrl-C lets running tasks end within the grace period,
     the second cuts them off; what does not end goes back to the queue.
     While the database is away the worker waits.
+    What no option says is a setting (STEPWELL_LEASE and so on), or its default.
     """
     typed = {
         "concurrency": concurrency,
