@@ -354,7 +354,11 @@ def test_a_look_at_all_work_reads_what_is_ready_running_or_due(bulk: Hands) -> N
     for look in looks:
         asked = partial(look.on_sync, bulk.conn)
         check(bulk, look.sql.partition("pgflow.")[2][:20], READY, asked, asked)
-    for look in (ask.deadly_tasks(), ask.runs_without_tasks()):
+    bulk.conn.execute(
+        "insert into pgflow.archive_refusals (run_id, flow_slug, message, refused_at)"
+        " select r.run_id, 'old', 'too large', now() from pgflow.runs r limit 100"
+    )
+    for look in (ask.deadly_tasks(), ask.runs_without_tasks(), ask.refused_runs()):
         asked = partial(look.on_sync, bulk.conn)
         check(bulk, look.sql.partition("from pgflow.")[2][:20], 10_000, asked, asked)
 

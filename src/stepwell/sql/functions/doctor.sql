@@ -208,13 +208,13 @@ $$;
 -- Old runs of which an archive can have no document (runs_to_archive), by definition: how many, and the one that was tried last.
 create or replace function pgflow.refused_runs(most int default 100)
 returns table (flow_slug text, runs bigint, run_id uuid, message text)
-language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off as $$
 begin
   return query
   select f.flow_slug, count(*), (array_agg(f.run_id order by f.refused_at desc))[1],
     (array_agg(f.message order by f.refused_at desc))[1]
   from (select * from pgflow.archive_refusals f order by f.refused_at desc limit 10000) f
-  join pgflow.runs r on r.run_id = f.run_id and r.status <> 'started'
+  join pgflow.runs r on r.run_id = any (array[f.run_id]) and r.status || '' <> 'started'
   group by 1 order by 1 limit refused_runs.most;
 end
 $$;
