@@ -34,7 +34,7 @@ async def list_queues(*, dsn: Dsn = None, json: AsJson = False) -> int:
     """List queues, with what is ready in them and what runs."""
     async with connected(dsn) as client:
         found = await client.queues()
-    columns = "queue", "ready", "running", "waits for", ""
+    columns = "queue", "ready", "running", "oldest waits", ""
     return listed(found, json, "no queues", columns, queue_cells)
 
 
