@@ -160,6 +160,23 @@ async def test_what_a_broken_connection_left_is_built_again(
     assert await rows(conn, INVALID) == [(0,)]
 
 
+async def test_whom_it_waits_for_is_said_also_when_something_is_removed(
+    dsn: str, conn: Connection, spy: Connection, used: list[Any]
+) -> None:
+    said: list[str] = []
+    async with writing(dsn) as other:
+        migrated = asyncio.create_task(migrate(conn))
+        await spy.execute("select pg_cancel_backend(%s)", [await found(spy, WAITING)])
+        with pytest.raises(SchemaError):
+            await migrated
+        migrated = asyncio.create_task(migrate(conn, said.append))
+        removed = "removal of index idx_step_tasks_parked: "
+        await heard(said, f"{removed}waits for process {other.info.backend_pid} (role")
+    assert await migrated == [LEFT]
+    assert said[0] == f"{removed}begun"
+    assert await rows(conn, DEFINED) == used
+
+
 async def test_a_build_that_is_cut_off_says_why_and_is_done_by_the_next(
     dsn: str, conn: Connection, spy: Connection, used: list[Any]
 ) -> None:

@@ -17,7 +17,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.errors import DeadlockDetected, DuplicateTable, LockNotAvailable
 
 from stepwell.db.files import Script
-from stepwell.db.progress import of_index, under_way
+from stepwell.db.progress import blocker, of_index, under_way
 from stepwell.errors import SchemaError
 
 Verb = Literal["create", "drop", "validate"]
@@ -75,6 +75,11 @@ def step_of(statement: str) -> Step:
     return Step("validate", f"{found['checked']}.{found['constraint']}", statement)
 
 
+def removal(index: str) -> Step:
+    statement: LiteralString = "drop index concurrently if exists pgflow."
+    return Step("drop", index, statement + index)
+
+
 async def steps_left(conn: AsyncConnection[Any], scripts: Iterable[Script]) -> list[Step]:
     """What of these migrations is not done."""
     steps = [step for script in scripts for step in steps_of(script)]
@@ -105,9 +110,9 @@ class Builder:
                 await self._leave_alone(step)
                 if await is_done(self.conn, step):
                     return
-                if step.verb == "create":  # what one that was cut off has left
-                    leftover: LiteralString = "drop index concurrently if exists pgflow."
-                    await self.conn.execute(leftover + cast(LiteralString, step.name))
+                left = removal(step.name)  # by one that was cut off
+                if step.verb == "create" and not await is_done(self.conn, left):
+                    await self._run(left)
                 await self._run(step)
             except (LockNotAvailable, DeadlockDetected, DuplicateTable) as error:
                 if not tries_left:
@@ -148,6 +153,8 @@ class Builder:
                         return
                 if said := await of_index(self._spy, step.name):
                     self._told(said)
+                elif said := await blocker(self._spy, self.conn.info.backend_pid):
+                    self._told(f"{step}: {said}")
 
 
 @asynccontextmanager

@@ -6,17 +6,23 @@ from typing import Any, LiteralString
 
 from psycopg import AsyncConnection
 
-NOW: LiteralString = """
+WHO: LiteralString = """
+    concat_ws(', ', 'role ' || a.usename, nullif(a.application_name, ''), a.state,
+      'its transaction began ' || to_char(a.xact_start, 'YYYY-MM-DD HH24:MI:SS'))
+"""
+NOW: LiteralString = f"""
     select coalesce(i.relname, ''), t.relname, p.phase, p.blocks_done, p.blocks_total,
       p.tuples_done, p.tuples_total, p.current_locker_pid,
-      (select concat_ws(', ', 'role ' || a.usename, nullif(a.application_name, ''), a.state,
-          'its transaction began ' || to_char(a.xact_start, 'YYYY-MM-DD HH24:MI:SS'))
-        from pg_stat_activity a where a.pid = p.current_locker_pid)
+      (select {WHO} from pg_stat_activity a where a.pid = p.current_locker_pid)
     from pg_stat_progress_create_index p
     join pg_class t on t.oid = p.relid and t.relnamespace = to_regnamespace('pgflow')
     left join pg_class i on i.oid = p.index_relid
     where p.datname = current_database() and p.pid <> pg_backend_pid()
     order by p.pid
+"""
+BLOCKER: LiteralString = f"""
+    select a.pid, {WHO} from pg_stat_activity a where a.pid = any (pg_blocking_pids(%s))
+    order by a.xact_start limit 1
 """
 PARTS = {  # of the whole, in hundredths: from and to
     "building index: scanning table": (0, 45),
@@ -42,6 +48,16 @@ async def of_index(conn: AsyncConnection[Any], index: str) -> str | None:
     return next((sentence(*row) for row in rows if row[0] == index), None)
 
 
+async def blocker(conn: AsyncConnection[Any], pid: int) -> str | None:
+    """For whom this backend waits, if it does."""
+    row = await (await conn.execute(BLOCKER, [pid])).fetchone()
+    return row and waits(*row)
+
+
+def waits(pid: int, who: str) -> str:
+    return f"waits for process {pid} ({who})"
+
+
 def sentence(
     index: str,
     table: str,
@@ -56,7 +72,7 @@ def sentence(
     done, total = (tuples_done, tuples_total) if "loading" in phase else (blocks_done, blocks_total)
     said = f"building index {index or 'of ' + table}: {percent(phase, done, total)}%"
     if locker and holder:
-        said += f", waits for process {locker} ({holder})"
+        said += f", {waits(locker, holder)}"
     return said
 
 
