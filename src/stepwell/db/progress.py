@@ -19,11 +19,11 @@ NOW: LiteralString = f"""
     left join pg_class i on i.oid = p.index_relid
     where p.datname = current_database() and p.pid <> pg_backend_pid()
     order by p.pid
-"""
+"""  # noqa: S608
 BLOCKER: LiteralString = f"""
     select a.pid, {WHO} from pg_stat_activity a where a.pid = any (pg_blocking_pids(%s))
     order by a.xact_start limit 1
-"""
+"""  # noqa: S608
 PARTS = {  # of the whole, in hundredths: from and to
     "building index: scanning table": (0, 45),
     "building index: sorting live tuples": (45, 45),
