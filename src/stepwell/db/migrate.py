@@ -14,6 +14,7 @@ from psycopg import AsyncConnection
 
 from stepwell.db.build import Told, builder, steps_of
 from stepwell.db.crowd import BRIEFLY, patiently, take
+from stepwell.db.encoding import check_encoding
 from stepwell.db.files import SQL, Script, read_folder
 from stepwell.db.foreign import FILLED, OURS, not_ours
 from stepwell.errors import SchemaError
@@ -103,7 +104,8 @@ def functions_digest() -> str:
 
 
 async def read_schema(conn: AsyncConnection[Any]) -> Schema:
-    """Look at a database without changing it."""
+    """Look at a database without changing it. SchemaError when it could never have our schema."""
+    check_encoding(conn)
     row = await (
         await conn.execute(
             f"select to_regnamespace('pgflow') is not null, {OURS}, {FILLED},"

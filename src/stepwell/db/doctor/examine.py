@@ -17,6 +17,7 @@ from psycopg import AsyncConnection
 from stepwell.db.connect import connect_options
 from stepwell.db.doctor import holding, schema, server, tables, upkeep, wakes, work
 from stepwell.db.doctor.finding import Check, Examination, Finding, Severity, Thresholds
+from stepwell.db.encoding import check_encoding
 from stepwell.errors import StepwellError
 from stepwell.settings import Settings
 
@@ -76,6 +77,7 @@ async def examine(settings: Settings, thresholds: Thresholds | None = None) -> D
     """Look over the database of these settings."""
     options = connect_options(settings.dsn, settings.connect_timeout, "stepwell doctor")
     async with await AsyncConnection[Any].connect(**options) as conn:
+        check_encoding(conn)  # else not even names come as text
         look = Examination(conn, settings, thresholds or Thresholds())
         round_ = Round(look)
         for check in SERVER:
