@@ -1,4 +1,4 @@
-"""A database that cannot keep all text, as `initdb` makes it without a locale, is refused in words."""
+"""A database that cannot keep all text, as `initdb` makes it without a locale, is refused."""
 
 from collections.abc import Iterator
 
