@@ -1181,6 +1181,10 @@ WITH (fillfactor='50');
 --
 
 --
+-- Name: lanes_with_work(text[], integer[]); Type: FUNCTION; Schema: pgflow; Owner: -
+--
+
+--
 -- Name: late_timers(interval); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
@@ -1538,10 +1542,6 @@ WITH (fillfactor='50');
 
 --
 -- Name: ready_lanes(integer); Type: FUNCTION; Schema: pgflow; Owner: -
---
-
---
--- Name: ready_lanes(text[], integer[]); Type: FUNCTION; Schema: pgflow; Owner: -
 --
 
 --
@@ -3733,6 +3733,13 @@ REVOKE ALL ON FUNCTION pgflow.judge_entries(message_ids bigint[], tokens bigint[
 
 
 --
+-- Name: FUNCTION lanes_with_work(lane_queues text[], lane_versions integer[], OUT queues text[], OUT versions integer[]); Type: ACL; Schema: pgflow; Owner: -
+--
+
+REVOKE ALL ON FUNCTION pgflow.lanes_with_work(lane_queues text[], lane_versions integer[], OUT queues text[], OUT versions integer[]) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION lock_run(run_id uuid); Type: ACL; Schema: pgflow; Owner: -
 --
 
@@ -3877,13 +3884,6 @@ REVOKE ALL ON FUNCTION pgflow.queue_for_flow(slug text) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION pgflow.raise(code text, message text, hint text) FROM PUBLIC;
-
-
---
--- Name: FUNCTION ready_lanes(lane_queues text[], lane_versions integer[], OUT queues text[], OUT versions integer[]); Type: ACL; Schema: pgflow; Owner: -
---
-
-REVOKE ALL ON FUNCTION pgflow.ready_lanes(lane_queues text[], lane_versions integer[], OUT queues text[], OUT versions integer[]) FROM PUBLIC;
 
 
 --

@@ -11,7 +11,7 @@ declare
   lanes record;
 begin
   if cardinality(lane_queues) >= 64 then     -- asking first costs less
-    lanes := pgflow.ready_lanes(lane_queues, lane_versions);
+    lanes := pgflow.lanes_with_work(lane_queues, lane_versions);
     lane_queues := lanes.queues;
     lane_versions := lanes.versions;
   end if;
@@ -62,7 +62,7 @@ $$;
 -- Of many lanes, those in which something is ready: one step in the index for each lane of anybody that has something, so that old
 -- versions and flows at rest cost nothing. Where these are too many it is all of ours. What becomes ready behind this look is
 -- announced behind it too, as it is behind the look into the lanes.
-create or replace function pgflow.ready_lanes(lane_queues text[], lane_versions int[], out queues text[], out versions int[])
+create or replace function pgflow.lanes_with_work(lane_queues text[], lane_versions int[], out queues text[], out versions int[])
 language plpgsql as $$
 declare
   most constant int := cardinality(lane_queues) / 16;
