@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from stepwell import Client, Context, Flow, NotFound, Stepwell, handler
+from stepwell import Client, Context, DefinitionError, Flow, NotFound, Stepwell, handler
 from stepwell.client.upserting import StepData
 from stepwell.compile import deploy
 from stepwell.compile.adopt import Adopted
 from stepwell.db.pool import Pool
+from stepwell.define.handler import PatternHandler
 from stepwell.observe.events import FlowNotServed, TaskStarted, WorkerStarted
 from stepwell.testing import Kit
 from stepwell.worker import worker
@@ -242,6 +243,29 @@ async def test_what_was_adopted_follows_the_database(workshop: Workshop) -> None
         assert await deploy.lanes(pool, app, adopted=adopted) == ([], [])
         assert adopted.flow(version) is None
         await pool.close()
+
+
+async def test_whether_a_handler_can_run_here_is_asked_once_for_many_flows(
+    workshop: Workshop,
+) -> None:
+    asked: list[str] = []
+
+    def check(handler: PatternHandler) -> None:
+        asked.append(handler.pattern)
+        if handler.pattern == "acct_*":
+            raise DefinitionError("not here")
+
+    patterns = [handler("acct_*", call_tool), handler("acct_?", call_tool)]
+    app, adopted, pool = Stepwell(handlers=patterns), Adopted(check), Pool(workshop.dsn)
+    for name in ("acct_1", "acct_2", "acct_3", "acct_none"):
+        workshop.rows("select pgflow.create_flow(%s)", name)
+        workshop.rows("select pgflow.add_step(%s, 'a')", name)
+    queues, versions = await deploy.lanes(pool, app, adopted=adopted)
+    assert sorted(queues) == ["acct_1", "acct_2", "acct_3"]
+    assert {adopted.handler(each) for each in versions} == {patterns[1]}
+    await deploy.lanes(pool, app, adopted=adopted)  # nothing is new
+    assert asked == ["acct_*", "acct_?"]
+    await pool.close()
 
 
 async def test_the_testing_kit_runs_them(workshop: Workshop) -> None:

@@ -42,12 +42,16 @@ class Seen:
     handler: PatternHandler | None = None
 
 
+def fits(_handler: PatternHandler) -> None:
+    """Nothing is asked of it."""
+
+
 class Adopted:
     """The flows that handlers serve, by version. A version is bound when it is first seen, again
     when it has grown a step, and forgotten when it is deleted. `check` raises DefinitionError for
     a handler that could not run here."""
 
-    def __init__(self, check: Callable[[PatternHandler], None] | None = None) -> None:
+    def __init__(self, check: Callable[[PatternHandler], None] = fits) -> None:
         self._check = check
         self._seen: dict[int, Seen] = {}
         self._handlers: tuple[PatternHandler, ...] = ()
@@ -81,13 +85,25 @@ class Adopted:
         patterns = [each.expression for each in handlers]
         rows = await pool.run(versions_like(patterns, [*known], [*known.values()]))
         there = {row.version_id: row for row in rows if row.version_id not in served}
-        fresh = {id: self._bound(row) for id, row in there.items() if row.structure is not None}
+        new = [row for row in there.values() if row.structure is not None]
+        unfit = self._unfit() if new else {}
+        fresh = {row.version_id: self._bound(row, unfit) for row in new}
         await want(pool, fresh)  # their tasks are claimed only after this
         seen = {**self._seen, **fresh}
         self._seen = {id: seen[id] for id in there if id in seen}
         return [Lane(row.queue, id, row.flow_slug) for id, row in there.items() if self.flow(id)]
 
-    def _bound(self, row: MatchingVersion) -> Seen:
+    def _unfit(self) -> dict[PatternHandler, str]:
+        """Handlers that could not run here, and why. Asked once for all versions."""
+        found: dict[PatternHandler, str] = {}
+        for each in self._handlers:
+            try:
+                self._check(each)
+            except DefinitionError as error:
+                found[each] = str(error)
+        return found
+
+    def _bound(self, row: MatchingVersion, unfit: Mapping[PatternHandler, str]) -> Seen:
         """With the first handler that has code for all of it."""
         structure = row.structure or []
         refusals: list[str] = []
@@ -95,9 +111,9 @@ class Adopted:
             if each.matches(row.flow_slug):
                 try:
                     flow = each.flow(row.flow_slug, structure)
-                    if self._check is not None:
-                        self._check(each)
-                    return Seen(len(structure), flow, each)
+                    if each not in unfit:
+                        return Seen(len(structure), flow, each)
+                    refusals.append(unfit[each])
                 except DefinitionError as error:
                     refusals.append(str(error))
         emit(FlowNotServed(row.flow_slug, row.version, "; ".join(refusals)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import cache
 from types import ModuleType
 from typing import Any, cast
 
@@ -20,8 +21,10 @@ from stepwell.errors import DefinitionError
 Importable = Definition | QueueWorker[..., Any] | PatternHandler
 
 
+@cache
 def path_of(definition: Importable) -> str:
-    """A global of an importable module that is this definition, or an app that lists it."""
+    """A global of an importable module that is this definition, or an app that lists it. All that
+    is imported may have to be looked through, so once."""
     slug = name_of(definition)
     in_main = False
     apps: list[str] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any, Protocol
 
 from stepwell.db.claim import Task
@@ -47,15 +46,11 @@ class ProcessBody:
         self.takes_input = here.takes_input
         self.input_type = here.input_type
 
-    @cached_property
-    def _path(self) -> str:
-        return path_of(self._definition)
-
     async def attempt(self, task: Task, context: TaskContext, hands: Hands) -> Outcome:
         if hands.processes is None or (task.children and isinstance(self._here, FlowStep)):
             answer = await self._here.attempt(task, context, hands)
             return self._here.policy.judged(answer, task.attempt)
-        processes, path, seen = hands.processes, self._path, bool(hands.middleware)
+        processes, path, seen = hands.processes, path_of(self._definition), bool(hands.middleware)
 
         async def run(begins: Callable[[], None]) -> object:
             given = (context.flow_input_json, context.worker_id, carried())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 
 from stepwell.define.outcome import Failed
 from stepwell.observe.traces import carried
@@ -14,13 +13,11 @@ from stepwell.worker.process_wire import Handle
 from stepwell.worker.processes import Lingering, Processes
 from stepwell.worker.queue_message import Held
 
-path_of_worker = cache(path_of)
-
 
 def in_process(held: Held, processes: Processes, linger: Lingering) -> Handler:
     """What is awaited in the handler's place; DefinitionError when a child could not find it. What
     it returned means nothing, and stays behind."""
-    path = path_of_worker(held.definition)
+    path = path_of(held.definition)
 
     async def run(begins: Callable[[], None]) -> None:
         asked = Handle(path, held.queue, held.message, held.worker_id, carried())

@@ -27,10 +27,10 @@ from stepwell.observe.events import (
     QueueOpened,
 )
 from stepwell.worker.body import Hands
+from stepwell.worker.imported import path_of
 from stepwell.worker.message_span import handled, message_span
 from stepwell.worker.queue_attempt import handle
 from stepwell.worker.queue_message import AnyQueueWorker, Handled, Held, archived, back
-from stepwell.worker.queue_process import path_of_worker
 from stepwell.worker.threads import Threads
 
 LARGEST = 500
@@ -133,7 +133,7 @@ class QueueReader:
         """Whether a child process would find what is to run in one."""
         try:
             if self.definition.process:
-                path_of_worker(self.definition)
+                path_of(self.definition)
             return True
         except DefinitionError as error:
             emit(QueueFailed(self.queue, str(error)))
