@@ -6,6 +6,8 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection, sql
 
+from stepwell.db import databases
+from stepwell.db.databases import DROP, Databases, connected, made_anew, named
 from stepwell.db.doctor.examine import examine
 from stepwell.db.migrate import migrate
 from stepwell.errors import SchemaError
@@ -35,3 +37,21 @@ async def test_a_database_that_is_not_utf8_is_refused(ascii_dsn: str) -> None:
         assert await found.fetchone() == (True,)
     with pytest.raises(SchemaError, match=refused):
         await examine(Settings(dsn=ascii_dsn))
+
+
+def test_databases_of_tests_are_utf8_on_any_server(
+    ascii_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = Databases(ascii_dsn)  # names of databases come as text
+    with ours.fresh() as dsn, psycopg.connect(dsn) as conn:
+        assert conn.info.parameter_status("server_encoding") == "UTF8"
+    ours.close()
+    monkeypatch.setattr(databases, "SOURCE", "select 'template0'")  # template1 is not UTF8, say
+    with connected(ascii_dsn) as conn:
+        name = f"{conn.info.dbname}_anew"
+        made_anew(ascii_dsn, name)
+        found = conn.execute(
+            "select pg_encoding_to_char(encoding) from pg_database where datname = %s", [name]
+        ).fetchone()
+        conn.execute(named(DROP, name))
+    assert found == ("UTF8",)

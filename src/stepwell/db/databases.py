@@ -42,8 +42,14 @@ ON_IT = (
     " where datname = %s and usename = current_user and backend_type = 'client backend'"
 )
 # copying files wants the disk to be in step twice; the quicker one where nobody waits for it
-BY_FILES: LiteralString = "create database {} template {} strategy file_copy"
-BY_LOG: LiteralString = "create database {} template {} strategy wal_log"
+BY_FILES: LiteralString = "create database {} template {} encoding 'UTF8' strategy file_copy"
+BY_LOG: LiteralString = "create database {} template {} encoding 'UTF8' strategy wal_log"
+NEW: LiteralString = "create database {} template {} encoding 'UTF8'"
+# only the empty one can be copied into another encoding
+SOURCE = """
+    select case pg_encoding_to_char(encoding) when 'UTF8' then 'template1' else 'template0' end
+    from pg_database where datname = 'template1'
+"""
 DROP: LiteralString = "drop database if exists {} with (force)"
 LEAVING = 1.0  # seconds
 TEST_RUN = "PYTEST_XDIST_TESTRUNUID"  # one word for all processes of a test run
@@ -150,7 +156,7 @@ class Databases:
             if name in names_on(conn):
                 return
             conn.execute(named(DROP, part))
-            conn.execute(named(self._by, part, template or "template1"))
+            conn.execute(named(self._by, part, template or source_of(conn)))
             fill(self._dsn(part))
             emptied(conn, part)  # a pool of theirs may still be there
             conn.execute(named("alter database {} rename to {}", part, name))
@@ -178,7 +184,7 @@ class Databases:
         return row is not None and row[0]
 
     def _connected(self) -> psycopg.Connection:
-        return psycopg.connect(self._maintenance, autocommit=True)
+        return connected(self._maintenance)
 
     def _dsn(self, name: str) -> str:
         return make_conninfo(self._maintenance, dbname=name)
@@ -186,9 +192,20 @@ class Databases:
 
 def made_anew(maintenance: str, name: str) -> None:
     """An empty database of that name, in place of one that may be there."""
-    with psycopg.connect(maintenance, autocommit=True) as conn:
+    with connected(maintenance) as conn:
         conn.execute(named(DROP, name))
-        conn.execute(named("create database {}", name))
+        conn.execute(named(NEW, name, source_of(conn)))
+
+
+def connected(maintenance: str) -> psycopg.Connection:
+    """To whatever database; names come as text also where it is not UTF8."""
+    return psycopg.connect(maintenance, autocommit=True, client_encoding="utf8")
+
+
+def source_of(conn: psycopg.Connection) -> str:
+    """What a new database is a copy of: that of the server's people, if it is UTF8."""
+    row = conn.execute(SOURCE).fetchone()
+    return row[0] if row else "template0"
 
 
 def emptied(conn: psycopg.Connection, name: str) -> None:
