@@ -9,6 +9,7 @@ from psycopg import AsyncConnection, sql
 from stepwell.db import databases
 from stepwell.db.databases import DROP, Databases, connected, made_anew, named
 from stepwell.db.doctor.examine import examine
+from stepwell.db.floor import scratch
 from stepwell.db.migrate import migrate
 from stepwell.errors import SchemaError
 from stepwell.settings import Settings
@@ -55,3 +56,5 @@ def test_databases_of_tests_are_utf8_on_any_server(
         ).fetchone()
         conn.execute(named(DROP, name))
     assert found == ("UTF8",)
+    with scratch(ascii_dsn) as dsn, psycopg.connect(dsn) as conn:  # of a benchmark
+        assert conn.info.parameter_status("server_encoding") == "UTF8"

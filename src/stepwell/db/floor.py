@@ -14,11 +14,10 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
-import psycopg
 from psycopg import Connection
 from psycopg.conninfo import make_conninfo
 
-from stepwell.db.databases import DROP, aside, migrated, named
+from stepwell.db.databases import DROP, NEW, aside, connected, migrated, named, source_of
 
 CLAIM = """
     with picked as (
@@ -67,8 +66,8 @@ SPAN = """
 def scratch(dsn: str) -> Generator[str]:
     """The address of a new database on the same server, with the schema, dropped afterwards."""
     name = f"stepwell_bench_{uuid4().hex[:12]}"
-    with psycopg.connect(dsn, autocommit=True) as conn:
-        conn.execute(named("create database {}", name))
+    with connected(dsn) as conn:
+        conn.execute(named(NEW, name, source_of(conn)))
         try:
             fresh = make_conninfo(dsn, dbname=name)
             aside(lambda at: asyncio.run(migrated(at)), fresh)
