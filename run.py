@@ -25,6 +25,7 @@ PYTHON = BIN / "python"
 LOCK = ROOT / "requirements.lock"
 STATE = VENV / ".stepwell"  # "installing", or what is installed
 UNFINISHED = "installing"
+TOLD_EVERY = 15  # packages
 
 
 def main() -> None:
@@ -154,11 +155,11 @@ def install_with_pip() -> None:
         begin()
         run(sys.executable, "-m", "venv", str(VENV))
     begin()
-    pip = [str(PYTHON), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    pip = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check"]
     if os.geteuid() == 0:
         pip.append("--root-user-action=ignore")
-    run(*pip, "--require-hashes", "-r", str(LOCK))
-    run(*pip, "--no-deps", "-e", str(ROOT))
+    run_telling(*pip, "--progress-bar", "off", "--require-hashes", "-r", str(LOCK))
+    run(*pip, "-q", "--no-deps", "-e", str(ROOT))
 
 
 def begin() -> None:
@@ -168,6 +169,24 @@ def begin() -> None:
 
 def run(*command: str) -> None:
     subprocess.run(command, check=True, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+
+
+def run_telling(*pip: str) -> None:
+    """Of what pip says, how far it is: a slow network looks like one that stands still."""
+    fetched = 0
+    with subprocess.Popen(
+        pip, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace"
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("Collecting "):
+                fetched += 1
+                if fetched % TOLD_EVERY == 0:
+                    say(f"fetched {fetched} packages")
+            elif line.startswith("Installing collected packages"):
+                say(f"installing {fetched} packages: the last part")
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, pip)
 
 
 def say(text: str) -> None:
