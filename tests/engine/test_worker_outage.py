@@ -197,6 +197,38 @@ async def test_an_outage_is_told_once_however_late_a_connection_notices(dsn: str
     assert (len(said.of(DatabaseLost)), len(said.of(DatabaseBack))) == (1, 1)
 
 
+async def test_an_answer_from_before_an_outage_does_not_end_it(dsn: str) -> None:
+    said, heard = Events(), asyncio.Event()
+
+    async def ask(conn: AsyncConnection[Any]) -> None:
+        await conn.execute("select 1")
+
+    async def answered(conn: AsyncConnection[Any]) -> None:
+        await ask(conn)
+        await heard.wait()
+
+    async with proxied(dsn) as proxy:
+        outage = Outage()
+        first, late = (Link(proxy.dsn, outage) for _ in range(2))
+        await first.keep(ask)
+        await late.keep(ask)
+        on_its_way = asyncio.create_task(late.keep(answered))
+        await asyncio.sleep(0)
+        with subscribed(said.take):
+            proxy.refusing = True
+            await first.close()
+            asking = asyncio.create_task(first.keep(ask))
+            await said.first(DatabaseLost)
+            heard.set()
+            await on_its_way
+            assert said.of(DatabaseBack) == []
+            proxy.refusing = False
+            await asking
+        await first.close()
+        await late.close()
+    assert (len(said.of(DatabaseLost)), len(said.of(DatabaseBack))) == (1, 1)
+
+
 async def test_a_worker_runs_once(workshop: Workshop) -> None:
     worker = Worker([diamond(Counter())], Settings(dsn=workshop.dsn))
     worker.stop()

@@ -36,8 +36,10 @@ class Outage:
             self.since = time.monotonic()
             emit(DatabaseLost(str(error).strip() or type(error).__name__))
 
-    def ended(self) -> None:
-        if self.since is not None:
+    def ended(self, asked: float) -> None:
+        """What was asked at that time was answered. An answer that was on its way when the database
+        went says nothing of now."""
+        if self.since is not None and asked >= self.since:
             self.over = time.monotonic()
             emit(DatabaseBack(self.over - self.since))
             self.since = None
@@ -73,6 +75,7 @@ class Link:
 
     async def once(self, use: Use[Answer]) -> Answer:
         """Use the connection once; a broken one is dropped, so that the next use connects."""
+        asked = time.monotonic()
         try:
             answer = await use(await self._connected())
         except psycopg.OperationalError:
@@ -82,7 +85,7 @@ class Link:
         except psycopg.errors.ReadOnlySqlTransaction as error:  # after a failover: find the primary
             await self.close()
             raise psycopg.OperationalError(str(error)) from error
-        self._outage.ended()
+        self._outage.ended(asked)
         return answer
 
     @property
