@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from stepwell.db.databases import Databases, names_on
+from stepwell.db.databases import Databases, home_of, named, names_on
 from stepwell.errors import StepwellError
 from stepwell.testing.database import NoTestServer, database, use_template
 from tests.servers import DatabaseServer
@@ -207,11 +207,31 @@ def test_a_template_lasts_as_long_as_somebody_is_on_it(own_server: DatabaseServe
 
 
 def test_what_a_killed_run_left_is_dropped(own_server: DatabaseServer) -> None:
+    left = [
+        f"{kind}_{home_of('postgres')}_0123456789ab"
+        for kind in ("stepwell_own", "part_of_stepwell_own")
+    ]
     with psycopg.connect(own_server.maintenance, autocommit=True) as conn:
-        for name in ("stepwell_own_0123456789ab", "part_of_stepwell_own_0123456789ab"):
-            conn.execute(f'create database "{name}"')
+        for name in left:
+            conn.execute(named("create database {}", name))
     Databases(own_server.maintenance).close()
-    assert not [name for name in templates(own_server) if "0123456789ab" in name]
+    with psycopg.connect(own_server.maintenance) as conn:
+        assert not set(left).intersection(names_on(conn))
+
+
+def test_what_lives_by_another_database_of_the_server_is_left_alone(
+    own_server: DatabaseServer, empty_dsn: str
+) -> None:
+    """A lock there cannot be seen from here."""
+    ways = (own_server.maintenance, empty_dsn)
+    here, there = map(Databases, ways)
+    with here.fresh() as one, there.fresh() as other:
+        for maintenance in ways:
+            Databases(maintenance).close()
+        for dsn in (one, other):
+            psycopg.connect(dsn).close()
+    here.close()
+    there.close()
 
 
 def test_who_asks_twice_finds_the_next_one_made(own_server: DatabaseServer) -> None:

@@ -26,10 +26,6 @@ from stepwell.errors import StepwellError
 
 Prepare = Callable[[str], Any]
 
-# a clone, a template with tables of theirs, one that is being made: each by what keeps it
-KEPT = re.compile(
-    r"(stepwell_kit_[0-9a-f]{12})_\d+|(stepwell_own_[0-9a-f]{12})|(part_of_stepwell_.+)"
-)
 LOCK = "select pg_advisory_lock(hashtext(%s))"
 LOCK_SHARED = "select pg_advisory_lock_shared(hashtext(%s))"
 TRY_LOCK = "select pg_try_advisory_lock(hashtext(%s))"
@@ -57,7 +53,8 @@ TEST_RUN = "PYTEST_XDIST_TESTRUNUID"  # one word for all processes of a test run
 
 class Databases:
     """Makes databases on one server and drops them. What a process left that was killed is
-    dropped by the next one: each holds a lock under its mark for as long as it lives.
+    dropped by the next one: each holds a lock under its mark for as long as it lives. A lock is
+    seen within one database only: which one is in every name, and no other is looked at.
 
     `prepare` is called with the address of the template before anything is cloned from it. That
     template lasts as long as the test run, and the processes of one run share it.
@@ -66,10 +63,12 @@ class Databases:
     def __init__(self, maintenance: str, prepare: Prepare | None = None) -> None:
         self._maintenance = maintenance
         self._prepare = prepare
-        self._mark = f"stepwell_kit_{uuid4().hex[:12]}"
-        self._own = f"stepwell_own_{digest_of(schema_digest(), *run_of(self._mark))}"
-        self._number = itertools.count(1)
         self._conn = self._connected()
+        self._home = home_of(self._conn.info.dbname)
+        self._mark = f"stepwell_kit_{self._home}_{uuid4().hex[:12]}"
+        own = digest_of(schema_digest(), *run_of(self._mark))
+        self._own = f"stepwell_own_{self._home}_{own}"
+        self._number = itertools.count(1)
         self._conn.execute(LOCK, [self._mark])
         self._sweep()
         self._janitor = ThreadPoolExecutor(1, "stepwell-databases")
@@ -141,7 +140,8 @@ class Databases:
     def _template(self) -> str:
         """A database of this role's with the schema of this very code; the first process that asks
         makes it."""
-        plain = f"stepwell_template_{digest_of(schema_digest(), self._conn.info.user)}"
+        code = digest_of(schema_digest(), self._conn.info.user)
+        plain = f"stepwell_template_{self._home}_{code}"
         self._have(plain, None, lambda dsn: aside(asyncio.run, migrated(dsn)))
         if self._prepare is None:
             return plain
@@ -173,7 +173,8 @@ class Databases:
 
     def _sweep(self) -> None:
         """What lives by a lock that nobody holds is nobody's."""
-        for found in filter(None, map(KEPT.fullmatch, names_on(self._conn))):
+        kept = kept_by(self._home)
+        for found in filter(None, map(kept.fullmatch, names_on(self._conn))):
             mark = found[1] or found[2] or found[3]
             if mark != self._mark and self._can_lock(mark):
                 self._conn.execute(named(DROP, found[0]))
@@ -217,6 +218,19 @@ def emptied(conn: psycopg.Connection, name: str) -> None:
 
 def names_on(conn: psycopg.Connection) -> list[str]:
     return [name for (name,) in conn.execute(NAMES).fetchall()]
+
+
+def home_of(database: str) -> str:
+    """Short: names have 63 letters at most."""
+    return digest_of(database)[:6]
+
+
+def kept_by(home: str) -> re.Pattern[str]:
+    """A clone, a template with tables of theirs, one that is being made: each by what keeps it."""
+    return re.compile(
+        rf"(stepwell_kit_{home}_[0-9a-f]{{12}})_\d+|(stepwell_own_{home}_[0-9a-f]{{12}})"
+        rf"|(part_of_stepwell_(?:own|template)_{home}_[0-9a-f]{{12}})"
+    )
 
 
 def run_of(mark: str) -> tuple[str, str]:
