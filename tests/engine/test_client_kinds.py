@@ -1,14 +1,9 @@
-"""Machines and jobs as a client starts them, and what a start can be told."""
+"""Machines and jobs as a client starts them."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -16,67 +11,23 @@ import pytest
 from stepwell import (
     Cancel,
     Client,
-    ConcurrencyLimit,
-    Conflict,
     DefinitionError,
-    Done,
     Flow,
-    Machine,
-    MachineContext,
     NotFound,
     PayloadError,
-    RateLimit,
-    Run,
     RunCancelled,
     RunFailed,
     Snooze,
     job,
-    key_by,
-    step,
 )
 from stepwell.client.definition import output_type_of
 from stepwell.db.commit import Entry
 from stepwell.define.payload import encode
 
-from .client_hands import Ears, Worker, single
-
-orders = single()
-reports = ConcurrencyLimit("reports", 5)
-openai = RateLimit("openai", 60, burst=10)
-
-
-class Checkout(Machine, queue="checkout"):
-    order: int
-    paid: bool = False
-
-    @step(initial=True)
-    async def begin(self, ctx: MachineContext) -> Done:
-        return Done()
-
-
-@dataclass
-class Letter:
-    to: str
-
-
-@job(queue="mail")
-def send(user_id: int, note: str = "") -> Letter | Snooze | Cancel: ...
-
-
-@job
-async def tidy() -> None: ...
-
-
-@pytest.fixture
-async def client(dsn: str) -> AsyncIterator[Client]:
-    async with Client(dsn) as client:
-        yield client
-
-
-@pytest.fixture
-def worker(dsn: str) -> Iterator[Worker]:
-    with psycopg.connect(dsn, autocommit=True) as conn:
-        yield Worker(conn, "orders", "send", "tidy", "checkout")
+from .client_hands import Worker
+from .kind_hands import Checkout, Letter, orders, send, tidy
+from .kind_hands import client as client
+from .kind_hands import worker as worker
 
 
 def end(worker: Worker, word: str, move: dict[str, Any], reason: str | None = None) -> None:
@@ -84,9 +35,6 @@ def end(worker: Worker, word: str, move: dict[str, Any], reason: str | None = No
     text = encode({"handed": [], **move}).decode()
     entry = Entry(task.message_id, task.claim_token, word, text, error_message=reason)
     worker.hands.commit([entry])
-
-
-# --- kinds ---
 
 
 async def test_a_machine_is_started_with_its_state(client: Client, worker: Worker) -> None:
@@ -229,173 +177,6 @@ async def test_machines_of_one_class_are_started_together(client: Client) -> Non
     assert [run.flow for run in await client.list(kind="job")] == ["tidy"]
     with pytest.raises(PayloadError, match="no run is of kind 'cron'"):
         await client.list(kind="cron")  # pyright: ignore[reportArgumentType]
-
-
-# --- keys ---
-
-
-async def test_a_key_is_free_again_as_it_was_asked_for(client: Client, worker: Worker) -> None:
-    for unique, free in (("live", True), ("kept", False), (timedelta(days=1), False)):
-        choice: Any = unique
-        first = await client.enqueue(tidy.call(), key=f"{unique}", unique=choice)
-        worker.complete()
-        second = await client.enqueue(tidy.call(), key=f"{unique}", unique=choice)
-        assert (second.created, second.id != first.id) == (free, free), unique
-        await second.cancel()
-
-
-async def test_a_key_that_was_kept_for_a_time_is_free_after_it(
-    client: Client, worker: Worker
-) -> None:
-    brief = timedelta(milliseconds=50)
-    first = await client.enqueue(tidy.call(), key="k", unique=brief)
-    await asyncio.sleep(0.1)
-    assert not (await client.enqueue(tidy.call(), key="k")).created  # it is live
-    worker.complete()
-    assert (await client.enqueue(tidy.call(), key="k")).created
-    assert (await first.info()).status == "completed"
-
-
-async def test_another_input_under_the_same_key(client: Client) -> None:
-    run = await client.enqueue(send.call(1), key="k", check_input=True)
-    assert (await client.enqueue(send.call(1), key="k", check_input=True)).id == run.id
-    assert (await client.enqueue(send.call(2), key="k")).id == run.id
-    with pytest.raises(Conflict, match="another input"):
-        await client.enqueue(send.call(2), key="k", check_input=True)
-
-
-async def test_a_key_finds_the_run_that_has_it_or_had_it(client: Client, worker: Worker) -> None:
-    first = await client.enqueue(tidy.call(), key="k")
-    worker.complete()
-    assert (await client.find("k")).id == first.id
-    second = await client.enqueue(tidy.call(), key="k")
-    assert (await client.find("k")).id == (await client.get("k")).id == second.id
-    assert (await client.find(first)).id == first.id
-    with pytest.raises(NotFound, match="no run in this database has or had the key 'gone'"):
-        await client.get("gone")
-    with pytest.raises(NotFound, match="no run"):
-        await client.get(str(uuid4()))
-    with pytest.raises(ValueError, match="find"):
-        client.run("k")
-
-
-# --- options ---
-
-
-async def test_a_start_is_told_when_and_where(client: Client, worker: Worker, dsn: str) -> None:
-    now = datetime.now(UTC)
-    later = now + timedelta(hours=1)
-    told: list[dict[str, Any]] = [
-        {"delay": 3600},
-        {"delay": timedelta(hours=1)},
-        {"at": later},
-        {"queue": "slow", "priority": -3, "concurrency": "order:42"},
-        {"fairness_key": "acme", "fairness_weight": 2},
-    ]
-    starts: list[Any] = [send.call(1), Checkout(order=1), orders.call(1)]
-    for start in starts:
-        is_flow = start is starts[2]
-        told[3] = {"priority": -3} if is_flow else told[3]
-        runs: list[Run[Any]] = [await client.start(start, **choices) for choices in told]
-        rows = worker.hands.rows(
-            "select run_id, stage, ready_at, queue, priority, concurrency_key, fairness_key"
-            " from pgflow.step_tasks where run_id = any (%s)",
-            [run.id for run in runs],
-        )
-        found = {row[0]: row[1:] for row in rows}
-        for run in runs[:3]:
-            assert found[run.id][0] == "delayed"
-            assert abs(found[run.id][1] - later) < timedelta(minutes=1)
-        assert found[runs[3].id][0] == "ready"
-        if not is_flow:
-            assert found[runs[3].id][2:5] == ("slow", -3, "key/order:42")
-        assert found[runs[4].id][5] == "acme"
-
-
-async def test_a_limit_is_named_or_found_in_the_input(client: Client, worker: Worker) -> None:
-    with pytest.raises(DefinitionError, match="no concurrency limit 'reports' in this database"):
-        await client.enqueue(send.call(1), concurrency=reports)
-    worker.hands.conn.execute(
-        "insert into pgflow.limits (kind, name, capacity, per_second)"
-        " values ('concurrency', 'reports', 5, null), ('rate', 'openai', 10, 60)"
-    )
-    runs = [
-        await client.enqueue(send.call(7), concurrency=reports, rate_limit=openai),
-        await client.enqueue(
-            send.call(7), concurrency=reports.of("a"), rate_limit=openai.of("b", weight=2)
-        ),
-        *await client.enqueue_many(
-            [send.call(1), send.call(2)],
-            concurrency=key_by("user_id"),
-            rate_limit=openai.by("user_id"),
-        ),
-    ]
-    rows = worker.hands.rows(
-        "select t.concurrency_key, t.rate_limit, t.weight from unnest(%s) with ordinality r (id, n)"
-        " join pgflow.step_tasks t on t.run_id = r.id order by n",
-        [run.id for run in runs],
-    )
-    assert rows == [
-        ("limit/reports/", "openai/", 1),
-        ("limit/reports/a", "openai/b", 2),
-        ("key/1", "openai/1", 1),
-        ("key/2", "openai/2", 1),
-    ]
-    with pytest.raises(DefinitionError, match="above its burst"):
-        await client.enqueue(send.call(1), rate_limit=openai.of("a", weight=11))
-
-
-@pytest.mark.parametrize(
-    ("choices", "said"),
-    [
-        ({"at": datetime(2030, 1, 1)}, "no time zone"),
-        ({"at": "tomorrow"}, "must be a datetime"),
-        ({"at": datetime.now(UTC), "delay": 1}, "both delay and at"),
-        ({"delay": -1}, "delay is -1"),
-        ({"priority": 40_000}, "priority is 40000"),
-        ({"priority": True}, "priority is True"),
-        ({"queue": " "}, "queue is ' '"),
-        ({"fairness_weight": 0}, "fairness_weight is 0"),
-        ({"fairness_weight": float("nan")}, "fairness_weight is nan"),
-        ({"unique": "always"}, "unique is 'always'"),
-        ({"unique": timedelta(0)}, "unique is"),
-        ({"concurrency": 5}, "concurrency is 5"),
-        ({"rate_limit": "openai"}, "rate_limit is 'openai'"),
-    ],
-)
-async def test_what_no_start_can_be_told(
-    client: Client, choices: dict[str, Any], said: str
-) -> None:
-    with pytest.raises(PayloadError, match=said):
-        await client.enqueue(tidy.call(), **choices)
-
-
-@pytest.mark.parametrize("name", ["queue", "concurrency", "rate_limit"])
-async def test_what_the_steps_of_a_flow_say_no_start_says(client: Client, name: str) -> None:
-    choice: Any = {name: openai if name == "rate_limit" else "slow"}
-    with pytest.raises(PayloadError, match=f"{name} is for machines and jobs; flow 'orders'"):
-        await client.start(orders, 1, **choice)
-
-
-async def test_a_misspelt_choice_is_no_choice(client: Client) -> None:
-    wrong: Any = {"prioritty": 1}
-    with pytest.raises(TypeError, match=r"no argument 'prioritty' \(did you mean 'priority'\?\)"):
-        await client.start(tidy.call(), **wrong)
-    with pytest.raises(TypeError, match="no argument 'key'"):
-        wrong = {"key": "k"}
-        await client.enqueue_many([tidy.call()], **wrong)
-
-
-async def test_workers_of_the_queue_that_was_named_hear_of_it(client: Client, dsn: str) -> None:
-    with psycopg.connect(dsn, autocommit=True) as conn:
-        await client.enqueue(tidy.call())
-        await asyncio.sleep(0.1)
-        ears = Ears(conn)
-        await client.enqueue(tidy.call(), queue="slow")
-        assert ears.heard() == ["slow"]
-        await client.enqueue_many([tidy.call(), send.call(1)], delay=60)
-        await client.close()
-        assert set(ears.heard()) == {"tidy", "mail"}
 
 
 async def test_a_database_made_anew_is_noticed_for_all(client: Client, dsn: str) -> None:
