@@ -203,3 +203,12 @@ async def test_the_command_line_prunes(
 async def test_a_flow_from_data_says_how_long_its_runs_are_kept(workshop: Workshop) -> None:
     await workshop.client.upsert_flow("acct", steps=[{"slug": "a"}], retention=timedelta(days=2))
     assert workshop.rows("select opt_retention from pgflow.flows") == [(2.0,)]
+
+
+async def test_old_events_are_forgotten_by_workers(workshop: Workshop) -> None:
+    workshop.rows(
+        "insert into pgflow.events (run_id, event, payload, at, xid)"
+        " select gen_random_uuid(), 'run:started', '{}', now() - interval '1 day', '3'::xid8"
+    )
+    async with workshop.worker(app=APP):
+        await workshop.until("select 1 from pgflow.events having count(*) = 0")

@@ -88,6 +88,26 @@ async def test_every_kind_runs_at_its_slots(workshop: Workshop) -> None:
     assert version == 3
 
 
+async def test_a_slot_that_waits_starts_when_the_run_before_it_has_ended(
+    workshop: Workshop,
+) -> None:
+    """No other slot is due by then that would have the worker look."""
+    gate = asyncio.Event()
+
+    @job
+    async def guard() -> None:
+        await gate.wait()
+
+    one = Schedule("patrol", guard.call(), every(SOON), overlap="queue")
+    async with workshop.worker(app=Stepwell(jobs=[guard], schedules=[one]), poll=60.0):
+        await workshop.until("select 1 from pgflow.schedules where waiting <> '{}'")
+        workshop.rows("update pgflow.schedules set next_at = now() + interval '1 hour'")
+        gate.set()
+        await workshop.until(
+            "select 1 from pgflow.runs where status = 'completed' having count(*) >= 2"
+        )
+
+
 async def test_a_slot_starts_within_a_fraction_of_a_second(workshop: Workshop) -> None:
     seen = 0
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from stepwell import Done, Flow, Machine, MachineContext, Stepwell, job, step
-from stepwell.db.claim import Task
 from stepwell.define.outcome import Completed, Failed, Moved
 from stepwell.worker.binding import Bindings
 from stepwell.worker.entry import entry_of
@@ -20,27 +17,7 @@ from stepwell.worker.job_call import JobCall
 from stepwell.worker.machine_step import MachineBody, UnknownStep
 from stepwell.worker.policy import UNSAID, Policy
 
-TASK = Task(
-    message_id=1,
-    claim_token=2,
-    run_id=uuid4(),
-    flow_slug="trip",
-    version_id=3,
-    step_slug="book",
-    task_index=0,
-    attempt=2,
-    max_attempts=3,
-    timeout=60,
-    started_at=datetime.now(UTC),
-    input=None,
-    flow_input=None,
-    kind="flow",
-    key=None,
-    crashes=0,
-    signals=None,
-    children=None,
-    version=1,
-)
+from .tasks import TASK
 
 trip = Flow("trip")
 
